@@ -1,0 +1,57 @@
+# Everything from a bare clone: `make demo` and `make test` create .venv and install into it first.
+# Needs Python 3.10-3.13; choose another interpreter with `make demo PYTHON=/path/to/python`.
+
+SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# On a busy machine two OpenMP threads can be several times slower than one.
+export OMP_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs clean distclean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## Create .venv and install the package with everything for development (once)
+
+demo: $(STAMP)  ## A room with two sounds: rendered, heard and asked about (OUT=folder for its files)
+	$(BIN)/bat-agent demo $(if $(OUT),--out "$(OUT)")
+
+test: $(STAMP)  ## Run the tests (ARGS="-k scene" is handed to pytest)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP)  ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Repair style and formatting in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+clean:  ## Remove what was built and cached; .venv and runs/ stay
+	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find bat_agent plugins envs tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## As clean, and remove .venv too
+	rm -rf $(VENV)
+
+# The stamp is written last, so an interrupted installation is repeated; a changed pyproject.toml installs again.
+$(STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV): once, some minutes (PyTorch is large)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.10-3.13 found: install one, or name it with PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -c '$(SUITABLE)' || \
+		{ echo "$(PYTHON) is not Python 3.10-3.13: name another one with PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot create a virtual environment: install its venv module (Debian, Ubuntu: python3-venv)"; exit 1; }
