@@ -1,0 +1,69 @@
+"""Dry sound + room impulse response → binaural waveform; level and mixing (BAT, sections 3.1 and 3.2; released loader).
+
+Pure functions on tensors. N samples of a dry mono sound, L taps of a RIR, 32 kHz, full scale ±1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
+
+SOURCE_LEVEL_DBFS = -14.0
+CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE_HZ)
+DIRECT_GAIN_AT_1M = 0.28209479177387814  # 1/√(4π), the SoundSpaces engine's direct pressure gain at 1 m
+
+
+def rms_dbfs(sound: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+    """Root-mean-square level along the last axis, dB re full scale; −inf for silence."""
+    return 20 * torch.log10(sound.square().mean(dim=-1).sqrt())
+
+
+def rms_normalise(sound: Float[Tensor, "*batch N"], level_dbfs: float = SOURCE_LEVEL_DBFS) -> Float[Tensor, "*batch N"]:
+    """Scale to an RMS level over the sound's own length; silence stays as it is.
+
+    gain = 10^((level − 20·log10 rms)/20)
+    """
+    rms = sound.square().mean(dim=-1, keepdim=True).sqrt()
+    gain = 10 ** (level_dbfs / 20) / torch.where(rms == 0, 1.0, rms)
+    return sound * torch.where(rms == 0, 1.0, gain)
+
+
+def convolve(
+    dry: Float[Tensor, "*batch 1 N"], rir: Float[Tensor, "*batch C L"], num_samples: int | None = None
+) -> Float[Tensor, "*batch C M"]:
+    """Full linear convolution by FFT, cut or zero-padded to ``num_samples`` (default N + L − 1).
+
+    The FFT length is rounded up to one with small prime factors: 384 000 instead of 383 999 is seven times faster.
+    """
+    full = dry.shape[-1] + rir.shape[-1] - 1
+    size = next_fast_len(full, real=True)
+    wet = torch.fft.irfft(torch.fft.rfft(dry, size) * torch.fft.rfft(rir, size), size)[..., :full]
+    return wet if num_samples is None else fit_length(wet, num_samples)
+
+
+def fit_length(sound: Float[Tensor, "*batch N"], num_samples: int) -> Float[Tensor, "*batch M"]:
+    """Cut the end off, or pad it with silence, to exactly ``num_samples``."""
+    missing = num_samples - sound.shape[-1]
+    return torch.nn.functional.pad(sound, (0, missing)) if missing > 0 else sound[..., :num_samples]
+
+
+def spatialise(
+    dry: Float[Tensor, " N"], rir: Float[Tensor, "2 L"], num_samples: int = CLIP_SAMPLES
+) -> Float[Tensor, "2 M"]:
+    """Play a dry sound where the RIR was taken: normalise to −14 dBFS, convolve with the whole RIR, fit to 10 s.
+
+    Works in the precision of ``dry``. The released question-answering loader has float64; float32 leaves a floor
+    120 dB below the peak, which the encoder hears where the clip is digitally silent.
+    """
+    return convolve(rms_normalise(dry)[None], rir.to(dry.dtype), num_samples)
+
+
+def mix(waveforms: Sequence[Float[Tensor, "2 N"]]) -> Float[Tensor, "2 N"]:
+    """The mean of the binaural signals: (a + b)/2 for two sources, as released; one source stays as it is."""
+    return torch.stack(list(waveforms)).mean(dim=0)

@@ -1,0 +1,141 @@
+"""Audio files in and out: binaural recordings for the agent, mono clips for the simulator, WAV files to keep.
+
+Reading never guesses: a file that carries no direction, or more channels than ears, is an error that says how to
+proceed. Resampling is libsoxr's high-quality setting throughout, as its error lies near −106 dB.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PathLike = str | os.PathLike[str]
+
+
+def read_audio(
+    path: PathLike, *, mono: Literal["refuse", "duplicate"] = "refuse", channels: tuple[int, int] | None = None
+) -> Tensor:
+    """Read a binaural file: float32 (2, N) at 32 kHz, channel 0 left, full scale ±1, resampled where needed.
+
+    ``mono="duplicate"`` gives both ears the same samples; ``channels`` names the two channels (counted from 0) that
+    are the left and the right ear. Raises :class:`~bat_agent.errors.BadInput` for a file that is missing, empty, not
+    audio, not finite, or has no two ears.
+    """
+    import torch
+
+    samples, rate_hz = _read(Path(path))
+    ears = _two_ears(Path(path), samples, mono, channels)
+    return torch.from_numpy(np.ascontiguousarray(resample(ears, rate_hz, SAMPLE_RATE_HZ)))
+
+
+def read_mono(path: PathLike, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """Read the first channel of a file: float32 (N,) at ``rate_hz``; a source clip as BAT takes it.
+
+    Raises :class:`~bat_agent.errors.BadInput` for a file that is missing, empty, not audio or not finite.
+    """
+    samples, file_rate_hz = _read(Path(path))
+    return resample(np.ascontiguousarray(samples[0]), file_rate_hz, rate_hz)
+
+
+def resample(waveform: Any, from_hz: float, to_hz: float) -> Any:
+    """Resample along the last axis by libsoxr (HQ): (…, N) to (…, ≈ N·to/from), float32.
+
+    A numpy array gives a numpy array, a torch tensor a torch tensor on the CPU. Raises
+    :class:`~bat_agent.errors.BadInput` for a rate that is not positive.
+    """
+    if not (0 < from_hz < float("inf") and 0 < to_hz < float("inf")):
+        raise BadInput(f"sample rates must be positive numbers in Hz, got {from_hz} and {to_hz}")
+    if not isinstance(waveform, np.ndarray):
+        import torch
+
+        return torch.from_numpy(resample(waveform.detach().cpu().numpy(), from_hz, to_hz))
+    samples = waveform.astype(np.float32, copy=False)
+    if from_hz == to_hz or samples.size == 0:
+        return samples
+    import soxr
+
+    lanes = samples.reshape(-1, samples.shape[-1])  # soxr wants (N, channels)
+    resampled = soxr.resample(np.ascontiguousarray(lanes.T), from_hz, to_hz, quality="HQ")
+    return np.ascontiguousarray(resampled.T).reshape(*samples.shape[:-1], -1)
+
+
+def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> Path:
+    """Write (N,) or (channels, N) as a float32 WAV file, so that nothing clips; the file appears whole or not at all.
+
+    Takes a numpy array or a torch tensor; returns the path. Raises :class:`~bat_agent.errors.BadInput` where the
+    waveform has another shape or the place cannot be written.
+    """
+    import soundfile
+
+    target = Path(path)
+    samples = np.asarray(waveform.detach().cpu() if hasattr(waveform, "detach") else waveform, dtype=np.float32)
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0):
+        raise BadInput(f"a waveform to write must have shape (N,) or (channels, N), got {samples.shape}")
+    if not target.parent.is_dir():
+        raise BadInput(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        soundfile.write(partial, samples.T, rate_hz, subtype="FLOAT", format="WAV")
+        os.replace(partial, target)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadInput(f"cannot write {target}: {error}; check the free space and the permissions") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    """All samples, float32 (channels, N), and the file's rate."""
+    import soundfile
+
+    if not path.exists():
+        raise BadInput(f"no audio file at {path}; check the name")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, expected an audio file; name a file in it")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path} is empty (0 bytes), expected audio; record or copy it again")
+    try:
+        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise BadInput(
+            f"cannot read {path} as audio ({reason}), expected WAV, FLAC, OGG or MP3; convert it, e.g. with ffmpeg"
+        ) from error
+    if len(samples) == 0:
+        raise BadInput(f"{path} holds no samples, expected at least one; record or copy it again")
+    if not np.isfinite(samples).all():
+        raise BadInput(f"{path} holds samples that are NaN or infinite, expected finite numbers; export it again")
+    return samples.T, int(rate_hz)
+
+
+def _two_ears(path: Path, samples: np.ndarray, mono: str, channels: tuple[int, int] | None) -> np.ndarray:
+    if mono not in ("refuse", "duplicate"):
+        raise BadInput(f"mono must be 'refuse' or 'duplicate', got {mono!r}")
+    count = len(samples)
+    if channels is not None:
+        if len(channels) != 2 or not all(0 <= c < count for c in channels):
+            raise BadInput(
+                f"channels={channels} does not fit {path}, which has {count} channels; name two from 0 to {count - 1}"
+            )
+        return samples[list(channels)]
+    if count == 2:
+        return samples
+    if count > 2:
+        raise BadInput(
+            f"{path} has {count} channels, expected 2 (left and right ear); choose two with --channels 0,1 (in Python channels=(0, 1))"
+        )
+    if mono == "duplicate":
+        return np.repeat(samples, 2, axis=0)
+    raise BadInput(
+        f"{path} is a mono recording and carries no direction, expected 2 channels; record with two microphones, or "
+        "use --mono duplicate (in Python mono='duplicate') to treat it as both ears hearing the same"
+    )

@@ -1,0 +1,19 @@
+"""The errors a user may cause: one sentence that says what was wrong, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class BatAgentError(Exception):
+    """Base of every error this library raises on purpose; the command line prints it without a traceback."""
+
+
+class BadInput(BatAgentError, ValueError):
+    """Something the user passed cannot be used as it is."""
+
+
+class PluginError(BatAgentError):
+    """A plugin is missing, clashes with another one or fails to import."""
+
+
+class WeightsError(BatAgentError):
+    """Weights are missing, or do not fit the model they are meant for."""

@@ -1,0 +1,46 @@
+"""The three hooks a plugin may implement. A hook returns descriptions, so that listing plugins imports nothing heavy.
+
+A distribution joins in with one entry point whose name is the import name of its package::
+
+    [project.entry-points.bat_agent]
+    my_package = "my_package.hooks"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pluggy
+
+PROJECT = "bat_agent"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One encoder, reasoner or simulator, described but not imported."""
+
+    name: str
+    """What users type, e.g. ``spatial-ast``; unique among components of its kind."""
+    target: str
+    """Where the class is, ``module:Class``. It is built as ``Class(config)``."""
+    config: str
+    """Where its options are, ``module:Class``: a dataclass whose fields all have defaults."""
+    summary: str
+    """One line for ``bat-agent plugins``."""
+
+
+@hookspec
+def bat_agent_encoders() -> list[Component]:  # type: ignore[empty-body]
+    """Encoders of this plugin (:class:`bat_agent.interfaces.Encoder`); called once, when plugins are listed."""
+
+
+@hookspec
+def bat_agent_reasoners() -> list[Component]:  # type: ignore[empty-body]
+    """Reasoners of this plugin (:class:`bat_agent.interfaces.Reasoner`); called once, when plugins are listed."""
+
+
+@hookspec
+def bat_agent_simulators() -> list[Component]:  # type: ignore[empty-body]
+    """Simulators of this plugin (:class:`bat_agent.interfaces.Simulator`); called once, when plugins are listed."""

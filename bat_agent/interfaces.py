@@ -1,0 +1,173 @@
+"""What an encoder, a reasoner and a simulator must be: three protocols, and what passes between them.
+
+Shapes: B clips, N samples, K tokens, D token width, S source slots. Waveforms are float32, channel 0 is the left ear,
+32 kHz, full scale ±1. Directions are in the frame drawn in :mod:`bat_agent.scene`. Targets and bins follow BAT
+(appendix and released code): distance bin = round(2·metres), 21 bins; azimuth bin = whole degrees, 360 bins;
+elevation bin = whole degrees + 90, 180 bins.
+
+Nothing here imports torch when the program runs: listing and configuring plugins stays fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from bat_agent.scene import Scene
+
+SAMPLE_RATE_HZ = 32_000
+CLIP_SECONDS = 10.0
+NUM_CLASSES = 355
+NUM_DISTANCE_BINS = 21
+NUM_AZIMUTH_BINS = 360
+NUM_ELEVATION_BINS = 180
+
+
+@dataclass
+class SlotEncoding:
+    """What an encoder says of each of S sources at once; a slot without a source has a low activity."""
+
+    activity_logits: Tensor
+    """(B, S); sigmoid gives the probability that the slot holds a source."""
+    class_logits: Tensor
+    """(B, S, 355)"""
+    distance_logits: Tensor
+    """(B, S, 21)"""
+    azimuth_logits: Tensor
+    """(B, S, 360)"""
+    elevation_logits: Tensor
+    """(B, S, 180)"""
+
+
+@dataclass
+class Encoding:
+    """What an encoder says of a batch of clips. A head that an encoder lacks is ``None``."""
+
+    tokens: Tensor
+    """(B, K, D) for the reasoner."""
+    class_logits: Tensor | None = None
+    """(B, 355); multi-label, sigmoid gives probabilities."""
+    distance_logits: Tensor | None = None
+    """(B, 21); softmax over 0, 0.5 … 10 m."""
+    azimuth_logits: Tensor | None = None
+    """(B, 360); softmax over whole degrees."""
+    elevation_logits: Tensor | None = None
+    """(B, 180); softmax over −90 … 89 degrees."""
+    slots: SlotEncoding | None = None
+    """Several sources at once, where the encoder separates them; the four heads above then speak of the strongest."""
+
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Encoding:
+        """The encoding of some of the clips; ``index`` selects along the batch axis."""
+        return _select(self, index)
+
+    def to(self, device: torch.device | str) -> Encoding:
+        """The same encoding on another device."""
+        return _map(self, lambda tensor: tensor.to(device))
+
+    def detach(self) -> Encoding:
+        """The same encoding without its gradient history."""
+        return _map(self, lambda tensor: tensor.detach())
+
+
+def _map(encoding: Any, function: Any) -> Any:
+    values = {}
+    for f in fields(encoding):
+        value = getattr(encoding, f.name)
+        nested = isinstance(value, SlotEncoding)
+        values[f.name] = None if value is None else _map(value, function) if nested else function(value)
+    return type(encoding)(**values)
+
+
+def _select(encoding: Encoding, index: Any) -> Encoding:
+    if isinstance(index, int):
+        raise TypeError("index an Encoding with a slice or a list, so that the batch axis stays")
+    return _map(encoding, lambda tensor: tensor[index])
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A ``torch.nn.Module`` that turns binaural sound into tokens and, where it has the heads, a perception.
+
+    The core prepares the waveform (rate, length, level); an encoder never resamples, pads or normalises. Silence is
+    allowed and must give finite numbers. In evaluation mode a batch gives the same result as its clips one by one.
+
+    Optional: ``fixed_length`` (default true): the core pads every clip with silence to exactly ``clip_seconds``;
+    false: shorter clips come as they are. Optional: ``save_weights(directory, *, half=False)`` and
+    ``load_weights(path)``, where one ``model.safetensors`` with the state dict is not enough.
+    """
+
+    sample_rate_hz: int
+    """Rate of the waveform it wants; the core resamples."""
+    clip_seconds: float
+    """Longest clip it takes; the core crops."""
+    labels: tuple[str, ...]
+    """Display name of each class logit."""
+    token_dim: int
+    """D."""
+    num_tokens: int
+    """K for a clip of ``clip_seconds``."""
+
+    def __call__(self, waveform: Tensor) -> Encoding:
+        """Encode ``waveform`` (B, 2, N) float32; N is ``clip_seconds · sample_rate_hz`` or, if allowed, less."""
+        ...
+
+
+@runtime_checkable
+class Reasoner(Protocol):
+    """A ``torch.nn.Module`` that answers questions about an encoding; its config has a field ``token_dim`` (D).
+
+    With B clips, ``questions`` holds n·B questions, the n questions of one clip next to each other: all about one clip
+    if B = 1, one each if their number is B. What depends on the clip only is computed once per clip. Optional:
+    ``save_weights`` and ``load_weights`` as for an encoder.
+    """
+
+    def answer(self, encoding: Encoding, questions: Sequence[str]) -> Sequence[str]:
+        """One answer per question; a :class:`Reply` where the reasoner can say how sure it is."""
+        ...
+
+    def loss(self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
+        """Mean cross-entropy of the answer tokens: a scalar with gradient to what is trainable."""
+        ...
+
+
+class Reply(str):
+    """An answer that says how sure the reasoner is."""
+
+    confidence: float | None
+    """Probability in [0, 1] that the reasoner itself gives to this answer."""
+    alternatives: tuple[tuple[str, float], ...]
+    """Answers it weighed, this one included, with their probabilities, likeliest first (empty for free text)."""
+
+    def __new__(
+        cls, text: str, confidence: float | None = None, alternatives: Sequence[tuple[str, float]] = ()
+    ) -> Reply:
+        """A string with two more attributes."""
+        reply = super().__new__(cls, text)
+        reply.confidence = confidence
+        reply.alternatives = tuple(alternatives)
+        return reply
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """Something that turns a scene into room impulse responses.
+
+    Level convention of every simulator: the direct sound has pressure gain 0.282/d (1/√(4π)/d) before the head.
+    Everything random comes from the given generator or from ``scene.seed``; the same scene gives the same bytes.
+    """
+
+    sample_rate_hz: int
+
+    def sample_scene(self, rng: np.random.Generator, num_sources: int = 1) -> Scene:
+        """Draw a room, a listener at standing height (1.5 m) and sources anywhere in the same room."""
+        ...
+
+    def render(self, scene: Scene) -> list[Tensor]:
+        """One RIR (2, taps) float32 per source, left ear first."""
+        ...
