@@ -1,0 +1,318 @@
+"""How well an encoder perceives and a reasoner answers: the measures of BAT (sections 5.1 to 5.3, tables 3 and 4).
+
+Arrays only; N clips, C classes. Directions are arrays (N, 2) of azimuth and elevation in degrees, in the frame drawn in
+:mod:`bat_agent.scene`. Shares lie in 0…1, not in per cent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS
+from bat_agent.labels import labels
+from bat_agent.questions.answers import (
+    AXES,
+    choices_for,
+    format_distance,
+    parse_distance,
+    parse_labels,
+    parse_location,
+    parse_yes_no,
+)
+from bat_agent.questions.records import QuestionType
+from bat_agent.scene import Position
+
+Floats = NDArray[np.float64]
+
+
+class Asked(Protocol):
+    """A question with its truth: a ``QARecord`` or a ``Question`` of :mod:`bat_agent.questions`."""
+
+    @property
+    def type(self) -> QuestionType:
+        """Its type."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The question."""
+        ...
+
+    @property
+    def answer(self) -> str:
+        """The true answer."""
+        ...
+
+
+# --- targets of the encoder ---
+
+
+def targets_from_position(position: Position) -> tuple[int, int, int]:
+    """(distance bin, azimuth bin, elevation bin) as the encoder is trained on them.
+
+    round(2·distance) of 21, (round(azimuth) + 360) mod 360, round(elevation) + 90 of 180. Unlike in the released code,
+    which takes the last mod 180, straight up (+90°) is the last bin, 179, and not the first, straight down; and what is
+    farther than 10 m is bin 20 instead of a class that the head does not have.
+    """
+    distance = min(max(round(2 * position.distance_m), 0), NUM_DISTANCE_BINS - 1)
+    azimuth = round(position.azimuth_deg) % NUM_AZIMUTH_BINS
+    elevation = min(max(round(position.elevation_deg) + 90, 0), NUM_ELEVATION_BINS - 1)
+    return distance, azimuth, elevation
+
+
+def decode_bins(distance_bin: int, azimuth_bin: int, elevation_bin: int) -> Position:
+    """The position that three bins stand for; the inverse of :func:`targets_from_position` up to rounding."""
+    return Position(float(azimuth_bin), float(elevation_bin) - 90.0, distance_bin / 2)
+
+
+# --- perception ---
+
+
+def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over classes of average precision; (N, C) truth in {0, 1} and (N, C) scores, larger is likelier.
+
+    Classes without a positive clip are left out. Raises :class:`~bat_agent.errors.BadInput` where none remains, where
+    shapes differ or where a score is not a number.
+    """
+    from sklearn.metrics import average_precision_score  # a second of import that questions and answers never need
+
+    truth, score = np.asarray(targets), np.asarray(scores, dtype=np.float64)
+    if truth.ndim != 2 or truth.shape != score.shape:
+        raise BadInput(f"targets and scores must both be (clips, classes), got {truth.shape} and {score.shape}")
+    if not np.isfinite(score).all():
+        raise BadInput("scores contain NaN or infinity; check the encoder's output")
+    present = np.flatnonzero((truth > 0.5).any(axis=0))
+    if not len(present):
+        raise BadInput("no class has a positive clip, so average precision is undefined; check the labels")
+    return float(np.mean([average_precision_score(truth[:, c] > 0.5, score[:, c]) for c in present]))
+
+
+def angular_errors_deg(predicted_deg: ArrayLike, true_deg: ArrayLike) -> Floats:
+    """Great-circle angle of each of N pairs of directions (N, 2), degrees in [0, 180]."""
+    a, b = _unit_vectors(predicted_deg), _unit_vectors(true_deg)
+    if a.shape != b.shape:
+        raise BadInput(f"predicted and true directions differ in number: {len(a)} and {len(b)}")
+    # atan2 of cross and dot keeps its precision at 0° and 180°, where arccos loses half the digits.
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
+
+
+def er20(predicted_deg: ArrayLike, true_deg: ArrayLike) -> float:
+    """ER20°: share of clips whose direction is more than 20° off."""
+    return float(np.mean(angular_errors_deg(predicted_deg, true_deg) > 20.0))
+
+
+def mean_angular_error_deg(predicted_deg: ArrayLike, true_deg: ArrayLike) -> float:
+    """MAE: mean great-circle angle between predicted and true direction, degrees."""
+    return float(np.mean(angular_errors_deg(predicted_deg, true_deg)))
+
+
+def distance_error_rate(predicted_bins: ArrayLike, true_bins: ArrayLike) -> float:
+    """DER: share of clips whose distance bin is more than one bin (0.5 m) off."""
+    predicted, true = np.asarray(predicted_bins, dtype=np.int64), np.asarray(true_bins, dtype=np.int64)
+    if predicted.shape != true.shape:
+        raise BadInput(f"predicted and true distance bins differ in shape: {predicted.shape} and {true.shape}")
+    return float(np.mean(np.abs(predicted - true) > 1))
+
+
+def direction_accuracies(predicted_deg: ArrayLike, true_deg: ArrayLike) -> dict[str, float]:
+    """Share of clips on the right side of each axis (``left_right``, ``front_behind``, ``above_below``) and ``region``.
+
+    ``region`` is the share with all three right. Borders count as right, front and above, as in
+    :func:`bat_agent.scene.region`. Chance is 0.5, and 0.125 for the region.
+    """
+    right = _sides(predicted_deg) == _sides(true_deg)
+    shares = {axis: float(share) for axis, share in zip(AXES, right.mean(axis=0), strict=True)}
+    return shares | {"region": float(right.all(axis=1).mean())}
+
+
+def _unit_vectors(directions_deg: ArrayLike) -> Floats:
+    directions = np.asarray(directions_deg, dtype=np.float64)
+    if directions.ndim != 2 or directions.shape[1] != 2:
+        raise BadInput(f"directions must be (clips, 2) with azimuth and elevation in degrees, got {directions.shape}")
+    azimuth, elevation = np.radians(directions).T
+    return np.stack(
+        [np.cos(elevation) * np.cos(azimuth), np.sin(elevation), -np.cos(elevation) * np.sin(azimuth)], axis=-1
+    )
+
+
+def _sides(directions_deg: ArrayLike) -> NDArray[np.bool_]:
+    x, y, z = _unit_vectors(directions_deg).T
+    tiny = 1e-12  # as in scene.region: rounding must not decide on a border
+    return np.stack([x < -tiny, z > tiny, y < -tiny], axis=-1)
+
+
+# --- answers ---
+
+
+def score_answer(question_type: QuestionType, truth: str, answer: str) -> dict[str, float]:
+    """The measures of one answer, by what its truth is.
+
+    Labels: ``f1`` of the two sets, ``exact``. Location: ``region`` (1 if all three words are right), one value per
+    axis, ``der`` (1 if more than 0.5 m off). Distance: ``der``. Yes/no, sides and all else: ``accuracy``. Always
+    ``malformed``: 1 where the answer cannot be read as what was asked for; a malformed answer is wrong everywhere.
+    """
+    if question_type.letter in "AC" or question_type is QuestionType.MIXUP_NONBINARY_SOURCE:
+        return _score_labels(truth, answer)
+    location, metres = parse_location(truth), parse_distance(truth)
+    if location is not None:
+        return _score_location(location, parse_location(answer))
+    if metres is not None:
+        given = parse_distance(answer)
+        return {"der": float(given is None or _bins_apart(given, metres) > 1), "malformed": float(given is None)}
+    if (yes := parse_yes_no(truth)) is not None:
+        said = parse_yes_no(answer)
+        return {"accuracy": float(said == yes), "malformed": float(said is None)}
+    choices, said_text = choices_for(truth), _plain(answer)
+    malformed = said_text not in choices if choices else not said_text
+    return {"accuracy": float(said_text == _plain(truth)), "malformed": float(malformed)}
+
+
+def score_answers(questions: Sequence[Asked], answers: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean of each measure of :func:`score_answer` per released question type, with ``count``.
+
+    Where there are yes/no questions of the release, ``BINARY`` holds their accuracy the way BAT's table 4 has it:
+    ``direction``, ``distance`` and ``accuracy``, the mean of the two that there are.
+    """
+    if len(questions) != len(answers):
+        raise BadInput(f"there are {len(questions)} questions but {len(answers)} answers; give one answer each")
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for question, answer in zip(questions, answers, strict=True):
+        for measure, value in score_answer(question.type, question.answer, answer).items():
+            values[question.type.value][measure].append(value)
+    table: dict[str, dict[str, float]] = {}
+    for name, measures in values.items():
+        table[name] = {measure: float(np.mean(scores)) for measure, scores in measures.items()}
+        table[name]["count"] = len(measures["malformed"])
+    names = {"direction": QuestionType.MIXUP_DIRECTION.value, "distance": QuestionType.MIXUP_DISTANCE_BOTH.value}
+    binary = {short: table[name]["accuracy"] for short, name in names.items() if name in table}
+    if binary:
+        table["BINARY"] = binary | {"accuracy": float(np.mean(list(binary.values())))}
+    return table
+
+
+def bootstrap_interval(
+    values: ArrayLike, rng: np.random.Generator, level: float = 0.95, resamples: int = 1000
+) -> tuple[float, float]:
+    """Bootstrap interval (percentile) of the mean of N values, such as one measure over all answers."""
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    if not len(sample):
+        raise BadInput("an interval needs at least one value, got none")
+    if not 0 < level < 1:
+        raise BadInput(f"level of an interval must lie between 0 and 1, got {level}; 0.95 is usual")
+    # One draw at a time: N·resamples indices at once would be gigabytes for a full evaluation.
+    means = [sample[rng.integers(len(sample), size=len(sample))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _score_labels(truth: str, answer: str) -> dict[str, float]:
+    wanted, given = set(parse_labels(truth) or ()), set(parse_labels(answer) or ())
+    f1 = 2 * len(wanted & given) / (len(wanted) + len(given)) if given else 0.0
+    return {"f1": f1, "exact": float(wanted == given), "malformed": float(not given)}
+
+
+def _score_location(truth: tuple[str, float], given: tuple[str, float] | None) -> dict[str, float]:
+    if given is None:
+        return {"region": 0.0, **dict.fromkeys(AXES, 0.0), "der": 1.0, "malformed": 1.0}
+    words = zip(AXES, truth[0].split(", "), given[0].split(", "), strict=True)
+    return {
+        "region": float(truth[0] == given[0]),
+        **{axis: float(wanted == word) for axis, wanted, word in words},
+        "der": float(_bins_apart(given[1], truth[1]) > 1),
+        "malformed": 0.0,
+    }
+
+
+def _bins_apart(first_m: float, second_m: float) -> int:
+    return abs(round(2 * first_m) - round(2 * second_m))
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".!").strip().lower()
+
+
+# --- rows to compare with ---
+
+
+def random_answers(questions: Sequence[Asked], rng: np.random.Generator) -> list[str]:
+    """What blind chance answers: the row ``random`` of BAT's table 4.
+
+    Yes/no and sides: either; regions: any of the eight; distances and labels: those of another question, by lot.
+    """
+    distances = [d for q in questions if (d := _truth_distance(q.answer)) is not None]
+    texts = defaultdict(list)
+    for question in questions:
+        texts[question.type].append(question.answer)
+
+    def draw(question: Asked) -> str:
+        choices = getattr(question, "choices", None) or choices_for(question.answer)
+        if choices:
+            return choices[rng.integers(len(choices))]
+        if _truth_distance(question.answer) is None:
+            same_type = texts[question.type]
+            return same_type[rng.integers(len(same_type))]
+        distance = format_distance(distances[rng.integers(len(distances))])
+        if parse_location(question.answer) is None:
+            return distance
+        return f"{', '.join(words[rng.integers(2)] for words in AXES.values())}; {distance}"
+
+    return [draw(question) for question in questions]
+
+
+def prompt_only_answers(train_questions: Iterable[Asked], questions: Iterable[Asked]) -> list[str]:
+    """What the question alone gives away: the most frequent training answer to the same wording, labels blanked out.
+
+    A wording that training lacks gets the most frequent answer to the directions it names (of its ``kind``, where
+    questions have one), then of its type, then of all. A reasoner that hears must beat this row.
+    """
+    tallies: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+    for question in train_questions:
+        for key in _keys(question):
+            tallies[key][question.answer] += 1
+    if not tallies:
+        raise BadInput("prompt-only answers need at least one training question, got none")
+
+    def best(question: Asked) -> str:
+        # Ties go to the answer seen first, so that the row is the same in every run.
+        return next(tallies[key].most_common(1)[0][0] for key in _keys(question) if key in tallies)
+
+    return [best(question) for question in questions]
+
+
+def blank_labels(text: str) -> str:
+    """A question in lower case, without final mark, each of the 355 class names in it replaced by ``_``."""
+    return _label_pattern().sub("_", text.lower()).rstrip("?. ")
+
+
+# Evaluation asks in other words than training, so directions are compared by what they mean.
+_DIRECTIONS = {"ahead": "front", "back": "behind", "over": "above", "overhead": "above", "higher": "above"}
+_DIRECTIONS |= {"under": "below", "underneath": "below", "lower": "below"}
+_DIRECTIONS |= {word: word for words in AXES.values() for word in words}
+_DIRECTION = re.compile(rf"\b({'|'.join(sorted(_DIRECTIONS, key=len, reverse=True))})\b")
+
+
+@cache
+def _label_pattern() -> re.Pattern[str]:
+    names = sorted((name.lower() for name in labels()), key=len, reverse=True)  # "car alarm" before "car"
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
+
+
+def _keys(question: Asked) -> list[tuple[Any, ...]]:
+    kind = getattr(question, "kind", None)
+    blanked = blank_labels(question.text)
+    directions = tuple(_DIRECTIONS[word] for word in _DIRECTION.findall(blanked))
+    exact, named = ("wording", question.type, blanked), ("directions", question.type, kind, directions)
+    return [exact, named, ("kind", question.type, kind), ("type", question.type), ()]
+
+
+def _truth_distance(answer: str) -> float | None:
+    location = parse_location(answer)
+    return location[1] if location else parse_distance(answer)

@@ -1,0 +1,64 @@
+"""Questions about sounds: SpatialSoundQA records, answers, wordings and a generator (BAT, section 3.2, tables 1, 9).
+
+Nothing here imports torch or reads audio: questions and answers follow from labels and positions alone.
+"""
+
+from __future__ import annotations
+
+from bat_agent.questions.answers import (
+    HeardSource,
+    answer_labels,
+    answer_location,
+    choices_for,
+    format_distance,
+    from_scene,
+    mirror,
+    parse_distance,
+    parse_labels,
+    parse_location,
+    parse_yes_no,
+)
+from bat_agent.questions.builders import Margins
+from bat_agent.questions.families import related, unrelated_labels
+from bat_agent.questions.generator import Balance, Question, compatible, generate
+from bat_agent.questions.grammar import Split, vary, wordings
+from bat_agent.questions.records import (
+    PROMPT,
+    QARecord,
+    QuestionType,
+    iter_records,
+    prompt,
+    read_records,
+    write_records,
+)
+
+__all__ = [
+    "PROMPT",
+    "Balance",
+    "HeardSource",
+    "Margins",
+    "QARecord",
+    "Question",
+    "QuestionType",
+    "Split",
+    "answer_labels",
+    "answer_location",
+    "choices_for",
+    "compatible",
+    "format_distance",
+    "from_scene",
+    "generate",
+    "iter_records",
+    "mirror",
+    "parse_distance",
+    "parse_labels",
+    "parse_location",
+    "parse_yes_no",
+    "prompt",
+    "read_records",
+    "related",
+    "unrelated_labels",
+    "vary",
+    "wordings",
+    "write_records",
+]
