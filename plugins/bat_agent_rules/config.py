@@ -1,0 +1,31 @@
+"""Options of the reasoner ``rules``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bat_agent.errors import BadInput
+from bat_agent.perception import Thresholds
+
+
+@dataclass(frozen=True)
+class RulesConfig:
+    """Options of the reasoner ``rules``; see :class:`bat_agent.perception.Thresholds`."""
+
+    token_dim: int | None = None
+    """Width of the encoder's tokens; taken as every reasoner takes it, but the tokens are not read."""
+    activity: float = 0.5
+    """A slot holds a source from this probability on; the strongest slot always does."""
+    label: float = 0.5
+    """A label is named, and "can you hear a dog?" is answered with yes, from this probability on."""
+
+    def __post_init__(self) -> None:
+        for name in ("activity", "label"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise BadInput(f"{name} must be a probability between 0 and 1, got {value}")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Both thresholds, as perception wants them."""
+        return Thresholds(self.activity, self.label)

@@ -1,0 +1,97 @@
+"""Which words name which of the 355 sound classes: display names, their parts, plurals and some everyday words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from bat_agent.labels import label_index, labels
+
+WORDS = re.compile(r"\d+(?:\.\d+)?|[a-z]+|'s(?![a-z])")
+"""A question, lower case, falls into these; marks, hyphens and brackets are dropped, in labels as well."""
+
+_BRACKETS = re.compile(r"\s*\([^)]*\)")
+# Plurals and parts that mean something else in a question: "on the left hand side".
+_NEVER = {("hand",), ("etc",), ("filling",)}
+# What people say where the table has another word; the left column never replaces a name of the table.
+_EVERYDAY = {
+    "Baby cry, infant cry": "baby, infant",
+    "Bicycle": "bike",
+    "Bird": "birdsong",
+    "Cat": "kitten, kitty",
+    "Cattle, bovinae": "cow",
+    "Child speech, kid speaking": "child, kid, boy, girl",
+    "Clapping": "clap",
+    "Dog": "puppy",
+    "Female speech, woman speaking": "woman, female voice, female speaker",
+    "Fixed-wing aircraft, airplane": "plane, aeroplane",
+    "Gunshot, gunfire": "shot, gun",
+    "Hair dryer": "hairdryer",
+    "Laughter": "laugh, laughing",
+    "Male speech, man speaking": "man, male voice, male speaker",
+    "Mechanical fan": "fan",
+    "Motorcycle": "motorbike",
+    "Music": "stereo, hi fi, song",
+    "Speech": "voice, person, talker, talking, speaking, someone talking, someone speaking, people talking",
+    "Telephone": "phone",
+    "Television": "tv, telly",
+    "Thunderstorm": "storm",
+    "Truck": "lorry",
+    "Vacuum cleaner": "vacuum, hoover",
+    "Walk, footsteps": "walking, steps",
+}
+
+
+def find_label(words: Sequence[str]) -> tuple[int, int] | None:
+    """(class number, how many words) of the longest name at the beginning of ``words``; ``None`` where none begins."""
+    table, longest = _table()
+    for length in range(min(longest, len(words)), 0, -1):
+        if (number := table.get(tuple(words[:length]))) is not None:
+            return number, length
+    return None
+
+
+@cache
+def _table() -> tuple[dict[tuple[str, ...], int], int]:
+    """Class number by words, and the length of the longest name. What stands first wins: names before their parts."""
+    table: dict[tuple[str, ...], int] = {}
+    whole = [(tuple(WORDS.findall(name.lower())), number) for number, name in enumerate(labels())]
+    parts = [(tuple(WORDS.findall(part)), number) for number, name in enumerate(labels()) for part in _parts(name)]
+    everyday = [
+        (tuple(WORDS.findall(words)), label_index()[name])
+        for name, listed in _EVERYDAY.items()
+        for words in listed.split(",")
+    ]
+    for phrases in (whole, _other_numbers(whole), parts, _other_numbers(parts), _doing(whole + parts), everyday):
+        for phrase, number in phrases:
+            if phrase and phrase not in _NEVER:
+                table.setdefault(phrase, number)
+    for phrase, number in _other_numbers(everyday):
+        table.setdefault(phrase, number)
+    return table, max(map(len, table))
+
+
+def _parts(name: str) -> list[str]:
+    """``Dishes, pots, and pans`` is also called dishes, pots or pans; ``Pump (liquid)`` a pump."""
+    bare = _BRACKETS.sub("", name.lower())
+    return [bare, *(part.strip().removeprefix("and ") for part in bare.split(","))]
+
+
+def _other_numbers(phrases: Sequence[tuple[tuple[str, ...], int]]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Plurals, and the singular where the phrase is a plural."""
+    for phrase, number in phrases:
+        *rest, last = phrase or ("",)
+        forms = [last + "s", last + "es"]
+        if last.endswith("y"):
+            forms.append(last[:-1] + "ies")
+        if last.endswith("s") and not last.endswith("ss"):
+            forms.append(last[:-1])
+        yield from (((*rest, form), number) for form in forms)
+
+
+def _doing(phrases: Sequence[tuple[tuple[str, ...], int]]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """``barking`` for ``bark``."""
+    for phrase, number in phrases:
+        if len(phrase) == 1 and not phrase[0].endswith("ing"):
+            yield (phrase[0].removesuffix("e") + "ing",), number

@@ -1,0 +1,239 @@
+"""The head: impulse responses of the left ear on a regular grid of directions, split into a delay and a shape.
+
+Directions here are those of SOFA: ``lateral`` azimuth 0 front, +90 left, in degrees, and elevation. The right ear is
+the mirror image, ``right(lateral) = left(−lateral)``, so left/right symmetry is exact by construction.
+
+Level: heads are scaled so that a source straight ahead has energy 1 (Σ h² = 1 at each ear), i.e. white noise from the
+front is as loud at the ears as it would be in the centre of the head without one.
+Delay: relative to the centre of the head; the largest sample of a frontal source falls on distance/c.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample
+from scipy.signal.windows import tukey
+from scipy.spatial import cKDTree
+from scipy.special import eval_legendre, spherical_jn, spherical_yn
+
+RATE_HZ = 32_000
+SPEED_OF_SOUND = 343.0
+GRID_DEG = 2.5
+NUM_LATERAL = round(360 / GRID_DEG)
+NUM_ELEVATION = round(180 / GRID_DEG) + 1
+TAPS = 144
+PRE_ROLL = 16
+"""Samples of a tabulated response before its minimum-phase beginning."""
+SPHERE_RADIUS_M = 0.0875
+EAR_LATERAL_DEG = 100.0
+DIFFUSE_FFT = 512
+
+_NFFT = 1024
+_UPSAMPLING = 16
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A left ear on the grid: row ``e · NUM_LATERAL + l`` is elevation e·2.5° − 90°, lateral azimuth l·2.5°."""
+
+    taps: NDArray[np.float32]
+    """(rows, TAPS) responses without their delay, starting ``PRE_ROLL`` samples early."""
+    delay: Array
+    """(rows,) where ``taps`` begin, in samples from the arrival at the centre of the head: about −PRE_ROLL."""
+    diffuse_power: Array
+    """(DIFFUSE_FFT/2 + 1,) power gain of one ear in a diffuse field."""
+    diffuse_coherence: Array
+    """(DIFFUSE_FFT/2 + 1,) interaural correlation in a diffuse field, −1…1."""
+
+
+@functools.cache
+def load_head(name: str) -> Head:
+    """The head called ``kemar`` or ``sphere``; built once per process (about half a second)."""
+    if name == "sphere":
+        incidence, spectra, delay = _sphere_table()
+        return _finish(*_between(_incidence_deg(*_grid()), incidence, _responses(spectra), delay))
+    spectra, delay, directions = _kemar_ear()
+    return _finish(*_interpolate(_responses(spectra), delay, directions))
+
+
+def sphere_response(incidence_deg: Array, frequency_hz: Array) -> ComplexArray:
+    """Pressure on a rigid sphere of radius a, per free-field pressure in its centre, for a plane wave.
+
+    H(θ, f) = −j/(ka)² Σ_m (2m+1) j^m P_m(cos θ) / h'_m(ka), h the Hankel function of the second kind (Duda and
+    Martens, JASA 104, 1998, in the limit of a distant source). Shapes (D,) degrees, (F,) Hz → (D, F); H(0 Hz) = 1.
+    """
+    ka = 2 * np.pi * np.maximum(frequency_hz, 1.0) * SPHERE_RADIUS_M / SPEED_OF_SOUND
+    orders = np.arange(int(ka.max()) + 25)[:, None]
+    with np.errstate(all="ignore"):
+        slope = spherical_jn(orders, ka, derivative=True) - 1j * spherical_yn(orders, ka, derivative=True)
+        radial = (2 * orders + 1) * 1j**orders / slope
+    # Where y' overflows the term is far below rounding.
+    radial = np.where(np.isfinite(radial) & (np.abs(slope) < 1e250), radial, 0)
+    angular = eval_legendre(orders, np.cos(np.radians(incidence_deg)))
+    return -1j / ka**2 * (angular.T @ radial)
+
+
+def _grid() -> tuple[Array, Array]:
+    elevation, lateral = np.meshgrid(
+        np.arange(NUM_ELEVATION) * GRID_DEG - 90, np.arange(NUM_LATERAL) * GRID_DEG, indexing="ij"
+    )
+    return lateral.ravel(), elevation.ravel()
+
+
+def _unit(lateral_deg: Array, elevation_deg: Array) -> Array:
+    lateral, elevation = np.radians(lateral_deg), np.radians(elevation_deg)
+    return np.stack(
+        [np.cos(elevation) * np.cos(lateral), np.cos(elevation) * np.sin(lateral), np.sin(elevation)], axis=-1
+    )
+
+
+def _incidence_deg(lateral_deg: Array, elevation_deg: Array) -> Array:
+    ear = _unit(np.array(EAR_LATERAL_DEG), np.array(0.0))
+    return np.degrees(np.arccos(np.clip(_unit(lateral_deg, elevation_deg) @ ear, -1, 1)))
+
+
+def _frequencies() -> Array:
+    return np.asarray(np.fft.rfftfreq(_NFFT, 1 / RATE_HZ), dtype=np.float64)
+
+
+def _minimum_phase(magnitude: Array) -> ComplexArray:
+    """Minimum-phase spectrum of a magnitude (…, _NFFT/2 + 1), through the folded real cepstrum."""
+    cepstrum = np.fft.irfft(np.log(np.maximum(magnitude, 1e-6 * magnitude.max(-1, keepdims=True))), _NFFT)
+    fold = np.zeros(_NFFT)
+    fold[0] = fold[_NFFT // 2] = 1
+    fold[1 : _NFFT // 2] = 2
+    return np.exp(np.fft.rfft(cepstrum * fold, _NFFT))
+
+
+def _split_delay(spectra: ComplexArray) -> tuple[ComplexArray, Array]:
+    """Spectra without their delay, and the delay in samples: the best match with the minimum-phase version."""
+    cross = spectra * np.conj(_minimum_phase(np.abs(spectra)))
+    correlation = np.fft.irfft(cross, _NFFT * _UPSAMPLING)
+    lag = correlation.argmax(-1)
+    lag = np.where(lag > correlation.shape[-1] // 2, lag - correlation.shape[-1], lag) / _UPSAMPLING
+    return spectra * _advance(lag), lag
+
+
+def _advance(samples: Array) -> ComplexArray:
+    return np.exp(2j * np.pi * np.outer(samples, _frequencies()) / RATE_HZ)
+
+
+@functools.cache
+def _sphere_table() -> tuple[Array, ComplexArray, Array]:
+    """Incidence 0…180°, spectra without delay, delay in samples."""
+    incidence = np.arange(0, 181, 2.0)
+    frequency = _frequencies()
+    response = sphere_response(incidence, frequency)
+    response[:, 0] = 1
+    # 16 kHz in a real response has no phase of its own.
+    response[:, -1] = np.abs(response[:, -1])
+    return incidence, *_split_delay(response)
+
+
+def _sphere_ear(incidence_deg: Array) -> tuple[ComplexArray, Array]:
+    """Spectra without delay and delays of a spherical head at any incidence, from the 2° table."""
+    return _between(incidence_deg, *_sphere_table())
+
+
+def _between(wanted: Array, known: Array, rows: Any, delay: Array) -> tuple[Any, Array]:
+    """Rows and delays at ``wanted`` by linear interpolation over the evenly spaced ``known``."""
+    step = known[1] - known[0]
+    low = np.minimum((wanted / step).astype(int), len(known) - 2)
+    weight = wanted / step - low
+    mixed = rows[low] * (1 - weight)[:, None] + rows[low + 1] * weight[:, None]
+    return mixed, delay[low] * (1 - weight) + delay[low + 1] * weight
+
+
+def _responses(spectra: ComplexArray) -> Array:
+    """(…, TAPS) impulse responses, ``PRE_ROLL`` samples early, faded out at the end."""
+    responses = np.fft.irfft(spectra * _advance(np.array([-float(PRE_ROLL)])), _NFFT)[:, :TAPS]
+    return responses * tukey(2 * TAPS, 0.25)[TAPS:]
+
+
+def _kemar_ear() -> tuple[ComplexArray, Array, Array]:
+    """KEMAR's left ear with the missing cap below −40° filled: spectra, delays, unit vectors."""
+    with resources.files("bat_agent_shoebox.data").joinpath("mit_kemar_normal_32k.npz").open("rb") as file:
+        data = np.load(file)
+        hrir = data["hrir"][:, 0].astype(np.float64)
+        lateral, elevation = (data[key].astype(np.float64) for key in ("azimuth_ccw_deg", "elevation_deg"))
+    spectra, delay = _split_delay(np.fft.rfft(hrir, _NFFT))
+    spectra = spectra * _diffuse_equaliser(np.abs(spectra), elevation)
+    ring = np.flatnonzero(elevation == elevation.min())
+    parts = [(spectra, delay, _unit(lateral, elevation))]
+    parts += [_cap_ring(spectra[ring], delay[ring], lateral[ring], target) for target in (-50.0, -60, -70, -80, -90)]
+    spectra, delay, directions = (np.concatenate(group) for group in zip(*parts, strict=True))
+    return spectra, delay, directions
+
+
+def _diffuse_equaliser(magnitude: Array, elevation_deg: Array) -> ComplexArray:
+    """One filter for all directions that makes the diffuse-field response flat, at most ±15 dB.
+
+    The measurement holds the loudspeaker and the ear canal (+10 dB at 2.5 kHz, −17 dB at 100 Hz); recordings that are
+    played through the head should keep their colour. Cues that depend on the direction do not change.
+    """
+    weight = np.cos(np.radians(elevation_deg))
+    # Rings hold fewer directions near the pole, so weight by area per direction.
+    for ring in np.unique(elevation_deg):
+        members = elevation_deg == ring
+        weight[members] = max(np.cos(np.radians(ring)), 0.02) / members.sum()
+    power = (weight / weight.sum()) @ magnitude**2
+    frequency = _frequencies()
+    ratio = 2 ** (1 / 6)
+    edges = [np.searchsorted(frequency, (f / ratio, f * ratio)) for f in np.clip(frequency, 60, 14_000)]
+    smooth = np.array([power[low : max(high, low + 1)].mean() for low, high in edges])
+    level = np.median(10 * np.log10(smooth[(frequency > 300) & (frequency < 12_000)]))
+    gain_db = np.clip(level - 10 * np.log10(smooth), -15, 15)
+    return _minimum_phase(10 ** (gain_db / 20))
+
+
+def _cap_ring(ring: ComplexArray, delay: Array, lateral: Array, target: float) -> tuple[ComplexArray, Array, Array]:
+    """A ring below the lowest measured one: that ring times the sphere's change from there to here.
+
+    What the measurement has beyond the sphere (canal, pinna) fades into its mean around the ring towards −90°, where
+    all azimuths are one direction.
+    """
+    lowest = np.full_like(lateral, -40.0)
+    sphere_low, sphere_low_delay = _sphere_ear(_incidence_deg(lateral, lowest))
+    sphere_here, sphere_delay = _sphere_ear(_incidence_deg(lateral, np.full_like(lateral, target)))
+    fade = (-40 - target) / 50
+    extra = np.log(np.abs(ring)) - np.log(np.abs(sphere_low))
+    extra = (1 - fade) * extra + fade * extra.mean(0)
+    late = delay - sphere_low_delay
+    late = (1 - fade) * late + fade * late.mean()
+    magnitude = np.exp(extra) * np.abs(sphere_here)
+    return _minimum_phase(magnitude), sphere_delay + late, _unit(lateral, np.full_like(lateral, target))
+
+
+def _interpolate(responses: Array, delay: Array, directions: Array) -> tuple[Array, Array]:
+    """Scattered directions to the grid: inverse-square-distance mean of the four nearest, delay and shape apart."""
+    distance, nearest = cKDTree(directions).query(_unit(*_grid()), k=4)
+    weight = 1 / (distance**2 + 1e-9)
+    weight /= weight.sum(1, keepdims=True)
+    mixed = sum(weight[:, [k]] * responses[nearest[:, k]] for k in range(4))
+    return np.asarray(mixed), (weight * delay[nearest]).sum(1)
+
+
+def _finish(responses: Array, delay: Array) -> Head:
+    """Grid responses (delay apart) to a scaled table with its diffuse-field statistics."""
+    front = (NUM_ELEVATION // 2) * NUM_LATERAL
+    peak = np.abs(resample(responses[front], TAPS * _UPSAMPLING)).argmax() / _UPSAMPLING
+    responses = responses / np.sqrt((responses[front] ** 2).sum())
+    delay = delay - delay[front] - peak
+    frequency = np.fft.rfftfreq(DIFFUSE_FFT)
+    left = np.fft.rfft(responses, DIFFUSE_FFT) * np.exp(-2j * np.pi * np.outer(delay, frequency))
+    left = left.reshape(NUM_ELEVATION, NUM_LATERAL, -1)
+    right = left[:, -np.arange(NUM_LATERAL)]
+    area = np.cos(np.radians(np.arange(NUM_ELEVATION) * GRID_DEG - 90))
+    area = area / area.sum() / NUM_LATERAL
+    power = np.einsum("e,elf->f", area, np.abs(left) ** 2)
+    cross = np.einsum("e,elf->f", area, (left * right.conj()).real)
+    return Head(responses.astype(np.float32), delay, power, np.clip(cross / power, -1, 1))

@@ -1,0 +1,102 @@
+"""Options of Spatial-AST; the defaults are the released architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bat_agent.errors import BadInput
+
+
+@dataclass(frozen=True)
+class SpatialASTConfig:
+    """Every dimension of a Spatial-AST. Defaults: 85 963 194 trainable parameters, 174 state-dict entries."""
+
+    clip_seconds: float = 10.0
+    """Longest clip, seconds."""
+    target_frames: int | None = 1024
+    """Frames after the bicubic time resize of a full clip; ``None`` takes the frames as they are, of any length."""
+    features: Literal["mel+ipd", "mel", "mono"] = "mel+ipd"
+    """Input maps: log-mel of both ears with or without interaural phase, or log-mel of the mean of the ears."""
+    unit_ipd: bool = False
+    """Scale the phase maps to ±1 (the released ones reach only ±0.036)."""
+    stem_channels: int = 1
+    """Channels after the 3×3 convolution."""
+    patch_frames: int = 16
+    """Frames a patch spans."""
+    patch_mels: int = 16
+    """Mel bands a patch spans; 128 makes one token per time step."""
+    width: int = 768
+    """Token width D."""
+    depth: int = 12
+    """Transformer blocks."""
+    heads: int = 12
+    """Attention heads."""
+    mlp_ratio: float = 4.0
+    """Hidden width of the block's MLP over D."""
+    drop_path: float = 0.1
+    """Largest stochastic-depth rate; it grows linearly from 0 at the first block."""
+    summary_frames: int = 0
+    """Adds tokens that summarise the interaural differences of the clip and of every so many frames; 0 for none."""
+    summary_hidden: int = 512
+    """Hidden width of the network that makes summary tokens."""
+    num_slots: int = 1
+    """Sources told apart; each has its own three class tokens. 1 is the released model."""
+    mask_time: float = 0.25
+    """Share of patch rows (time) left out in training."""
+    mask_mels: float = 0.25
+    """Share of patch columns (frequency) left out in training."""
+    spec_time_frames: int = 192
+    """SpecAugment: longest time mask in training, frames; 0 for none."""
+    spec_mels: int = 48
+    """SpecAugment: longest frequency mask in training, mel bands; 0 for none."""
+    store_front_end: bool = True
+    """Keep the (constant) STFT and mel kernels in the state dict, as the released layout does."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise BadInput(f"spatial-ast width {self.width} must be a multiple of heads {self.heads}")
+        if self.width % 4:
+            raise BadInput(f"spatial-ast width {self.width} must be a multiple of 4 for the 2-D positions")
+        if 128 % self.patch_mels:
+            raise BadInput(f"spatial-ast patch_mels {self.patch_mels} must divide the 128 mel bands")
+        if self.target_frames is not None and self.target_frames % self.patch_frames:
+            raise BadInput(
+                f"spatial-ast target_frames {self.target_frames} must be a multiple of patch_frames {self.patch_frames}"
+            )
+        if self.num_slots < 1:
+            raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
+        if self.summary_frames < 0 or (self.summary_frames and self.features != "mel+ipd"):
+            raise BadInput("spatial-ast summary_frames must be 0, or positive together with features 'mel+ipd'")
+        if self.features not in ("mel+ipd", "mel", "mono"):
+            raise BadInput(f"spatial-ast features must be 'mel+ipd', 'mel' or 'mono', got {self.features!r}")
+
+    @property
+    def input_maps(self) -> int:
+        """Channels that enter the 3×3 convolution."""
+        return {"mel+ipd": 4, "mel": 2, "mono": 1}[self.features]
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether every clip must be full length: it is resized to one number of frames."""
+        return self.target_frames is not None
+
+    @property
+    def summary_tokens(self) -> int:
+        """Summary tokens of a full clip."""
+        if not self.summary_frames:
+            return 0
+        from bat_agent.features import num_frames
+        from bat_agent.interfaces import SAMPLE_RATE_HZ
+        from bat_agent_spatial_ast.summary import num_segments
+
+        return 1 + num_segments(num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ)), self.summary_frames)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along time and frequency of a full clip."""
+        from bat_agent.features import NUM_MELS, num_frames
+        from bat_agent.interfaces import SAMPLE_RATE_HZ
+
+        frames = self.target_frames or num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ))
+        return frames // self.patch_frames, NUM_MELS // self.patch_mels
