@@ -1,0 +1,259 @@
+"""Bat: an encoder and a reasoner that hear together; the whole flow from waveform to answer on one screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import nn
+
+from bat_agent import registry
+from bat_agent.checkpoint import save_module
+from bat_agent.errors import BadInput, WeightsError
+from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply
+from bat_agent.perception import Perception, Thresholds, perceive
+from bat_agent.waveform import Prepared, prepare
+
+CONFIG_FILE = "config.json"
+SILENCE_ANSWER = "I hear nothing."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question; ``str(answer)`` is its text."""
+
+    question: str
+    text: str
+    confidence: float | None = None
+    """Probability that the reasoner itself gives to the text; ``None`` if it cannot say."""
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """Answers that were weighed against each other, likeliest first."""
+    notes: tuple[str, ...] = ()
+    """What the listener should know about the input."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "question": self.question,
+            "answer": self.text,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "alternatives": {text: round(probability, 4) for text, probability in self.alternatives},
+        }
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``config.json`` of a model directory holds: how to build the parts, and how to read their output."""
+
+    name: str
+    encoder: dict[str, Any]
+    """``{"name": …, "options": {…}}``"""
+    reasoner: dict[str, Any]
+    """``{"name": …, "options": {…}}``"""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+class Bat:
+    """Ears: :meth:`perceive` says what sounds where, :meth:`ask` answers questions in plain language.
+
+    Waveforms are (2, samples) or (batch, 2, samples), left ear first, 32 kHz, full scale ±1 (numpy or torch). For a
+    batch both methods return a list with one entry per clip.
+    """
+
+    def __init__(
+        self, config: ModelConfig, encoder: Encoder, reasoner: Reasoner | Callable[[], Reasoner], device: str = "cpu"
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.encoder = _ready(encoder, self.device)
+        # Perceiving needs no language model, so a reasoner may come as a function that loads it when first asked.
+        self._reasoner: Reasoner | None = None
+        self._load_reasoner = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
+        self._last: tuple[str, Encoding] | None = None
+
+    @property
+    def reasoner(self) -> Reasoner:
+        """The reasoner, loaded when first used."""
+        if self._reasoner is None:
+            self._reasoner = _ready(self._load_reasoner(), self.device)
+        return self._reasoner
+
+    @overload
+    def ask(self, waveform: Any, question: str) -> Answer: ...
+    @overload
+    def ask(self, waveform: Any, question: Sequence[str]) -> list[Answer]: ...
+    def ask(self, waveform: Any, question: str | Sequence[str]) -> Any:
+        """Answer one question, or several about the same clip (the sound is encoded once)."""
+        questions = [question] if isinstance(question, str) else list(question)
+        if not all(isinstance(q, str) and q.strip() for q in questions):
+            raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
+        prepared = prepare(waveform, self.encoder)
+        encoding = None if all(prepared.silent) else self.encode(prepared)
+        answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
+        each = [found[0] if isinstance(question, str) else found for found in answers]
+        return each if prepared.batched else each[0]
+
+    def perceive(self, waveform: Any) -> Any:
+        """What sounds where: a :class:`~bat_agent.perception.Perception` (a list of them for a batch)."""
+        prepared = prepare(waveform, self.encoder)
+        found = perceive(self.encode(prepared), self.encoder.labels, self.config.thresholds)
+        each = [
+            Perception((), dict.fromkeys(p.class_probs, 0.0), notes)
+            if silent
+            else Perception(p.sources, p.class_probs, notes)
+            for p, silent, notes in zip(found, prepared.silent, prepared.notes, strict=True)
+        ]
+        return each if prepared.batched else each[0]
+
+    @torch.inference_mode()
+    def encode(self, prepared: Prepared) -> Encoding:
+        """The encoding of prepared clips; asked again about the same sound, it is not computed twice."""
+        sound = prepared.waveform
+        key = f"{tuple(sound.shape)} {hashlib.blake2b(sound.numpy().tobytes(), digest_size=16).hexdigest()}"
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self.encoder(sound.to(self.device)))
+        return self._last[1]
+
+    @torch.inference_mode()
+    def _answer(self, prepared: Prepared, encoding: Encoding | None, clip: int, questions: list[str]) -> list[Answer]:
+        notes = prepared.notes[clip]
+        if prepared.silent[clip] or encoding is None:
+            return [Answer(q, SILENCE_ANSWER, 1.0, (), notes) for q in questions]
+        replies = self.reasoner.answer(encoding[[clip]], questions)
+        return [_as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+
+    def with_encoder(self, name: str, *, weights: str | None = None, **options: Any) -> Bat:
+        """The same ears with another encoder. A language model only understands the encoder it was trained with, so
+        questions are then answered by the reasoner ``rules``, from what the encoder's own heads say.
+        """
+        encoder = registry.load_encoder(name, weights=weights, **options)
+        config = ModelConfig(
+            f"{name}+rules",
+            {"name": name, "options": options},
+            {"name": "rules", "options": {}},
+            self.config.thresholds,
+        )
+        limits = asdict(self.config.thresholds)
+        return Bat(config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device))
+
+    def save_pretrained(self, directory: str | Path, *, half: bool = False) -> None:
+        """Write ``config.json``, ``encoder/`` and ``reasoner/`` so that :meth:`from_pretrained` reads them back.
+
+        ``half`` stores matrices as float16, which halves the size.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        for part, module in (("encoder", self.encoder), ("reasoner", self.reasoner)):
+            _save_part(module, directory / part, half)
+        temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, directory / CONFIG_FILE)
+
+    @classmethod
+    def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None) -> Bat:
+        """Load a shipped model by name, a directory, or a hub repository ``owner/name``.
+
+        Raises :class:`~bat_agent.errors.WeightsError` when there is none, or when files are missing from it.
+        """
+        directory = _find_model(name_or_dir)
+        config = read_config(directory)
+        for part in ("encoder", "reasoner"):
+            if not (directory / part).is_dir():
+                raise WeightsError(
+                    f"model directory {directory} has no weights: {part}/ is missing; copy the whole model"
+                )
+        encoder = registry.load_encoder(
+            config.encoder["name"], weights=str(directory / "encoder"), **config.encoder["options"]
+        )
+
+        def load_reasoner() -> Reasoner:
+            wanted = config.reasoner
+            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **wanted["options"])
+
+        return cls(config, encoder, load_reasoner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None) -> Bat:
+    """Load ears; see :meth:`Bat.from_pretrained`."""
+    return Bat.from_pretrained(name_or_dir, device=device)
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """The ``config.json`` of a model directory."""
+    file = directory / CONFIG_FILE
+    if not file.is_file():
+        raise WeightsError(f"{directory} is no model directory: {CONFIG_FILE} is missing; save_pretrained writes one")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        thresholds = Thresholds(**data["thresholds"])
+        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{file} is broken ({error!r}); it must hold name, encoder, reasoner, thresholds") from error
+
+
+def _part(data: Any) -> dict[str, Any]:
+    return {"name": str(data["name"]), "options": dict(data["options"])}
+
+
+def shipped_models() -> dict[str, Path]:
+    """The models inside the package, by name."""
+    folder = Path(str(resources.files("bat_agent") / "models"))
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
+
+
+def _find_model(name_or_dir: str | Path) -> Path:
+    name, path = str(name_or_dir), Path(name_or_dir).expanduser()
+    if name in shipped_models():
+        return shipped_models()[name]
+    if path.is_dir():
+        return path
+    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        return _from_hub(name)
+    shipped = ", ".join(shipped_models()) or "none"
+    raise WeightsError(
+        f"no model {name!r}: give a directory, a hub repository owner/name, or a shipped one ({shipped})"
+    )
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository))
+    except HFValidationError as error:
+        raise WeightsError(
+            f"no model {repository!r}: there is no such directory, and it is no hub repository owner/name either"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise WeightsError(
+            f"cannot fetch the model {repository!r} from the hub ({type(error).__name__}): check the name and the "
+            f"connection, or download it elsewhere with 'hf download {repository}' and pass the directory"
+        ) from error
+
+
+def _ready(module: Any, device: torch.device) -> Any:
+    return module.to(device).eval() if isinstance(module, nn.Module) else module
+
+
+def _save_part(module: Any, directory: Path, half: bool) -> None:
+    if hasattr(module, "save_weights"):
+        module.save_weights(directory, half=half)
+    elif isinstance(module, nn.Module):
+        save_module(module, directory, half=half)
+
+
+def _as_answer(question: str, reply: str, notes: tuple[str, ...]) -> Answer:
+    if isinstance(reply, Reply):
+        return Answer(question, str(reply), reply.confidence, reply.alternatives, notes)
+    return Answer(question, reply, None, (), notes)
