@@ -1,0 +1,249 @@
+"""Recipes: everything a training run depends on, as dataclasses; read from YAML with ``key=value`` overrides.
+
+A recipe prints itself into its run folder, so that a run can be repeated from that file alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bat_agent.errors import BadInput
+
+
+@dataclass
+class Sounds:
+    """Where dry sounds come from."""
+
+    source: str = MISSING
+    """As :func:`bat_agent.sounds.open_sounds` takes it: ``procedural``, ``manifest:PATH``, ``folder:DIR`` …"""
+    train_folds: list[int] | None = None
+    """Folds to train on; none for sounds without folds."""
+    valid_folds: list[int] | None = None
+    """Folds to validate on, never trained on."""
+    weight: float = 1.0
+    """How often to draw from here, relative to the other entries."""
+
+
+@dataclass
+class Rooms:
+    """Where room impulse responses come from: a bank of random scenes, rendered once and kept in the run folder."""
+
+    simulator: str = "shoebox"
+    """Name of the simulator plugin."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Its options."""
+    scenes: int = 1000
+    """Rooms, each with its own listener."""
+    valid_scenes: int = 300
+    """Rooms kept for validation."""
+    sources: int = 4
+    """Source positions in each room."""
+    seconds: float = 0.5
+    """Length of the RIRs, seconds."""
+
+
+@dataclass
+class Mixing:
+    """How clips are made of sounds and rooms."""
+
+    window_seconds: list[float] = field(default_factory=lambda: [10.0])
+    """Clip lengths; one is drawn for each step."""
+    window_weights: list[float] = field(default_factory=lambda: [1.0])
+    """How often each length is drawn."""
+    two_sources: float = 0.0
+    """Share of clips with two sources."""
+    mirror: float = 0.5
+    """Share of clips with the ears swapped and the azimuth mirrored."""
+    equalise_db: float = 0.0
+    """Largest random equalisation of the dry sound, ± dB."""
+    speed: float = 0.0
+    """Largest random change of playing speed, ± share."""
+    noise_dbfs: list[float] | None = None
+    """Range of the level of the microphones' own noise, dBFS; none for silence."""
+    mismatch_db: float = 0.0
+    """Largest random gain difference between the two microphones, dB."""
+
+
+@dataclass
+class Stage:
+    """One stage of the curriculum."""
+
+    name: str = MISSING
+    """Name of its folder in the run."""
+    trains: str = MISSING
+    """``encoder`` or ``reasoner``; everything else is frozen."""
+    steps: int = MISSING
+    """Optimiser steps."""
+    seconds_per_step: float = 128.0
+    """Seconds of sound in one step; with windows of different length, the number of clips varies."""
+    learning_rate: float = 1e-3
+    """Peak learning rate, reached after the warm-up, then half a cosine down to zero."""
+    warmup: float = 0.05
+    """Share of the steps spent warming up."""
+    weight_decay: float = 0.05
+    """AdamW weight decay."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    """AdamW betas."""
+    clip_norm: float = 1.0
+    """Largest gradient norm."""
+    class_weight: float = 1250.0
+    """λ1: weight of the class loss (BAT, section 4.1)."""
+    distance_weight: float = 1.0
+    """λ2: weight of the distance loss."""
+    direction_weight: float = 2.0
+    """λ3: weight of the azimuth and elevation losses."""
+    smoothing_deg: float = 0.0
+    """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
+    question_types: list[str] = field(default_factory=list)
+    """Letters of the question types of a reasoner stage, e.g. ``[A, B]``; ``P`` adds plain everyday questions."""
+    questions_per_clip: int = 8
+    """Questions about each clip."""
+    two_sources: float | None = None
+    """Share of clips with two sources; none takes the recipe's."""
+
+
+@dataclass
+class Part:
+    """One component of the agent."""
+
+    name: str = MISSING
+    """Name of the plugin component."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Its options."""
+    weights: str | None = None
+    """Weights to start from."""
+
+
+@dataclass
+class Recipe:
+    """A training run from nothing to a model that can be shipped."""
+
+    name: str = MISSING
+    """Name of the model, and of its run folder."""
+    seed: int = 0
+    """Seed of everything random."""
+    encoder: Part = field(default_factory=Part)
+    """The encoder to train."""
+    reasoner: Part = field(default_factory=Part)
+    """The reasoner to train."""
+    sounds: list[Sounds] = field(default_factory=list)
+    """Where sounds come from."""
+    rooms: list[Rooms] = field(default_factory=list)
+    """Where rooms come from."""
+    mixing: Mixing = field(default_factory=Mixing)
+    """How clips are made of them."""
+    stages: list[Stage] = field(default_factory=list)
+    """The curriculum, in order."""
+    run_dir: str = "runs/${name}"
+    """Folder for checkpoints, logs and the RIR bank."""
+    workers: int = 1
+    """Processes that make clips; the result does not depend on their number."""
+    precision: str = "no"
+    """``no`` (float32) or ``bf16``."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    validate_every: int = 2000
+    """Steps between validations within a stage; the end of a stage is always validated."""
+    validation_clips: int = 512
+    """Clips of a validation within training."""
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a shipped recipe by name, or any YAML file, and apply ``key=value`` overrides (``stages.0.steps=10``).
+
+    Raises :class:`~bat_agent.errors.BadInput` for an unknown recipe, a misspelt key or a value of the wrong type.
+    """
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = Path(str(resources.files("bat_agent") / "recipes" / f"{name_or_path}.yaml"))
+    if not path.is_file():
+        raise BadInput(f"no recipe {name_or_path!r}; give a YAML file or one of: {', '.join(shipped_recipes())}")
+    try:
+        given = OmegaConf.load(path)
+        changes = OmegaConf.from_dotlist(overrides or [])
+        # Lists cannot be merged from a dotted path by OmegaConf, so each override is set on its own.
+        _check_keys(given, path.name)
+        merged = OmegaConf.merge(OmegaConf.structured(Recipe), given)
+        for override in overrides or []:
+            key, equals, _ = override.partition("=")
+            if not equals:
+                raise BadInput(f"override {override!r} must have the form key=value")
+            OmegaConf.update(merged, key, OmegaConf.select(changes, key), force_add=False)
+        recipe = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from error
+    assert isinstance(recipe, Recipe)
+    _check(recipe)
+    return recipe
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes inside the package."""
+    folder = resources.files("bat_agent") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML that :func:`load_recipe` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe))
+
+
+def _check_keys(given: Any, where: str) -> None:
+    if not isinstance(given, DictConfig):
+        raise BadInput(f"recipe {where} must be a YAML mapping with keys like name, encoder, stages")
+    known = list(Recipe.__dataclass_fields__)
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+            raise BadInput(f"recipe {where} has the unknown key {key!r}{hint}")
+
+
+def _check(recipe: Recipe) -> None:
+    for stage in recipe.stages:
+        if stage.trains not in ("encoder", "reasoner"):
+            raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
+        if stage.trains == "reasoner":
+            _check_questions(recipe, stage)
+    mixing = recipe.mixing
+    if recipe.precision not in ("no", "bf16"):
+        raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
+    if recipe.seed < 0:
+        raise BadInput(f"seed must be 0 or more, got {recipe.seed}")
+    if len(mixing.window_seconds) != len(mixing.window_weights):
+        raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")
+    names = [stage.name for stage in recipe.stages]
+    if len(set(names)) != len(names):
+        raise BadInput(f"stage names must differ, got {names}")
+
+
+def _check_questions(recipe: Recipe, stage: Stage) -> None:
+    """Refused now what would otherwise stop the run after the stages before it."""
+    from bat_agent.curriculum import question_types
+
+    if not stage.question_types:
+        raise BadInput(f"stage {stage.name!r} trains the reasoner, so it needs question_types, e.g. [A, B]")
+    two = recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
+    kinds = question_types(stage.question_types)
+    for number, share in ((1, 1 - two), (2, two)):
+        if share > 0 and all(kind.num_sources not in (None, number) for kind in kinds):
+            raise BadInput(
+                f"stage {stage.name!r}: none of question_types {list(stage.question_types)} fits clips with {number} "
+                f"source(s), which are {share:.0%} of them; add a letter or change two_sources"
+            )
+
+
+def _one_line(error: Exception) -> str:
+    line = " ".join(str(error).split("\n")[0].split())
+    key = getattr(error, "full_key", None)
+    return f"{line} (key {key})" if key else line

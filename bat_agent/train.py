@@ -1,0 +1,269 @@
+"""``python -m bat_agent.train RECIPE [key=value …]``: the curriculum, stage by stage, from nothing to a model.
+
+Everything random depends on (seed, stage, step), so a run that was interrupted goes on to the same result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from bat_agent import corpus, registry
+from bat_agent.agent import Bat, ModelConfig
+from bat_agent.checkpoint import load_module, load_state, read_tensors, save_module, write_tensors
+from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
+from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.evaluate import encoder_figures, question_figures
+from bat_agent.losses import encoder_loss
+from bat_agent.mixtures import Batch, Mixtures
+from bat_agent.waveform import fit
+
+console = Console()
+
+
+class Trainer:
+    """One run: builds the parts, goes through the stages, saves the agent."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.folder = Path(recipe.run_dir)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(recipe.seed)
+        self.encoder: Any = _build("encoder", recipe.encoder)
+        options = {"token_dim": self.encoder.token_dim, **recipe.reasoner.options}
+        self.reasoner_part = Part(recipe.reasoner.name, options, recipe.reasoner.weights)
+        self.reasoner: Any = _build("reasoner", self.reasoner_part)
+        self.encoder.to(self.device)
+        self.reasoner.to(self.device)
+
+    def run(self) -> Path:
+        """Train every stage that is not done yet; return the folder of the finished agent."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
+        with _progress() as progress:
+            for split in ("train", "valid"):
+                task = progress.add_task(f"rooms ({split})", total=None)
+                corpus.open_banks(self.recipe, split, progress=partial(_show, progress, task))
+                progress.remove_task(task)
+            for number, stage in enumerate(self.recipe.stages):
+                self._stage(number, stage, progress)
+        agent = self.folder / "agent"
+        self.agent().save_pretrained(agent, half=True)
+        console.print(f"agent saved in {agent}")
+        return agent
+
+    def agent(self) -> Bat:
+        """The agent as it is now."""
+        recipe = self.recipe
+        config = ModelConfig(
+            recipe.name,
+            {"name": recipe.encoder.name, "options": recipe.encoder.options},
+            {"name": self.reasoner_part.name, "options": self.reasoner_part.options},
+        )
+        return Bat(config, self.encoder, self.reasoner, str(self.device))
+
+    def _stage(self, number: int, stage: Stage, progress: Progress) -> None:
+        folder = self.folder / stage.name
+        module = self.encoder if stage.trains == "encoder" else self.reasoner
+        if (folder / "done").exists():
+            load_module(module, folder)
+            return
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(module, stage.weight_decay), lr=0.0, betas=(stage.betas[0], stage.betas[1])
+        )
+        start = _resume(folder, module, optimizer)
+        writer = SummaryWriter(str(folder))
+        task = progress.add_task(stage.name, total=stage.steps, completed=start)
+        smooth = Smooth()
+        for step, batch in self._batches(number, stage, start):
+            torch.manual_seed(hash((self.recipe.seed, number, step)) % 2**63)
+            log = self._step(stage, module, optimizer, batch, step)
+            smooth.add(log, len(batch.waveform))
+            progress.update(task, completed=step + 1, description=f"{stage.name} loss {smooth['loss']:.3f}")
+            last = step + 1 == stage.steps
+            if step % 20 == 0:
+                for name, value in {**log, "clips_per_second": smooth.rate()}.items():
+                    writer.add_scalar(f"train/{name}", value, step)
+            if (step + 1) % self.recipe.save_every == 0 or last:
+                _save(folder, module, optimizer, step + 1)
+            if (step + 1) % self.recipe.validate_every == 0 or last:
+                self._validate(stage, writer, step + 1)
+        save_module(module, folder)
+        (folder / "done").touch()
+        progress.remove_task(task)
+        writer.close()
+
+    def _batches(self, number: int, stage: Stage, start: int) -> Iterator[tuple[int, Batch]]:
+        data: Mixtures = corpus.training(self.recipe, number)
+        loader = DataLoader(
+            data,
+            batch_size=None,
+            sampler=range(start, stage.steps),
+            num_workers=self.recipe.workers,
+            prefetch_factor=4 if self.recipe.workers else None,
+        )
+        yield from zip(range(start, stage.steps), loader, strict=True)
+
+    def _step(self, stage: Stage, module: nn.Module, optimizer: Any, batch: Batch, step: int) -> dict[str, float]:
+        rate = learning_rate(stage, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            loss, log = self._loss(stage, batch)
+        if not bool(loss.isfinite()):
+            raise BatAgentError(f"stage {stage.name}: the loss of step {step} is {loss.item()}; lower learning_rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(module.parameters(), stage.clip_norm)
+        if not bool(norm.isfinite()):
+            raise BatAgentError(f"stage {stage.name}: the gradient of step {step} is {norm:g}; lower learning_rate")
+        optimizer.step()
+        return {"loss": float(loss.detach()), "gradient_norm": float(norm), "learning_rate": rate, **log}
+
+    def _loss(self, stage: Stage, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        waveform = fit(batch.waveform.to(self.device), self.encoder)
+        if stage.trains == "encoder":
+            self.encoder.train()
+            return encoder_loss(self.encoder(waveform), batch.truth.to(self.device), stage)
+        self.encoder.eval()
+        self.reasoner.train()
+        with torch.no_grad():
+            encoding = self.encoder(waveform)
+        questions = [q for asked in batch.questions for q in asked]
+        loss = self.reasoner.loss(encoding, [q.text for q in questions], [q.answer for q in questions])
+        return loss, {"questions": float(len(questions))}
+
+    def _validate(self, stage: Stage, writer: SummaryWriter, step: int) -> None:
+        self.encoder.eval()
+        self.reasoner.eval()
+        seconds = max(zip(self.recipe.mixing.window_weights, self.recipe.mixing.window_seconds, strict=True))[1]
+        clips = self.recipe.validation_clips
+        if stage.trains == "encoder":
+            figures = encoder_figures(self.encoder, corpus.validation(self.recipe, clips, seconds=seconds), self.device)
+        else:
+            data = corpus.validation(
+                self.recipe,
+                clips,
+                seconds=seconds,
+                two_sources=self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources,
+                letters=stage.question_types,
+                questions_per_clip=4,
+            )
+            figures = question_figures(self.agent(), data)
+        for name, value in figures.items():
+            writer.add_scalar(f"valid/{name}", value, step)
+        writer.flush()
+        console.print(f"{stage.name} {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    warm = max(1, round(stage.warmup * stage.steps))
+    if step < warm:
+        return stage.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, stage.steps - warm)
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Smooth:
+    """Running means for the progress bar, and the clips a second."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.clips, self.since = 0, time.monotonic()
+
+    def add(self, log: dict[str, float], clips: int) -> None:
+        """Take in one step."""
+        for name, value in log.items():
+            self.values[name] = 0.98 * self.values.get(name, value) + 0.02 * value
+        self.clips += clips
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+    def rate(self) -> float:
+        """Clips a second since the start of the stage."""
+        return self.clips / max(time.monotonic() - self.since, 1e-6)
+
+
+def _build(kind: str, part: Part) -> nn.Module:
+    load = registry.load_encoder if kind == "encoder" else registry.load_reasoner
+    return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
+
+
+def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; vectors, class tokens and queries do not."""
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    decays = [p for name, p in trained if p.ndim > 1 and "tokens" not in name and "queries" not in name]
+    chosen = {id(p) for p in decays}
+    return [
+        {"params": decays, "weight_decay": weight_decay},
+        {"params": [p for _, p in trained if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+
+
+def _save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """One atomic file with weights, optimiser state and step."""
+    tensors = {f"module.{key}": value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value).detach().cpu() for key, value in state.items()}
+    write_tensors(folder / "last.safetensors", {**tensors, "step": torch.tensor(step)})
+
+
+def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Take up an interrupted stage; returns the next step."""
+    file = folder / "last.safetensors"
+    if not file.exists():
+        return 0
+    state = read_tensors(file)
+    step = int(state.pop("step"))
+    weights = {key.removeprefix("module."): value for key, value in state.items() if key.startswith("module.")}
+    load_state(module, weights, str(file))
+    saved: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            saved.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes, e.g. seed=1 stages.0.steps=100.")] = None,
+) -> None:
+    """Train an agent by a recipe; started again, it goes on where it stopped."""
+    try:
+        if not torch.cuda.is_available():
+            # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
+            torch.set_num_threads(1)
+        Trainer(load_recipe(recipe, overrides)).run()
+    except BatAgentError as error:
+        console.print(f"error: {error}", style="red", highlight=False)
+        raise typer.Exit(2 if isinstance(error, BadInput) else 1) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)
