@@ -1,0 +1,89 @@
+"""What the commands that listen have in common: their arguments, the recording, the agent."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import bat_agent
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bat_agent.agent import Bat
+
+
+class Mono(str, Enum):
+    """What to do with a recording of one channel."""
+
+    refuse = "refuse"
+    duplicate = "duplicate"
+
+
+AudioFile = Annotated[Path, typer.Argument(metavar="AUDIO", help="A binaural recording: WAV, FLAC, OGG or MP3.")]
+Model = Annotated[str, typer.Option(help="Name of a model or a folder that holds one.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0; default: the best there is.")]
+MonoFiles = Annotated[Mono, typer.Option(help="duplicate: give a mono recording to both ears, without direction.")]
+Channels = Annotated[str | None, typer.Option(metavar="L,R", help="Which two channels are the ears, e.g. 0,1.")]
+EncoderName = Annotated[str | None, typer.Option(help="Listen with another encoder; see bat-agent plugins.")]
+EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_MODEL = "bat-small"
+
+
+def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, list[str]]:
+    """The recording, (2, N) at 32 kHz, and remarks on how it was read.
+
+    Raises :class:`~bat_agent.errors.BadInput` for what cannot be read as two ears.
+    """
+    import soundfile
+
+    waveform = bat_agent.read_audio(path, mono=mono.value, channels=_two_numbers(channels))
+    rate_hz = soundfile.info(path).samplerate
+    return waveform, [] if rate_hz == SAMPLE_RATE_HZ else [f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz"]
+
+
+def open_bat(
+    model: str, device: str | None = None, encoder: str | None = None, encoder_weights: Path | None = None
+) -> Bat:
+    """The agent ``model``, with the encoder named ``encoder`` in place of its own where one is given.
+
+    Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
+    """
+    if encoder is None and encoder_weights is not None:
+        raise BadInput("--encoder-weights was given without --encoder; name the encoder these weights belong to")
+    _check_device(device)
+    if encoder is None:
+        return bat_agent.load(model, device=device)
+    from bat_agent.registry import config_of
+
+    config_of("encoder", encoder, {})  # an unknown name is told at once, before a model is loaded
+    weights = None if encoder_weights is None else str(encoder_weights)
+    return bat_agent.load(model, device=device).with_encoder(encoder, weights=weights)
+
+
+def _check_device(device: str | None) -> None:
+    import torch
+
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise BadInput(f"device {device!r} cannot be used here; choose one of {', '.join(have)}") from error
+
+
+def _two_numbers(channels: str | None) -> tuple[int, int] | None:
+    if channels is None:
+        return None
+    parts = channels.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise BadInput(f"--channels {channels!r} was not understood, expected two channel numbers such as 0,1")
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,41 @@
+"""How commands print: tables and JSON to standard output, remarks to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDTH_OF_A_FILE = 120
+
+
+def print_json(value: Any) -> None:
+    """``value`` as indented JSON; numbers that JSON does not know (NaN) are refused, not written."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table as wide as the terminal, or 120 columns where there is none; cells are taken literally."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table: Table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    measured = sys.stdout.isatty() or "COLUMNS" in os.environ
+    # Labels and file names may hold brackets and colons, which rich would read as markup and emoji.
+    Console(width=None if measured else _WIDTH_OF_A_FILE, markup=False, emoji=False, highlight=False).print(table)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Each remark once, to standard error, so that it never mixes with the answer."""
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""``bat-agent perceive``: what sounds where in a recording, as a table, a picture or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bat_agent.cli import inputs
+from bat_agent.cli.output import print_json, print_notes, print_table
+
+if TYPE_CHECKING:
+    from bat_agent.perception import PerceivedSource, Perception
+
+_CLASSES_SHOWN = 5
+
+
+def perceive(
+    audio: inputs.AudioFile,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this file: PNG, PDF or SVG.")] = None,
+    model: inputs.Model = inputs.DEFAULT_MODEL,
+    encoder: inputs.EncoderName = None,
+    encoder_weights: inputs.EncoderWeights = None,
+    mono: inputs.MonoFiles = inputs.Mono.refuse,
+    channels: inputs.Channels = None,
+    device: inputs.Device = None,
+    json: inputs.AsJson = False,
+) -> None:
+    """List what sounds where in a recording: class, direction, distance, each with a confidence."""
+    from bat_agent import plotting
+
+    if plot is not None:
+        plotting.check_figure_path(plot)
+    waveform, notes = inputs.read_ears(audio, mono, channels)
+    perception = inputs.open_bat(model, device, encoder, encoder_weights).perceive(waveform)
+    if plot is not None:
+        plotting.save_figure(plotting.perception_figure(perception, waveform), plot)
+    if json:
+        data = perception.to_dict()
+        print_json({**data, "notes": [*notes, *data["notes"]]})
+        return
+    print_notes([*notes, *perception.notes])
+    _print(perception)
+    if plot is not None:
+        print(f"picture: {plot}")
+
+
+def _print(perception: Perception) -> None:
+    if not perception.sources:
+        print("no source heard")
+    else:
+        columns = ("sound", "azimuth", "elevation", "distance", "region", "confidence")
+        print_table("Sources, strongest first", columns, map(_row, perception.sources))
+    likeliest = sorted(perception.class_probs.items(), key=lambda item: -item[1])[:_CLASSES_SHOWN]
+    if likeliest:
+        print_table("Likeliest classes", ("class", "probability"), ((name, f"{p:.2f}") for name, p in likeliest))
+
+
+def _row(source: PerceivedSource) -> tuple[str, ...]:
+    """An encoder may lack a head; what it cannot say stays empty."""
+    return (
+        "; ".join(source.labels),
+        "" if source.azimuth_deg is None else f"{source.azimuth_deg:.0f}°",
+        "" if source.elevation_deg is None else f"{source.elevation_deg:+.0f}°",
+        "" if source.distance_m is None else f"{source.distance_m:.1f} m",
+        source.region or "",
+        f"{source.confidence:.2f}",
+    )
