@@ -1,0 +1,338 @@
+"""Bat with the null plugin inside: what passes between waveform and answer, and what is kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+import bat_agent
+from bat_agent.agent import Answer, Bat, ModelConfig, shipped_models
+from bat_agent.errors import BadInput, WeightsError
+from bat_agent.interfaces import Encoding, Reply
+from bat_agent.labels import labels
+from bat_agent.perception import Perception, Thresholds
+from bat_agent.scene import region
+from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
+from bat_agent_echo.echo import EchoEncoder, EchoReasoner
+
+RATE_HZ = 32_000
+QUESTION = "Where is the dog?"
+load = partial(bat_agent.load, device="cpu")
+CONFIG = ModelConfig("echo", {"name": "echo", "options": {"token_dim": 8}}, {"name": "echo", "options": {}})
+
+
+class CountingEncoder(EchoEncoder):
+    """Counts the clips it encodes."""
+
+    clips = 0
+
+    def forward(self, waveform: torch.Tensor) -> Encoding:
+        self.clips += len(waveform)
+        return super().forward(waveform)
+
+
+@pytest.fixture
+def bat() -> Bat:
+    encoder = CountingEncoder(EchoEncoderConfig(token_dim=8))
+    return Bat(CONFIG, encoder, EchoReasoner(EchoReasonerConfig()))
+
+
+def clip(left: float = 0.1, right: float = 0.1, seconds: float = 1.0, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal((2, round(seconds * RATE_HZ)))
+    return (noise * [[left], [right]]).astype(np.float32)
+
+
+# --- perceive and ask ---
+
+
+def test_perceive_says_where_the_louder_ear_is(bat: Bat) -> None:
+    for left, right, azimuth in ((0.5, 0.1, 180.0), (0.1, 0.5, 0.0)):
+        perception = bat.perceive(clip(left, right))
+        (source,) = perception.sources
+        assert source.azimuth_deg == azimuth
+        assert source.region == region(azimuth, 0)
+        assert source.labels == (labels()[0],)
+        assert set(perception.class_probs) == set(labels())
+
+
+def test_one_question_one_answer_several_a_list(bat: Bat) -> None:
+    answer = bat.ask(clip(), QUESTION)
+    assert isinstance(answer, Answer)
+    assert str(answer) == f"You asked: {QUESTION}"
+    assert answer.to_dict() == {"question": QUESTION, "answer": str(answer), "confidence": 1.0, "alternatives": {}}
+    answers = bat.ask(clip(), [QUESTION, "What is it?"])
+    assert [a.question for a in answers] == [QUESTION, "What is it?"]
+    assert [str(a) for a in answers] == [f"You asked: {QUESTION}", "You asked: What is it?"]
+    assert bat.ask(clip(), []) == []
+
+
+def test_a_batch_gives_one_entry_per_clip_even_if_it_is_one(bat: Bat) -> None:
+    batch = np.stack((clip(0.5, 0.1), clip(0.1, 0.5), 0 * clip()))
+    perceptions = bat.perceive(batch)
+    assert perceptions == [bat.perceive(one) for one in batch]
+    assert [[s.azimuth_deg for s in p.sources] for p in perceptions] == [[180.0], [0.0], []]
+    assert [str(a) for a in bat.ask(batch, QUESTION)] == [str(bat.ask(one, QUESTION)) for one in batch]
+    assert [[str(a) for a in row] for row in bat.ask(batch, [QUESTION, "What?"])][2] == ["I hear nothing."] * 2
+    assert len(bat.perceive(batch[:1])) == len(bat.ask(batch[:1], QUESTION)) == 1
+
+
+def test_silence_has_no_sources_and_is_said(bat: Bat) -> None:
+    perception = bat.perceive(np.zeros((2, RATE_HZ), np.float32))
+    assert perception.sources == ()
+    assert set(perception.class_probs.values()) == {0.0}
+    assert "silence" in perception.notes[0]
+    answer = bat.ask(torch.zeros(2, RATE_HZ), QUESTION)
+    assert (str(answer), answer.confidence) == ("I hear nothing.", 1.0)
+    assert answer.notes == perception.notes
+
+
+def test_notes_about_the_input_reach_perception_and_answer(bat: Bat) -> None:
+    short = clip(seconds=0.1)
+    assert "very short" in bat.perceive(short).notes[0]
+    assert "very short" in bat.ask(short, QUESTION).notes[0]
+
+
+@pytest.mark.parametrize("question", ["", "  ", ["What?", ""], [3]])
+def test_an_empty_question_is_refused(bat: Bat, question: Any) -> None:
+    with pytest.raises(BadInput, match="a question is empty: ask something like"):
+        bat.ask(clip(), question)
+
+
+class Sure(EchoReasoner):
+    """Says how sure it is, or not."""
+
+    def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[str]:  # type: ignore[override]
+        return [Reply("Yes", 0.75, (("Yes", 0.75), ("No", 0.25))), "plain text"][: len(questions)]
+
+
+def test_confidence_and_alternatives_come_from_the_reasoner() -> None:
+    bat = Bat(CONFIG, EchoEncoder(EchoEncoderConfig()), Sure(EchoReasonerConfig()))
+    yes, plain = bat.ask(clip(), ["Is it?", "What?"])
+    assert yes.to_dict()["confidence"] == 0.75
+    assert yes.to_dict()["alternatives"] == {"Yes": 0.75, "No": 0.25}
+    assert (str(plain), plain.confidence, plain.to_dict()["confidence"]) == ("plain text", None, None)
+    json.dumps([yes.to_dict(), plain.to_dict()])
+
+
+# --- what is computed, and when ---
+
+
+def test_the_sound_is_encoded_once_for_all_its_questions(bat: Bat) -> None:
+    first, second = clip(seed=1), clip(seed=2)
+    bat.ask(first, [QUESTION] * 5)
+    bat.ask(first, "What?")
+    bat.perceive(first.copy())
+    assert bat.encoder.clips == 1  # type: ignore[attr-defined]
+    bat.ask(second, QUESTION)
+    assert bat.encoder.clips == 2  # type: ignore[attr-defined]
+    bat.ask(np.stack((first, second)), [QUESTION] * 3)
+    assert bat.encoder.clips == 4  # type: ignore[attr-defined]
+
+
+def test_the_same_samples_in_another_shape_are_another_sound(bat: Bat) -> None:
+    """One clip of two seconds and two clips of one have the same bytes; the encoding of one was given for both."""
+    one = clip(0.5, 0.1, seconds=2.0)
+    two = one.reshape(2, 2, RATE_HZ)
+    assert len(bat.perceive(one[None])) == 1
+    assert len(bat.perceive(two)) == 2
+    assert [p.sources[0].azimuth_deg for p in bat.perceive(two)] == [90.0, 90.0]
+
+
+def test_silence_is_not_even_encoded_for_questions(bat: Bat) -> None:
+    bat.ask(np.zeros((2, RATE_HZ), np.float32), QUESTION)
+    assert bat.encoder.clips == 0  # type: ignore[attr-defined]
+
+
+def test_parts_are_in_evaluation_mode_and_no_gradient_is_kept(bat: Bat) -> None:
+    assert not bat.encoder.training  # type: ignore[attr-defined]
+    assert not bat.reasoner.training  # type: ignore[attr-defined]
+    bat.perceive(clip())
+    assert bat._last is not None
+    assert not bat._last[1].tokens.requires_grad
+
+
+def test_perceiving_never_loads_the_reasoner() -> None:
+    def explode() -> EchoReasoner:
+        raise WeightsError("loaded")
+
+    bat = Bat(CONFIG, EchoEncoder(EchoEncoderConfig()), explode)
+    assert bat.perceive(clip()).sources
+    assert str(bat.ask(torch.zeros(2, RATE_HZ), QUESTION)) == "I hear nothing."
+    with pytest.raises(WeightsError, match="loaded"):
+        bat.ask(clip(), QUESTION)
+
+
+class NoModule:
+    """A reasoner that is no ``torch.nn.Module``."""
+
+    def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[str]:
+        return ["fine"] * len(questions)
+
+    def loss(self, *_: Any) -> torch.Tensor:
+        return torch.zeros(())
+
+
+def test_a_reasoner_without_parameters_need_not_be_a_module() -> None:
+    assert str(Bat(CONFIG, EchoEncoder(EchoEncoderConfig()), NoModule()).ask(clip(), QUESTION)) == "fine"
+
+
+# --- save and load ---
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_saved_agent_perceives_and_answers_as_before(bat: Bat, tmp_path: Path, half: bool) -> None:
+    torch.nn.init.constant_(bat.encoder.sharpness, 0.37)  # type: ignore[attr-defined]
+    bat.config = ModelConfig("mine", CONFIG.encoder, CONFIG.reasoner, Thresholds(0.3, 0.2))
+    bat.save_pretrained(tmp_path / "a" / "b", half=half)
+    again = load(tmp_path / "a" / "b")
+    assert again.config == bat.config
+    torch.testing.assert_close(again.encoder.sharpness, bat.encoder.sharpness)  # type: ignore[attr-defined]
+    sound = clip(0.5, 0.1)
+    assert again.perceive(sound) == bat.perceive(sound)
+    assert again.ask(sound, [QUESTION]) == bat.ask(sound, [QUESTION])
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["config.json", "encoder", "reasoner"]
+
+
+def test_matrices_are_halved_and_a_trained_encoder_still_hears_the_same(tmp_path: Path) -> None:
+    """bfloat16 of one matrix would shift logits by a per cent; float16 may shift them by 2⁻¹¹."""
+    options = {"clip_seconds": 1.0, "target_frames": None, "width": 32, "depth": 1, "heads": 2, "num_slots": 2}
+    encoder = bat_agent.load_encoder("spatial-ast", store_front_end=False, **options)
+    with torch.no_grad():
+        for parameter in encoder.parameters():  # type: ignore[attr-defined]
+            parameter.add_(0.1 * torch.sin(torch.arange(parameter.numel()).view(parameter.shape)))
+    config = ModelConfig(
+        "x", {"name": "spatial-ast", "options": {**options, "store_front_end": False}}, CONFIG.reasoner
+    )
+    bat = Bat(config, encoder, EchoReasoner(EchoReasonerConfig()))
+    for half in (False, True):
+        bat.save_pretrained(tmp_path / str(half), half=half)
+    sizes = [(tmp_path / name / "encoder" / "model.safetensors").stat().st_size for name in ("True", "False")]
+    assert sizes[0] < 0.6 * sizes[1]
+    sound = torch.from_numpy(clip())[None]
+    with torch.no_grad():
+        wanted, exact, rough = (
+            b.encoder(sound).slots.class_logits for b in (bat, *(load(tmp_path / n) for n in ("False", "True")))
+        )
+    torch.testing.assert_close(exact, wanted, rtol=0, atol=0)
+    torch.testing.assert_close(rough, wanted, rtol=0.01, atol=0.01)
+    assert not torch.equal(rough, wanted)
+
+
+def test_the_hub_finds_what_save_pretrained_wrote(bat: Bat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bat.save_pretrained(tmp_path)
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name: asked.append(name) or str(tmp_path))
+    assert load("owner/ears").perceive(clip()) == bat.perceive(clip())
+    assert asked == ["owner/ears"]
+
+
+def fail(error: Exception) -> Callable[..., str]:
+    def download(_: str) -> str:
+        raise error
+
+    return download
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline"), ConnectionError("no route"), TimeoutError()])
+def test_without_a_connection_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail(error))
+    with pytest.raises(WeightsError, match=r"cannot fetch.*'owner/ears'.*'hf download owner/ears' and pass") as refused:
+        load("owner/ears")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a/b c", "models/", "a/-b"])
+def test_a_name_that_is_neither_directory_nor_repository_is_one_sentence(name: str) -> None:
+    """The hub's own validation error, a bare ValueError, once came through."""
+    with pytest.raises(WeightsError, match="no such directory"):
+        load(name)
+
+
+def test_an_unknown_model_lists_those_there_are() -> None:
+    with pytest.raises(WeightsError, match=r"no model 'bat-huge': give a directory, a hub repository.*shipped"):
+        load("bat-huge")
+    for name, path in shipped_models().items():
+        assert (path / "config.json").is_file()
+        assert path.name == name
+
+
+def test_a_directory_without_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no model directory: config\.json is missing"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '"x"',
+        '{"name": "x", "encoder": "echo", "reasoner": {"name": "echo", "options": {}}, "thresholds": {}}',
+        '{"name": "x", "encoder": {"name": "echo"}, "reasoner": {"name": "echo", "options": {}}, "thresholds": {}}',
+        '{"name": "x", "encoder": {"name": "echo", "options": null}, "reasoner": {"name": "echo", "options": {}},'
+        ' "thresholds": {}}',
+        '{"name": "x", "encoder": {"name": "echo", "options": {}}, "reasoner": {"name": "echo", "options": {}},'
+        ' "thresholds": {"loudness": 1}}',
+    ],
+)
+def test_a_broken_config_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    for part in ("encoder", "reasoner"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(WeightsError, match=r"config\.json is broken") as refused:
+        load(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["encoder", "reasoner"])
+def test_missing_weights_are_named(bat: Bat, tmp_path: Path, part: str) -> None:
+    bat.save_pretrained(tmp_path)
+    (tmp_path / part / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=f"no weights at.*{part}"):
+        load(tmp_path).reasoner  # noqa: B018
+    (tmp_path / part).rmdir()
+    with pytest.raises(WeightsError, match=f"{part}/ is missing; copy the whole model"):
+        load(tmp_path)
+
+
+def test_a_failed_save_leaves_no_config(bat: Bat, tmp_path: Path) -> None:
+    """The config is written last, so that a directory that has one is complete."""
+    (tmp_path / "reasoner").write_text("in the way")
+    with pytest.raises(OSError, match="reasoner"):
+        bat.save_pretrained(tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+# --- another encoder ---
+
+
+def test_with_another_encoder_rules_answer(bat: Bat, tmp_path: Path) -> None:
+    other = bat.with_encoder("echo", threshold_db=40.0)
+    sound = clip(0.5, 0.1)
+    assert bat.perceive(sound).sources[0].azimuth_deg == 180.0
+    assert other.perceive(sound).sources[0].azimuth_deg == 90.0  # 14 dB are not lateral for these ears
+    assert str(bat.with_encoder("echo").ask(sound, "Is the sound on the left or on the right?")).lower() == "left"
+    assert other.config.encoder == {"name": "echo", "options": {"threshold_db": 40.0}}
+    other.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    assert again.perceive(sound) == other.perceive(sound)
+    assert isinstance(again.perceive(sound), Perception)
+    assert again.ask(sound, QUESTION) == other.ask(sound, QUESTION)
+
+
+def test_another_encoder_takes_its_own_weights(bat: Bat, tmp_path: Path) -> None:
+    torch.nn.init.constant_(bat.encoder.sharpness, 0.9)  # type: ignore[attr-defined]
+    bat.save_pretrained(tmp_path)
+    other = bat.with_encoder("echo", weights=str(tmp_path / "encoder"))
+    assert other.encoder.sharpness.item() == pytest.approx(0.9)  # type: ignore[attr-defined]
+    assert other.config.thresholds == bat.config.thresholds

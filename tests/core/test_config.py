@@ -1,0 +1,179 @@
+"""Recipes: what is written in them arrives, and what is wrong in them is said before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from bat_agent import corpus
+from bat_agent.config import Part, Recipe, Rooms, Sounds, Stage, load_recipe, shipped_recipes, to_yaml
+from bat_agent.curriculum import LETTERS, question_types
+from bat_agent.errors import BadInput
+from bat_agent.questions import QuestionType
+from bat_agent.registry import config_of
+
+MINIMAL = """
+name: small
+encoder: {name: echo, options: {token_dim: 8}}
+reasoner: {name: echo}
+stages: [{name: one, trains: encoder, steps: 3}, {name: two, trains: reasoner, steps: 2, question_types: [A, B]}]
+"""
+Write = Callable[[str], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def call(text: str) -> str:
+        file = tmp_path / "recipe.yaml"
+        file.write_text(text, encoding="utf-8")
+        return str(file)
+
+    return call
+
+
+def test_what_is_written_arrives_and_the_rest_has_its_default(write: Write) -> None:
+    recipe = load_recipe(write(MINIMAL))
+    assert (recipe.name, recipe.seed, recipe.run_dir) == ("small", 0, "runs/small")
+    assert recipe.encoder == Part("echo", {"token_dim": 8})
+    assert recipe.stages[1] == Stage("two", "reasoner", 2, question_types=["A", "B"])
+
+
+def test_overrides_reach_every_depth_and_leave_the_rest(write: Write) -> None:
+    overrides = [
+        "seed=5",
+        "stages.1.steps=7",
+        "stages[0].learning_rate=3e-4",
+        "encoder.options.clip_seconds=2.0",
+        "mixing.window_seconds=[2,4]",
+        "mixing.window_weights=[1,3]",
+        "stages.1.two_sources=null",
+        "run_dir=some/where=else",
+    ]
+    recipe = load_recipe(write(MINIMAL), overrides)
+    assert recipe.seed == 5
+    assert [stage.steps for stage in recipe.stages] == [3, 7]
+    assert recipe.stages[0].learning_rate == 3e-4
+    assert recipe.encoder.options == {"token_dim": 8, "clip_seconds": 2.0}
+    assert recipe.mixing.window_seconds == [2.0, 4.0]
+    assert recipe.stages[1].two_sources is None
+    assert recipe.run_dir == "some/where=else"
+
+
+@pytest.mark.parametrize(
+    ("added", "overrides", "said"),
+    [
+        ("sede: 1", [], r"unknown key 'sede'; did you mean 'seed'\?"),
+        ("xyzzy: 1", [], "unknown key 'xyzzy'; known are name, seed"),
+        ("mixing: {mirrr: 1}", [], r"'mirrr'.*Did you mean: 'mirror'"),
+        ("", ["sede=1"], r"'sede'.*Did you mean: 'seed'"),
+        ("", ["stages.0.stps=1"], r"'stps'.*Did you mean: 'steps'"),
+        ("", ["seed"], "override 'seed' must have the form key=value"),
+        ("mixing: {mirror: much}", [], r"'much'.*could not be converted to Float \(key mixing.mirror\)"),
+        ("", ["seed=1.5"], r"'1.5'.*could not be converted to Integer \(key seed\)"),
+        ("", ["seed=null"], "seed"),
+        ("", ["stages.9.steps=1"], "Stage"),
+        ("", ["seed=-1"], "seed must be 0 or more, got -1"),
+        ("precision: bfloat16", [], "precision must be 'no' or 'bf16', got 'bfloat16'"),
+        ("", ["stages.0.trains=everything"], "'one': trains must be 'encoder' or 'reasoner', got 'everything'"),
+        ("", ["stages.1.name=one"], "names must differ"),
+        ("", ["stages.1.question_types=[]"], "'two' trains the reasoner, so it needs question_types"),
+        ("", ["stages.1.question_types=[A,X]"], r"unknown question types \['X'\], expected letters out of A, B"),
+        ("", ["stages.1.two_sources=0.3"], r"none of question_types \['A', 'B'\] fits clips with 2 source.*30%"),
+        ("", ["stages.1.question_types=[E]"], r"none of question_types \['E'\] fits clips with 1 source.*100%"),
+        ("mixing: {window_seconds: [1, 2]}", [], "must have the same length"),
+    ],
+)
+def test_every_mistake_is_one_sentence_that_names_it(write: Write, added: str, overrides: list[str], said: str) -> None:
+    with pytest.raises(BadInput, match=said) as refused:
+        load_recipe(write(MINIMAL + added), overrides)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b", "just words", "", "seed: 1", "\tname: x"])
+def test_what_is_no_recipe_at_all_is_refused(write: Write, text: str) -> None:
+    with pytest.raises(BadInput, match=r"recipe\.yaml") as refused:
+        load_recipe(write(text))
+    assert "\n" not in str(refused.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(BadInput, match=r"r\.yaml is no YAML"):
+        load_recipe(str(tmp_path / "r.yaml"))
+
+
+@pytest.mark.parametrize("name", ["bat-smal", "nowhere/recipe.yaml"])
+def test_an_unknown_recipe_lists_those_there_are(name: str) -> None:
+    with pytest.raises(BadInput, match=f"no recipe '{name}'.*{'.*'.join(shipped_recipes())}"):
+        load_recipe(name)
+    assert "bat-small" in shipped_recipes()
+
+
+def test_a_recipe_prints_itself_and_reads_itself_back(write: Write) -> None:
+    recipe = load_recipe(write(MINIMAL), ["mixing.noise_dbfs=[-90,-60]", "encoder.options.clip_seconds=2.0"])
+    recipe.sounds.append(Sounds("manifest:$BAT_SHARED/x.csv", [1, 2], None, 2.0))
+    recipe.rooms.append(Rooms(options={"head": "sphere", "deep": {"er": [1, 2]}}))
+    assert load_recipe(write(to_yaml(recipe))) == recipe
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_complete_and_can_be_repeated_from_its_print(write: Write, name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert load_recipe(write(to_yaml(recipe))) == recipe
+    assert recipe.stages
+    assert recipe.sounds
+    assert recipe.rooms
+    for kind, part in (("encoder", recipe.encoder), ("reasoner", recipe.reasoner)):
+        config_of(kind, part.name, part.options)  # type: ignore[arg-type]
+    for rooms in recipe.rooms:
+        config_of("simulator", rooms.simulator, rooms.options)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_no_shipped_recipe_validates_on_what_it_trains_on(name: str) -> None:
+    for sounds in load_recipe(name).sounds:
+        assert sounds.train_folds is not None
+        assert sounds.valid_folds is not None
+        assert not set(sounds.train_folds) & set(sounds.valid_folds)
+
+
+def test_the_two_splits_of_a_recipe_share_neither_sounds_nor_rooms(write: Write, tmp_path: Path) -> None:
+    recipe = load_recipe(write(MINIMAL), [f"run_dir={tmp_path}"])
+    recipe.sounds = [Sounds("procedural:5", [1, 2, 3], [4])]
+    recipe.rooms = [Rooms("echo", scenes=20, valid_scenes=20, seconds=0.01), Rooms("echo", scenes=20, valid_scenes=5)]
+    pools = [{sound.id for sound in corpus.open_pool(recipe, split).sets[0]} for split in ("train", "valid")]
+    assert pools[0]
+    assert pools[1]
+    assert not pools[0] & pools[1]
+    rooms = [{s.to_json() for b in corpus.open_banks(recipe, split) for s in b.scenes} for split in ("train", "valid")]
+    assert [len(split) for split in rooms] == [40, 25]
+    assert not rooms[0] & rooms[1]
+
+
+def test_a_recipe_without_sounds_or_rooms_says_what_to_add(write: Write, tmp_path: Path) -> None:
+    recipe = load_recipe(write(MINIMAL), [f"run_dir={tmp_path}"])
+    with pytest.raises(BadInput, match="names no sounds; add"):
+        corpus.open_pool(recipe, "train")
+    with pytest.raises(BadInput, match="names no rooms; add"):
+        corpus.open_banks(recipe, "train")
+
+
+def test_letters_stand_for_the_papers_types() -> None:
+    """The released ``question_type`` strings of each letter (BAT, table 2); a doubled letter counts twice."""
+    assert question_types(["A", "E", "A"]) == [
+        QuestionType("CLASSIFICATION"),
+        QuestionType("MIXUP_DIRECTION"),
+        QuestionType("MIXUP_DISTANCE_BOTH"),
+        QuestionType("CLASSIFICATION"),
+    ]
+    assert {kind for kinds in LETTERS.values() for kind in kinds} == set(QuestionType)
+    assert all(kind.letter == letter for letter in "ABCDEP" for kind in LETTERS[letter])
+
+
+def test_every_field_of_a_recipe_can_be_written_in_yaml() -> None:
+    """Each is of a type that OmegaConf can hold; a new field of another type would only fail in a run."""
+    assert set(OmegaConf.structured(Recipe)) == set(Recipe.__dataclass_fields__)
