@@ -131,7 +131,8 @@ def _two_ears(path: Path, samples: np.ndarray, mono: str, channels: tuple[int, i
         return samples
     if count > 2:
         raise BadInput(
-            f"{path} has {count} channels, expected 2 (left and right ear); choose two with --channels 0,1 (in Python channels=(0, 1))"
+            f"{path} has {count} channels, expected 2 (left and right ear); choose two with --channels 0,1 "
+            "(in Python channels=(0, 1))"
         )
     if mono == "duplicate":
         return np.repeat(samples, 2, axis=0)

@@ -69,7 +69,7 @@ class Mixing:
     noise_dbfs: list[float] | None = None
     """Range of the level of the microphones' own noise, dBFS; none for silence."""
     mismatch_db: float = 0.0
-    """Largest random gain difference between the two microphones, dB."""
+    """Spread of the random gain of each microphone, dB: normal with half of this, cut at ±1 dB."""
 
 
 @dataclass

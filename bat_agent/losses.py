@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bat_agent.config import Stage
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS, Encoding, SlotEncoding
 from bat_agent.mixtures import Truth
 
@@ -78,7 +79,10 @@ def _assign(pairwise: Tensor, active: Tensor, activity_logits: Tensor | None) ->
     slots, sources = pairwise.shape[1:]
     used = min(slots, sources)
     if sources > slots and bool(active[:, slots:].any()):
-        raise ValueError(f"clips with {sources} sources need an encoder with as many slots, this one has {slots}")
+        raise BadInput(
+            f"a clip has {sources} sources but the encoder only {slots} slot(s); set two_sources to 0 for this stage, "
+            f"or give the encoder num_slots={sources}"
+        )
     orders = list(itertools.permutations(range(slots), used))
     costs = []
     for order in orders:

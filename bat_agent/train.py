@@ -6,6 +6,7 @@ Everything random depends on (seed, stage, step), so a run that was interrupted 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -50,8 +51,7 @@ class Trainer:
 
     def run(self) -> Path:
         """Train every stage that is not done yet; return the folder of the finished agent."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe), encoding="utf-8")
+        self._keep_recipe()
         with _progress() as progress:
             for split in ("train", "valid"):
                 task = progress.add_task(f"rooms ({split})", total=None)
@@ -63,6 +63,24 @@ class Trainer:
         self.agent().save_pretrained(agent, half=True)
         console.print(f"agent saved in {agent}")
         return agent
+
+    def _keep_recipe(self) -> None:
+        """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "recipe.yaml"
+        if file.exists():
+            before, stages = load_recipe(str(file)), {stage.name: stage for stage in self.recipe.stages}
+            begun = [stage for stage in before.stages if (self.folder / stage.name / "last.safetensors").exists()]
+            matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
+            matters += ["reasoner"] if any(stage.trains == "reasoner" for stage in begun) else []
+            changed = [name for name in matters if getattr(before, name) != getattr(self.recipe, name)]
+            changed += [f"stage {stage.name}" for stage in begun if stages.get(stage.name) != stage]
+            if begun and changed:
+                raise BadInput(
+                    f"{self.folder} holds a run with another {', another '.join(changed)}: "
+                    "give run_dir=another/folder, or delete that one"
+                )
+        file.write_text(to_yaml(self.recipe), encoding="utf-8")
 
     def agent(self) -> Bat:
         """The agent as it is now."""
@@ -256,6 +274,8 @@ def main(
 ) -> None:
     """Train an agent by a recipe; started again, it goes on where it stopped."""
     try:
+        # Questions are only tokenised in this process, so worker processes need no warning about it.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         if not torch.cuda.is_available():
             # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
             torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bat_agent.cli import inputs
-from bat_agent.cli.output import print_json, print_notes
+from bat_agent.cli.output import LEVEL_NOTE, print_json, print_notes
 
 if TYPE_CHECKING:
     from bat_agent.agent import Answer
@@ -25,10 +25,15 @@ def ask(
     json: inputs.AsJson = False,
 ) -> None:
     """Answer questions about a recording, one line each."""
+    from bat_agent.questions import parse_distance, parse_location
+
     waveform, notes = inputs.read_ears(audio, mono, channels)
     bat = inputs.open_bat(model, device, encoder, encoder_weights)
     answers = bat.ask(waveform, questions)
-    print_notes([*notes, *(note for answer in answers for note in answer.notes)])
+    notes += [note for answer in answers for note in answer.notes]
+    if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):
+        notes.append(LEVEL_NOTE)
+    print_notes(notes)
     if json:
         print_json([answer.to_dict() for answer in answers])
         return

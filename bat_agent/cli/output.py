@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+LEVEL_NOTE = "distances are judged by level and assume the level of the training clips; a recording of unknown level misleads them"
 _WIDTH_OF_A_FILE = 120
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bat_agent.cli import inputs
-from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.output import LEVEL_NOTE, print_json, print_notes, print_table
 
 if TYPE_CHECKING:
     from bat_agent.perception import PerceivedSource, Perception
@@ -34,13 +34,15 @@ def perceive(
         plotting.check_figure_path(plot)
     waveform, notes = inputs.read_ears(audio, mono, channels)
     perception = inputs.open_bat(model, device, encoder, encoder_weights).perceive(waveform)
+    notes += perception.notes
+    if any(source.distance_m is not None for source in perception.sources):
+        notes.append(LEVEL_NOTE)
     if plot is not None:
         plotting.save_figure(plotting.perception_figure(perception, waveform), plot)
     if json:
-        data = perception.to_dict()
-        print_json({**data, "notes": [*notes, *data["notes"]]})
+        print_json({**perception.to_dict(), "notes": notes})
         return
-    print_notes([*notes, *perception.notes])
+    print_notes(notes)
     _print(perception)
     if plot is not None:
         print(f"picture: {plot}")

@@ -93,7 +93,7 @@ def test_integer_files_reach_full_scale(tmp_path: Path) -> None:
 
 def test_mono_is_refused_with_both_ways_out_and_duplicated_on_request(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "mono.wav", np.linspace(-1, 1, 50))
-    with pytest.raises(BadInput, match=r"no direction.*two microphones.*--duplicate-mono.*mono='duplicate'"):
+    with pytest.raises(BadInput, match=r"no direction.*two microphones.*--mono duplicate.*mono='duplicate'"):
         read_audio(path)
     ears = read_audio(path, mono="duplicate")
     assert ears.shape == (2, 50)

@@ -286,11 +286,16 @@ def test_not_a_number_stops_the_run_and_names_the_step(
     assert all(bool(value.isfinite().all()) for value in kept.values())
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_architecture_is_refused(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed_at(monkeypatch, "listen", 3)
     with pytest.raises(KeyboardInterrupt):
         Trainer(write(LISTEN)).run()
     wider = {"name": "spatial-ast", "options": ENCODER | {"width": 64}}
+    with pytest.raises(BadInput, match="holds a run with another encoder"):
+        Trainer(write(LISTEN, encoder=wider)).run()
+    (tmp_path / "run" / "recipe.yaml").unlink()
     with pytest.raises(WeightsError, match=r"last\.safetensors does not fit SpatialAST.*misshapen"):
         Trainer(write(LISTEN, encoder=wider)).run()
 

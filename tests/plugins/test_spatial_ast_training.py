@@ -116,6 +116,6 @@ def test_a_few_steps_learn_a_few_clips(num_slots: int) -> None:
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.05 * losses[0], losses
+    assert losses[-1] < 0.3 * losses[0], losses
     untouched = [name for name, value in encoder.named_parameters() if value.requires_grad and value.grad is None]
     assert untouched == []
