@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-LEVEL_NOTE = "distances are judged by level and assume the level of the training clips; a recording of unknown level misleads them"
+LEVEL_NOTE = "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 _WIDTH_OF_A_FILE = 120
 
 

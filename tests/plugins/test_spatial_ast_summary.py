@@ -11,8 +11,8 @@ from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.summary import QUANTITIES, SCALES, WEIGHTINGS, num_segments, summarise
 
 SMALL = {
-    "clip_seconds": 4.0, "target_frames": None, "patch_frames": 8, "patch_mels": 128, "width": 32, "depth": 1, "heads": 2,
-    "store_front_end": False, "summary_frames": 100, "summary_hidden": 16, "unit_ipd": True,
+    "clip_seconds": 4.0, "target_frames": None, "patch_frames": 8, "patch_mels": 128, "width": 32, "depth": 1,
+    "heads": 2, "store_front_end": False, "summary_frames": 100, "summary_hidden": 16, "unit_ipd": True,
 }  # fmt: skip
 
 
