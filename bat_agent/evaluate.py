@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from bat_agent import corpus
+from bat_agent import corpus, registry
 from bat_agent.agent import Bat
 from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BatAgentError
-from bat_agent.interfaces import NUM_ELEVATION_BINS, Encoding
+from bat_agent.interfaces import NUM_ELEVATION_BINS, Encoding, Reasoner
 from bat_agent.metrics import (
     angular_errors_deg,
     bootstrap_interval,
@@ -89,19 +89,22 @@ def two_source_figures(encoder: Any, data: Mixtures, device: torch.device) -> di
 
 def question_figures(bat: Bat, data: Mixtures) -> dict[str, float]:
     """Every measure of :func:`bat_agent.metrics.score_answers` as ``TYPE/measure``."""
-    questions, answers = answer_all(bat, data)
-    return flatten(score_answers(questions, answers))
+    questions, answers = answer_all(bat, {"agent": bat.reasoner}, data)
+    return flatten(score_answers(questions, answers["agent"]))
 
 
 @torch.inference_mode()
-def answer_all(bat: Bat, data: Mixtures) -> tuple[list[Question], list[str]]:
-    """The questions of a data set and what the agent answers."""
+def answer_all(
+    bat: Bat, reasoners: dict[str, Reasoner], data: Mixtures
+) -> tuple[list[Question], dict[str, list[str]]]:
+    """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""
     questions: list[Question] = []
-    answers: list[str] = []
+    answers: dict[str, list[str]] = {name: [] for name in reasoners}
     for batch in _batches(data):
         asked = [question for some in batch.questions for question in some]
         encoding = bat.encoder(fit(batch.waveform.to(bat.device), bat.encoder))
-        answers += [str(a) for a in bat.reasoner.answer(encoding, [question.text for question in asked])]
+        for name, reasoner in reasoners.items():
+            answers[name] += [str(a) for a in reasoner.answer(encoding, [question.text for question in asked])]
         questions += asked
     return questions, answers
 
@@ -125,14 +128,15 @@ def evaluate(bat: Bat, recipe: Recipe, *, clips: int, questions: int, seconds: f
         questions_per_clip=per_clip,
         seed=2,
     )
-    found, answers = answer_all(bat, asked)
+    reasoners = {"agent": bat.reasoner, "rules": registry.load_reasoner("rules")}
+    found, answers = answer_all(bat, reasoners, asked)
     known = _training_questions(recipe)
     rng = np.random.default_rng(recipe.seed)
     return {
         "one source": encoder_figures(bat.encoder, single, bat.device),
         "two sources": two_source_figures(bat.encoder, double, bat.device),
         "questions": {
-            "agent": score_answers(found, answers),
+            **{name: score_answers(found, said) for name, said in answers.items()},
             "random": score_answers(found, random_answers(found, rng)),
             "prompt only": score_answers(found, prompt_only_answers(known, found)),
         },

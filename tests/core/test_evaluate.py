@@ -211,9 +211,9 @@ def test_babble_is_malformed(clips: Clips) -> None:
 def test_answers_stay_beside_their_questions(clips: Clips) -> None:
     data = clips(40, two_sources=0.5, letters=("A", "C", "P"), questions_per_clip=3)
     bat = hears(EchoEncoder(EchoEncoderConfig()), EchoReasoner(EchoReasonerConfig()))
-    questions, answers = evaluate.answer_all(bat, data)
+    questions, answers = evaluate.answer_all(bat, {"said": bat.reasoner, "again": bat.reasoner}, data)
     assert len(questions) == 3 * len(data) * data[0].waveform.shape[0]
-    assert answers == [f"You asked: {question.text}" for question in questions]
+    assert answers["said"] == answers["again"] == [f"You asked: {question.text}" for question in questions]
 
 
 # --- validation data, and everything together ---
@@ -252,8 +252,9 @@ def test_all_figures_of_an_agent_repeat_and_stand_beside_chance(
     assert figures == evaluate.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
     assert set(figures) == {"one source", "two sources", "questions"}
     assert figures["one source"]["left_right"] > 0.7
-    assert set(figures["questions"]) == {"agent", "random", "prompt only"}
-    agent, blind, deaf = figures["questions"].values()
+    assert set(figures["questions"]) == {"agent", "rules", "random", "prompt only"}
+    agent, rules, blind, deaf = figures["questions"].values()
+    assert rules["DOA"]["malformed"] == 0.0
     assert agent["DOA"]["region"] == 0.0
     assert agent["DOA"]["malformed"] == 1.0
     assert blind["DOA"]["malformed"] == deaf["DOA"]["malformed"] == 0.0
