@@ -94,9 +94,7 @@ def question_figures(bat: Bat, data: Mixtures) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def answer_all(
-    bat: Bat, reasoners: dict[str, Reasoner], data: Mixtures
-) -> tuple[list[Question], dict[str, list[str]]]:
+def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Mixtures) -> tuple[list[Question], dict[str, list[str]]]:
     """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""
     questions: list[Question] = []
     answers: dict[str, list[str]] = {name: [] for name in reasoners}

@@ -236,7 +236,7 @@ def _place_labels(figure: Figure, ax: Axes, labels: Sequence[_Label], centre: tu
     taken: list[Bbox] = []
     for number, (point, text, colour) in enumerate(labels):
         note = ax.annotate(
-            text, point, (0, 0), textcoords="offset points", fontsize=9, color=colour, zorder=8, parse_math=False,
+            text, point, (0, 0), textcoords="offset points", fontsize=9, color=colour, zorder=5.5, parse_math=False,
             bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
         )  # fmt: skip
         note.set_in_layout(False)
@@ -288,7 +288,8 @@ def _heard_text(source: PerceivedSource) -> str:
 
 
 def _text(labels: Sequence[str], distance_m: float | None, elevation_deg: float | None) -> str:
-    name = textwrap.shorten("; ".join(labels), 60, placeholder=" …")
+    # "Crowing, cock-a-doodle-doo" → "Crowing": what follows the comma are synonyms, and space is short.
+    name = textwrap.shorten("; ".join(label.split(",")[0] for label in labels), 40, placeholder=" …")
     place = ["distance unknown" if distance_m is None else f"{distance_m:.1f} m"]
     if elevation_deg is not None:
         place.append(f"{abs(elevation_deg):.0f}° {'up' if elevation_deg >= 0 else 'down'}")

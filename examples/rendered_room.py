@@ -1,6 +1,6 @@
 """Build a room, put two sounds in it, listen and ask: the whole flow in Python.
 
-    python examples/rendered_room.py
+python examples/rendered_room.py
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ bat = bat_agent.load()
 for source, position in zip(scene.sources, scene.positions(), strict=True):
     print(f"truth: {source.labels[0]} at {position.region}; {position.distance_m:.1f} m")
 for heard in bat.perceive(waveform).sources:
-    print(f"heard: {'; '.join(heard.labels)} at {heard.region}; {heard.distance_m} m, confidence {heard.confidence:.2f}")
+    print(
+        f"heard: {'; '.join(heard.labels)} at {heard.region}; {heard.distance_m} m, confidence {heard.confidence:.2f}"
+    )
 for question in ("Is the siren on the left side of the knock?", "Where is the knock?"):
     answer = bat.ask(waveform, question)
     print(f"{question} {answer} ({answer.confidence:.2f})")

@@ -127,13 +127,13 @@ def first_source(scene: Scene) -> Scene:
 
 def draw_questions(scene: Scene, types: str, rng: np.random.Generator) -> list[Question]:
     """The questions of these types about ``scene``, as many of each as :data:`QUESTIONS` says."""
-    from bat_agent.questions import QuestionType, from_scene, generate
+    from bat_agent.curriculum import question_types
+    from bat_agent.questions import from_scene, generate
 
     sources = from_scene(scene)
     questions = []
     for letter in types:
-        kinds = [kind for kind in QuestionType if kind.letter == letter]
-        drawn = generate(sources, kinds, rng, 4 * QUESTIONS[letter], typed=False)
+        drawn = generate(sources, question_types([letter]), rng, 4 * QUESTIONS[letter], typed=False)
         questions += _varied(drawn, QUESTIONS[letter])
     return questions
 

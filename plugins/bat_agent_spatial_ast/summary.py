@@ -3,8 +3,7 @@
 Room reflections blur the interaural differences of single frames; over a second their weighted mean is steady, and
 front, behind, above and below show in it as patterns over frequency. Four weightings of the same four maps: all energy,
 energy that is rising (the direct sound comes first: the precedence effect), all audible frames, audible rising frames.
-With these a small network tells front from behind after a few thousand clips, while patches alone are still at chance
-(figures: ``docs/training.md``).
+They reach the direction token on a short path, so that the little there is to see of front and height is found early.
 """
 
 from __future__ import annotations

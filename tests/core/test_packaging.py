@@ -26,7 +26,7 @@ from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "plugins.md"
 MODEL = ROOT / "bat_agent" / "models" / "bat-small"
-COMMAND = "from bat_agent.cli import main; main()"
+PROGRAM = "from bat_agent.cli import main; main()"
 RATE_HZ = 32_000
 Folders = pytest.TempPathFactory
 
@@ -51,8 +51,8 @@ def python(*arguments: object, site: Path | None = None, **variables: str) -> su
     )
 
 
-def bat_agent(*arguments: object, site: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return python("-c", COMMAND, *arguments, site=site, **variables)
+def command(*arguments: object, site: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return python("-c", PROGRAM, *arguments, site=site, **variables)
 
 
 def pip_install(what: Path, site: Path) -> Path:
@@ -119,7 +119,7 @@ def write_noise(file: Path, left: float, right: float) -> Path:
 
 
 def test_an_installed_plugin_is_listed_with_its_origin(ear_levels: Path) -> None:
-    done = bat_agent("plugins", "--json", site=ear_levels)
+    done = command("plugins", "--json", site=ear_levels)
     assert done.returncode == 0, done.stderr
     rows = {(row["kind"], row["name"]): row for row in json.loads(done.stdout)}
     row = rows["encoder", "ear-levels"]
@@ -136,7 +136,7 @@ def test_ask_listens_with_an_installed_encoder(
     clip = write_noise(tmp_path / "clip.wav", *gains)
     asked = ("What do you hear?", "Is the sound on the left or on the right?")
     chosen = ("--encoder", "ear-levels", "--encoder-weights", taught, "--model", model)
-    done = bat_agent("ask", clip, *asked, *chosen, "--json", site=ear_levels)
+    done = command("ask", clip, *asked, *chosen, "--json", site=ear_levels)
     assert done.returncode == 0, done.stderr
     said = [(answer["question"], answer["answer"].lower()) for answer in json.loads(done.stdout)]
     assert said == list(zip(asked, ("dog", side), strict=True))
@@ -150,7 +150,7 @@ def test_two_installed_plugins_with_one_name_are_refused_in_one_sentence(ear_lev
 
     rival = pip_install(write_guide_package(tmp_path / "project", rename), tmp_path / "rival")
     both = os.pathsep.join([str(rival), str(ear_levels), *filter(None, sys.path)])
-    done = bat_agent("plugins", site=rival, PYTHONPATH=both)
+    done = command("plugins", site=rival, PYTHONPATH=both)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: encoder 'ear-levels' ")
     assert done.stderr.count("\n") == 1
@@ -161,7 +161,7 @@ def test_two_installed_plugins_with_one_name_are_refused_in_one_sentence(ear_lev
         assert claimant in done.stderr
     variable, _, value = done.stderr.split()[-1].partition("=")
     assert value in ("ear_levels", "loud_ears")
-    assert bat_agent("plugins", site=rival, PYTHONPATH=both, **{variable: value}).returncode == 0
+    assert command("plugins", site=rival, PYTHONPATH=both, **{variable: value}).returncode == 0
 
 
 # --- our own wheel ---
@@ -206,6 +206,7 @@ def test_the_wheel_holds_the_listed_packages_and_nothing_else(
     top = {name.split("/")[0] for name in shipped}
     (info,) = {name for name in top if name.endswith(".dist-info")}
     assert top - {info} == set(packages)
+    assert not top & {"plugins", "envs", "tests", "docs", "examples", "benchmarks"}  # folders, never packages
     assert {f"{info}/METADATA", f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= set(shipped)
 
 
