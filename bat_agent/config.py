@@ -102,6 +102,8 @@ class Stage:
     """λ3: weight of the azimuth and elevation losses."""
     smoothing_deg: float = 0.0
     """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
+    frozen: list[str] = field(default_factory=list)
+    """Beginnings of the names of parameters of the trained part that this stage leaves as they are."""
     question_types: list[str] = field(default_factory=list)
     """Letters of the question types of a reasoner stage, e.g. ``[A, B]``; ``P`` adds plain everyday questions."""
     questions_per_clip: int = 8

@@ -99,7 +99,7 @@ class Trainer:
             load_module(module, folder)
             return
         optimizer = torch.optim.AdamW(
-            _parameter_groups(module, stage.weight_decay), lr=0.0, betas=(stage.betas[0], stage.betas[1])
+            _parameter_groups(module, stage), lr=0.0, betas=(stage.betas[0], stage.betas[1])
         )
         start = _resume(folder, module, optimizer)
         writer = SummaryWriter(str(folder))
@@ -144,7 +144,8 @@ class Trainer:
             raise BatAgentError(f"stage {stage.name}: the loss of step {step} is {loss.item()}; lower learning_rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(module.parameters(), stage.clip_norm)
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = nn.utils.clip_grad_norm_(trained, stage.clip_norm)
         if not bool(norm.isfinite()):
             raise BatAgentError(f"stage {stage.name}: the gradient of step {step} is {norm:g}; lower learning_rate")
         optimizer.step()
@@ -221,13 +222,16 @@ def _build(kind: str, part: Part) -> nn.Module:
     return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; vectors, class tokens and queries do not."""
-    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+def _parameter_groups(module: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+    """What the stage trains. Matrices decay; vectors, class tokens and queries do not."""
+    frozen = tuple(stage.frozen)
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad and not name.startswith(frozen)]
+    if frozen and len(trained) == sum(p.requires_grad for p in module.parameters()):
+        raise BadInput(f"stage {stage.name!r} freezes nothing: no parameter name begins with one of {stage.frozen}")
     decays = [p for name, p in trained if p.ndim > 1 and "tokens" not in name and "queries" not in name]
     chosen = {id(p) for p in decays}
     return [
-        {"params": decays, "weight_decay": weight_decay},
+        {"params": decays, "weight_decay": stage.weight_decay},
         {"params": [p for _, p in trained if id(p) not in chosen], "weight_decay": 0.0},
     ]
 

@@ -40,6 +40,8 @@ class SpatialASTConfig:
     """Adds tokens that summarise the interaural differences of the clip and of every so many frames; 0 for none."""
     summary_hidden: int = 512
     """Hidden width of the network that makes summary tokens."""
+    slot_summary: bool = False
+    """Each slot claims bands of the spectrogram and hears its direction and distance in them alone."""
     num_slots: int = 1
     """Sources told apart; each has its own three class tokens. 1 is the released model."""
     mask_time: float = 0.25
@@ -68,6 +70,12 @@ class SpatialASTConfig:
             raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
         if self.summary_frames < 0 or (self.summary_frames and self.features != "mel+ipd"):
             raise BadInput("spatial-ast summary_frames must be 0, or positive together with features 'mel+ipd'")
+        if self.slot_summary and not (
+            self.num_slots > 1 and self.patch_mels == 128 and self.features == "mel+ipd" and not self.mask_time
+        ):
+            raise BadInput(
+                "spatial-ast slot_summary needs at least 2 num_slots, patch_mels 128, mask_time 0, features 'mel+ipd'"
+            )
         if self.features not in ("mel+ipd", "mel", "mono"):
             raise BadInput(f"spatial-ast features must be 'mel+ipd', 'mel' or 'mono', got {self.features!r}")
 

@@ -26,6 +26,7 @@ from bat_agent.interfaces import (
 from bat_agent.labels import labels
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.masking import keep_patches, spec_augment
+from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
 
@@ -72,6 +73,8 @@ class SpatialAST(nn.Module):
         self.elevation_head = nn.Linear(config.width, NUM_ELEVATION_BINS)
         if config.summary_frames:
             self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames)
+        if config.slot_summary:
+            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_frames)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
@@ -84,7 +87,10 @@ class SpatialAST(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             maps, mel, phase = self._front_end(waveform)
         summary = self.summary(mel, phase) if self.config.summary_frames else None
-        return self.read_heads(self.encode_maps(maps, summary))
+        tokens = self.encode_maps(maps, summary)
+        if self.config.slot_summary:
+            tokens = self._locate_slots(tokens, mel, phase)
+        return self.read_heads(tokens)
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
         """The stacked front-end maps [log-mel L, log-mel R, cos IPD, sin IPD] before the convolution.
@@ -128,6 +134,16 @@ class SpatialAST(nn.Module):
             x = block(x)
         return x
 
+    def _locate_slots(self, tokens: Tensor, mel: Tensor, phase: Tensor) -> Tensor:
+        """Add to the distance and direction tokens of each slot what the bands it claims say."""
+        slots = self.config.num_slots
+        own, rest = tokens[:, : TOKENS_PER_SLOT * slots], tokens[:, TOKENS_PER_SLOT * slots :]
+        per_slot = own.unflatten(1, (slots, TOKENS_PER_SLOT))
+        patches = rest[:, -(mel.shape[2] // self.config.patch_frames or 1) :]
+        place = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
+        added = torch.stack((place, place, torch.zeros_like(place)), dim=2)
+        return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1)
+
     def read_heads(self, tokens: Float[Tensor, "B K D"]) -> Encoding:
         """Class, distance and direction from the class tokens."""
         slots = self.config.num_slots
@@ -165,6 +181,8 @@ class SpatialAST(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+        if self.config.slot_summary:
+            self.slot_summary.reset()
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(self.config.width, -1))
         nn.init.normal_(self.cls_tokens, std=0.02)
         for head in (self.head, self.distance_head, self.azimuth_head, self.elevation_head):

@@ -31,6 +31,20 @@ def summarise(
     ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1. First of the whole clip, then of each segment; a last segment that
     is less than half full is left out. What is silent compared with the rest of the clip gives zeros.
     """
+    weights, quantities = interaural(mel, phase)
+    weights, quantities = _cut(weights, segment_frames), _cut(quantities, segment_frames)
+    sums = torch.einsum("bwstm,bqstm->bswqm", weights, quantities)
+    totals = weights.sum(dim=3).transpose(1, 2)
+    sums = torch.cat((sums.sum(dim=1, keepdim=True), sums), dim=1)
+    totals = torch.cat((totals.sum(dim=1, keepdim=True), totals), dim=1)
+    means = scaled(sums / (totals[:, :, :, None] + 1e-4))
+    return means.flatten(2, 3)[:, : 1 + num_segments(mel.shape[2], segment_frames)]
+
+
+def interaural(
+    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"]
+) -> tuple[Float[Tensor, "B 4 T 128"], Float[Tensor, "B 4 T 128"]]:
+    """The four weightings, and the four quantities [L − R, cos IPD, sin IPD, level] before scaling."""
     left, right = mel[:, 0], mel[:, 1]
     louder = torch.maximum(left, right)
     below_peak = louder - louder.amax(dim=1, keepdim=True)
@@ -39,14 +53,12 @@ def summarise(
     audible = (below_peak > -AUDIBLE_DB).to(mel.dtype)
     weights = torch.stack((energy, energy * rise, audible, audible * rise), dim=1)
     quantities = torch.stack((left - right, phase[:, 0], phase[:, 1], (left + right) / 2), dim=1)
-    weights, quantities = _cut(weights, segment_frames), _cut(quantities, segment_frames)
-    sums = torch.einsum("bwstm,bqstm->bswqm", weights, quantities)
-    totals = weights.sum(dim=3).transpose(1, 2)
-    sums = torch.cat((sums.sum(dim=1, keepdim=True), sums), dim=1)
-    totals = torch.cat((totals.sum(dim=1, keepdim=True), totals), dim=1)
-    means = sums / (totals[:, :, :, None] + 1e-4)
-    scales = torch.tensor(SCALES, device=mel.device, dtype=mel.dtype)
-    return (means * scales[:, None]).flatten(2, 3)[:, : 1 + num_segments(mel.shape[2], segment_frames)]
+    return weights, quantities
+
+
+def scaled(means: Float[Tensor, "*batch 4 128"]) -> Float[Tensor, "*batch 4 128"]:
+    """Quantities of comparable size."""
+    return means * torch.tensor(SCALES, device=means.device, dtype=means.dtype)[:, None]
 
 
 def num_segments(frames: int, segment_frames: int) -> int:
