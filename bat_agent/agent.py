@@ -198,7 +198,7 @@ def read_config(directory: Path) -> ModelConfig:
         thresholds = Thresholds(**data["thresholds"])
         return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds)
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{file} is broken ({error!r}); it must hold name, encoder, reasoner, thresholds") from error
+        raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
 
 
 def _part(data: Any) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         try:
             return load_file(file)
         except SafetensorError as error:
-            raise WeightsError(f"{file} is not a readable safetensors file (truncated?): {error}") from error
+            what = "a git-lfs pointer, not the weights themselves" if _is_lfs_pointer(file) else f"truncated? {error}"
+            raise WeightsError(
+                f"{file} is not a readable safetensors file ({what}); copy it again, or run 'git lfs pull'"
+            ) from error
     if not _starts_like_torch(file):
         raise WeightsError(
             f"{file} is not a PyTorch checkpoint (a git-lfs pointer or a saved web page?): "
@@ -142,6 +145,12 @@ def describe(state: Mapping[str, Tensor]) -> str:
     if any("self_attn" in key for key in keys):
         return "a language model"
     return f"nothing known here (its first keys: {_some(sorted(keys))})"
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    """Whether the file is what git leaves in place of a large file that was not fetched."""
+    with file.open("rb") as stream:
+        return stream.read(24) == b"version https://git-lfs."
 
 
 def _starts_like_torch(file: Path) -> bool:

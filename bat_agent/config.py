@@ -6,6 +6,7 @@ A recipe prints itself into its run folder, so that a run can be repeated from t
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -170,15 +171,10 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         raise BadInput(f"no recipe {name_or_path!r}; give a YAML file or one of: {', '.join(shipped_recipes())}")
     try:
         given = OmegaConf.load(path)
-        changes = OmegaConf.from_dotlist(overrides or [])
-        # Lists cannot be merged from a dotted path by OmegaConf, so each override is set on its own.
         _check_keys(given, path.name)
         merged = OmegaConf.merge(OmegaConf.structured(Recipe), given)
-        for override in overrides or []:
-            key, equals, _ = override.partition("=")
-            if not equals:
-                raise BadInput(f"override {override!r} must have the form key=value")
-            OmegaConf.update(merged, key, OmegaConf.select(changes, key), force_add=False)
+        assert isinstance(merged, DictConfig)
+        _override(merged, overrides or [])
         recipe = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
@@ -200,15 +196,78 @@ def to_yaml(recipe: Recipe) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(recipe))
 
 
+# What stands inside a recipe, for the one-line errors about keys; OmegaConf names its own classes instead.
+_GROUPS: dict[str, type] = {"encoder": Part, "reasoner": Part, "mixing": Mixing}
+_LISTS: dict[str, tuple[type, str]] = {
+    "sounds": (Sounds, "an entry of sounds"),
+    "rooms": (Rooms, "an entry of rooms"),
+    "stages": (Stage, "a stage"),
+}
+
+
+def _override(recipe: DictConfig, overrides: list[str]) -> None:
+    """Set each ``key=value``; a list cannot be merged from a dotted path by OmegaConf, so each is set on its own."""
+    for override in overrides:
+        _check_override(override, recipe)
+        try:
+            OmegaConf.from_dotlist([override])
+        except yaml.YAMLError as error:
+            raise BadInput(f"override {override!r}: the value is no YAML ({' '.join(str(error).split())})") from error
+    changes = OmegaConf.from_dotlist(overrides)
+    for override in overrides:
+        key = override.partition("=")[0]
+        try:
+            OmegaConf.update(recipe, key, OmegaConf.select(changes, key), force_add=False)
+        except (OmegaConfBaseException, TypeError, ValueError, AttributeError, LookupError) as error:
+            raise BadInput(f"override {override!r}: {_one_line(error)}") from error
+
+
+def _check_override(override: str, recipe: DictConfig) -> None:
+    key, equals, _ = override.partition("=")
+    if not equals:
+        raise BadInput(f"override {override!r} must have the form key=value")
+    where = f"override {override!r}"
+    first, *rest = re.sub(r"\[(\w*)\]", r".\1", key).split(".")
+    _check_key(first, Recipe, f"{where}: the recipe")
+    kind, what = _GROUPS.get(first), first
+    if first in _LISTS and rest:
+        number, *rest = rest
+        last = len(recipe[first]) - 1
+        if not number.isdecimal():
+            raise BadInput(f"{where}: {first} is a list, expected the number of an entry such as {first}.0")
+        if int(number) > last:
+            has = f"has {first} 0 to {last}" if last >= 0 else f"has no {first}"
+            raise BadInput(f"{where}: there is no {first}.{number}; the recipe {has}")
+        kind, what = _LISTS[first]
+    if rest and kind is None:
+        raise BadInput(f"{where}: {first} is one value and has no key {rest[0]!r}")
+    if rest and kind is not None:
+        _check_key(rest[0], kind, f"{where}: {what}")
+
+
 def _check_keys(given: Any, where: str) -> None:
+    """Whether the recipe in a file has known keys only, in itself and in what stands inside it."""
     if not isinstance(given, DictConfig):
         raise BadInput(f"recipe {where} must be a YAML mapping with keys like name, encoder, stages")
-    known = list(Recipe.__dataclass_fields__)
     for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise BadInput(f"recipe {where} has the unknown key {key!r}{hint}")
+        _check_key(str(key), Recipe, f"recipe {where}")
+    raw = OmegaConf.to_container(given, resolve=False)
+    assert isinstance(raw, dict)
+    inside = [(raw.get(name), kind, str(name)) for name, kind in _GROUPS.items()]
+    for name, (kind, what) in _LISTS.items():
+        entries = raw.get(name)
+        inside += [(entry, kind, what) for entry in (entries if isinstance(entries, list) else [])]
+    for entry, kind, what in inside:
+        for key in entry if isinstance(entry, dict) else ():
+            _check_key(str(key), kind, f"recipe {where}: {what}")
+
+
+def _check_key(key: str, kind: Any, who: str) -> None:
+    known = list(kind.__dataclass_fields__)
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise BadInput(f"{who} has no key {key!r}, {hint}")
 
 
 def _check(recipe: Recipe) -> None:
@@ -222,11 +281,28 @@ def _check(recipe: Recipe) -> None:
         raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
     if recipe.seed < 0:
         raise BadInput(f"seed must be 0 or more, got {recipe.seed}")
+    for name in ("save_every", "validate_every", "validation_clips"):
+        if getattr(recipe, name) < 1:
+            raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")
+    _check_signs(recipe)
     if len(mixing.window_seconds) != len(mixing.window_weights):
         raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")
     names = [stage.name for stage in recipe.stages]
     if len(set(names)) != len(names):
         raise BadInput(f"stage names must differ, got {names}")
+
+
+def _check_signs(recipe: Recipe) -> None:
+    """No step, rate or weight may be negative: training would run, and unlearn."""
+    values: dict[str, float] = {f"sounds.{n}.weight": entry.weight for n, entry in enumerate(recipe.sounds)}
+    values |= {f"mixing.window_weights.{n}": weight for n, weight in enumerate(recipe.mixing.window_weights)}
+    values["workers"] = recipe.workers
+    names = ("steps", "learning_rate", "weight_decay", "class_weight", "distance_weight", "direction_weight")
+    for number, stage in enumerate(recipe.stages):
+        values |= {f"stages.{number}.{name}": getattr(stage, name) for name in names}
+    for name, value in values.items():
+        if not value >= 0:
+            raise BadInput(f"{name} must be 0 or more, got {value}")
 
 
 def _check_questions(recipe: Recipe, stage: Stage) -> None:

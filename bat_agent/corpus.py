@@ -13,9 +13,11 @@ from bat_agent.errors import BadInput
 from bat_agent.mixtures import Mixtures, SoundPool
 from bat_agent.registry import load_simulator
 from bat_agent.rooms import RoomBank, open_bank
-from bat_agent.sounds import SoundSet, open_sounds
+from bat_agent.sounds import MissingSounds, SoundSet, open_sounds
 
 Split = Literal["train", "valid"]
+SYNTHESISED = '"sounds=[{source: procedural, train_folds: [1, 2, 3], valid_folds: [4]}]"'
+"""The override that trains without recordings, quoted as a shell wants it."""
 # Room seeds of the splits lie this far apart, so that no scene is in both.
 _SPLIT_SEED = {"train": 0, "valid": 1_000_000}
 
@@ -25,14 +27,28 @@ def open_pool(recipe: Recipe, split: Split) -> SoundPool:
     sets: list[SoundSet] = []
     for entry in recipe.sounds:
         folds = entry.train_folds if split == "train" else entry.valid_folds
-        sounds = open_sounds(entry.source, cache=True)
-        chosen = sounds if folds is None else sounds.filter(folds=folds)
-        if not len(chosen):
-            raise BadInput(f"sounds {entry.source!r} have nothing in folds {folds}; check {split}_folds")
-        sets.append(chosen)
+        sounds = _open(entry.source)
+        sets.append(sounds if folds is None else _only(sounds, folds, entry.source, f"{split}_folds"))
     if not sets:
         raise BadInput("the recipe names no sounds; add e.g. sounds: [{source: procedural}]")
     return SoundPool(sets, [entry.weight for entry in recipe.sounds])
+
+
+def _open(source: str) -> SoundSet:
+    try:
+        return open_sounds(source, cache=True)
+    except MissingSounds as error:
+        first = "set BAT_SHARED to the folder of the recordings" if "BAT_SHARED" in source else "change its source"
+        raise BadInput(f"{error}; {first}, or train on synthesised sounds with {SYNTHESISED}") from error
+
+
+def _only(sounds: SoundSet, folds: Sequence[int], source: str, key: str) -> SoundSet:
+    try:
+        return sounds.filter(folds=folds)
+    except BadInput:
+        has = sorted({sound.fold for sound in sounds if sound.fold is not None})
+    todo = f"it has folds {has}; change {key}" if has else f"it has no folds; leave {key} out"
+    raise BadInput(f"{source!r} has no sound in folds {list(folds)}, {todo}")
 
 
 def open_banks(

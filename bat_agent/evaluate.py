@@ -21,8 +21,9 @@ from torch import Tensor
 
 from bat_agent import corpus, registry
 from bat_agent.agent import Bat
+from bat_agent.cli.entry import run_app
 from bat_agent.config import Recipe, load_recipe
-from bat_agent.errors import BatAgentError
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_ELEVATION_BINS, Encoding, Reasoner
 from bat_agent.metrics import (
     angular_errors_deg,
@@ -194,34 +195,42 @@ def _table(figures: dict[str, Any]) -> Table:
     return table
 
 
+def _check_out(out: Path) -> None:
+    """Told now what would otherwise be told after an evaluation of minutes."""
+    if out.is_dir() or not out.parent.is_dir():
+        what = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
+        raise BadInput(f"cannot write the figures to {out}: {what}; choose another --out")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
-    model: Annotated[str, typer.Argument(help="A shipped model, or a model directory.")],
-    recipe: Annotated[str, typer.Argument(help="The recipe whose validation split to use.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe, key=value.")] = None,
-    clips: Annotated[int, typer.Option(help="Single-source clips; half as many with two.")] = 1000,
-    questions: Annotated[int, typer.Option(help="Questions.")] = 4000,
-    seconds: Annotated[float, typer.Option(help="Length of the clips.")] = 10.0,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A shipped model, a folder, or a hub repository owner/name.")
+    ],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe whose validation split to use.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe, e.g. seed=1.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=2, help="Single-source clips; half as many with two.")] = 1000,
+    questions: Annotated[int, typer.Option(min=4, help="How many questions to ask.")] = 4000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the clips.")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Measure an agent on sounds, rooms and wordings that it was not trained on."""
-    console = Console()
-    try:
-        if not torch.cuda.is_available():
-            torch.set_num_threads(1)
-        figures = evaluate(
-            Bat.from_pretrained(model),
-            load_recipe(recipe, overrides),
-            clips=clips,
-            questions=questions,
-            seconds=seconds,
-        )
-    except BatAgentError as error:
-        console.print(f"error: {error}", style="red", highlight=False)
-        raise typer.Exit(2) from error
-    console.print(_table(figures))
+    if out:
+        _check_out(out)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    settings = load_recipe(recipe, overrides)
+    corpus.open_pool(settings, "valid")  # what is wrong with the sounds is told before rooms are rendered
+    figures = evaluate(Bat.from_pretrained(model), settings, clips=clips, questions=questions, seconds=seconds)
+    Console().print(_table(figures))
     if out:
         out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_app(app, "python -m bat_agent.evaluate")

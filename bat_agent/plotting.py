@@ -102,12 +102,15 @@ def perception_figure(perception: Perception, waveform: Any) -> Figure:
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write ``figure`` as the format its suffix names (PNG, PDF or SVG); nothing is left behind if drawing fails.
 
-    Raises :class:`~bat_agent.errors.BadInput` for another suffix.
+    Raises :class:`~bat_agent.errors.BadInput` for another suffix, and where the file cannot be written.
     """
     check_figure_path(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=Path(path).suffix[1:].lower(), dpi=150)
-    Path(path).write_bytes(buffer.getvalue())
+    try:
+        Path(path).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise BadInput(f"cannot write {path} ({error.strerror}); choose another place") from error
 
 
 def check_figure_path(path: str | Path) -> None:

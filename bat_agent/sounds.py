@@ -31,6 +31,10 @@ _AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", "
 _METADATA_OF_SPLIT = {"balanced_train": "balanced", "unbalanced_train": "unbalanced"}
 
 
+class MissingSounds(BadInput):
+    """A library is not where it was said to be."""
+
+
 @dataclass(frozen=True)
 class Sound:
     """One source clip: what it is, and where to get its samples."""
@@ -192,7 +196,7 @@ def from_manifest(csv_path: str | os.PathLike[str]) -> SoundSet:
     """
     path = Path(csv_path)
     if not path.is_file():
-        raise BadInput(f"no sound manifest at {path}, expected a CSV file with columns file, labels, fold")
+        raise MissingSounds(f"no sound manifest at {path}, expected a CSV file with columns file, labels, fold")
     rows = []
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         table = csv.DictReader(lines)
@@ -214,7 +218,7 @@ def from_folder(folder: str | os.PathLike[str], labels: Mapping[str, str | Seque
     """
     root = Path(folder)
     if not root.is_dir():
-        raise BadInput(f"no folder of sounds at {root}, expected one subfolder a class")
+        raise MissingSounds(f"no folder of sounds at {root}, expected one subfolder a class")
     rows = []
     for child in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
         given = (labels or {}).get(child.name, child.name.replace("_", " "))
@@ -239,7 +243,7 @@ def from_audioset(
     base = Path(root) / "AudioSet" if (Path(root) / "AudioSet").is_dir() else Path(root)
     path = base / "metadata" / f"{_METADATA_OF_SPLIT.get(split, split)}.json"
     if not path.is_file():
-        raise BadInput(f"no AudioSet metadata at {path}, expected a JSON list; check the root and the split {split!r}")
+        raise MissingSounds(f"no AudioSet metadata at {path}, expected a JSON list; check root and split {split!r}")
     number_of = {mid: number for number, (mid, _) in enumerate(label_table())}
     listed = _Listing(base)
     rows, absent = [], []
@@ -271,16 +275,14 @@ def open_sounds(spec: str | Sequence[str], *, cache: bool = False) -> SoundSet:
         return combine(*(open_sounds(one, cache=cache) for one in spec))
     kind, _, place = spec.partition(":")
     if kind not in _OPENERS or (kind != "procedural" and not place):
-        expected = "procedural, manifest:PATH, folder:DIR or audioset:ROOT/split"
-        raise BadInput(f"unknown sound library {spec!r}, expected {expected}")
+        raise BadInput(f"no library {spec!r}, expected procedural, manifest:PATH, folder:DIR, audioset:ROOT/split")
     sounds = _OPENERS[kind](_expand(place))
     return sounds.cached() if cache else sounds
 
 
 def _expand(place: str) -> str:
-    default = os.environ.get("BAT_SHARED") or os.path.join(os.pardir, "shared")
-    place = place.replace("${BAT_SHARED}", default).replace("$BAT_SHARED", default)
-    return os.path.expanduser(os.path.expandvars(place))
+    root = os.environ.get("BAT_SHARED") or os.path.join(os.pardir, "shared")
+    return os.path.expanduser(os.path.expandvars(place.replace("${BAT_SHARED}", root).replace("$BAT_SHARED", root)))
 
 
 def _open_procedural(variants: str) -> SoundSet:
@@ -306,8 +308,6 @@ _OPENERS: dict[str, Callable[[str], SoundSet]] = {
 
 
 # Where samples come from: classes rather than closures, so that worker processes can be sent a set.
-
-
 @dataclass(frozen=True)
 class _Files:
     root: Path
@@ -372,10 +372,9 @@ def _located(where: str) -> Iterator[None]:
 
 
 def _class_numbers(names: Iterable[str]) -> tuple[int, ...]:
-    numbers = tuple(dict.fromkeys(class_number(name) for name in names if name.strip()))
-    if not numbers:
-        raise BadInput("there is no label, expected at least one display name of the 355-class table")
-    return numbers
+    if numbers := tuple(dict.fromkeys(class_number(name) for name in names if name.strip())):
+        return numbers
+    raise BadInput("there is no label, expected at least one display name of the 355-class table")
 
 
 def _manifest_row(root: Path, values: Mapping[str, Any]) -> _Row:
@@ -395,6 +394,6 @@ def _json_list(path: Path) -> list[Any]:
         items = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise BadInput(f"{path}:{error.lineno}: is not JSON ({error.msg}), expected a list of clips") from None
-    if not isinstance(items, list):
-        raise BadInput(f"{path} must hold a list of clips, got {type(items).__name__}")
-    return items
+    if isinstance(items, list):
+        return items
+    raise BadInput(f"{path} must hold a list of clips, got {type(items).__name__}")

@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from bat_agent import corpus, registry
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import load_module, load_state, read_tensors, save_module, write_tensors
+from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.evaluate import encoder_figures, question_figures
@@ -51,6 +52,9 @@ class Trainer:
 
     def run(self) -> Path:
         """Train every stage that is not done yet; return the folder of the finished agent."""
+        # What is wrong with the sounds is told before rooms are rendered, which takes minutes.
+        corpus.open_pool(self.recipe, "train")
+        corpus.open_pool(self.recipe, "valid")
         self._keep_recipe()
         with _progress() as progress:
             for split in ("train", "valid"):
@@ -66,7 +70,12 @@ class Trainer:
 
     def _keep_recipe(self) -> None:
         """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f"cannot make the run folder {self.folder} ({error.strerror}); give run_dir=another/folder"
+            ) from error
         file = self.folder / "recipe.yaml"
         if file.exists():
             before, stages = load_recipe(str(file)), {stage.name: stage for stage in self.recipe.stages}
@@ -98,9 +107,7 @@ class Trainer:
         if (folder / "done").exists():
             load_module(module, folder)
             return
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(module, stage), lr=0.0, betas=(stage.betas[0], stage.betas[1])
-        )
+        optimizer = torch.optim.AdamW(_parameter_groups(module, stage), lr=0.0, betas=(stage.betas[0], stage.betas[1]))
         start = _resume(folder, module, optimizer)
         writer = SummaryWriter(str(folder))
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
@@ -272,22 +279,24 @@ def _progress() -> Progress:
     )
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Changes, e.g. seed=1 stages.0.steps=100.")] = None,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, e.g. seed=1 stages.0.steps=100.")
+    ] = None,
 ) -> None:
-    """Train an agent by a recipe; started again, it goes on where it stopped."""
-    try:
-        # Questions are only tokenised in this process, so worker processes need no warning about it.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        if not torch.cuda.is_available():
-            # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
-            torch.set_num_threads(1)
-        Trainer(load_recipe(recipe, overrides)).run()
-    except BatAgentError as error:
-        console.print(f"error: {error}", style="red", highlight=False)
-        raise typer.Exit(2 if isinstance(error, BadInput) else 1) from error
+    """Train an agent by a recipe. Run the same command again to resume."""
+    # Questions are only tokenised in this process, so worker processes need no warning about it.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not torch.cuda.is_available():
+        # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
+        torch.set_num_threads(1)
+    Trainer(load_recipe(recipe, overrides)).run()
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_app(app, "python -m bat_agent.train")

@@ -5,21 +5,21 @@ Importing this package costs milliseconds; what is heavy is imported inside the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import bat_agent
 from bat_agent.cli import ask, demo, doctor, perceive, plugins
-from bat_agent.errors import BatAgentError
+from bat_agent.cli.entry import run_app
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="bat-agent",
     help="Ears for embodied agents: two microphones in, what sounds where and plain-language answers out.",
+    epilog="Start with: bat-agent demo. Training: python -m bat_agent.train --help",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,13 +45,6 @@ for _command in (ask.ask, perceive.perceive, demo.demo, plugins.plugins, doctor.
     app.command()(_command)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: ``sys.argv``); it ends with ``SystemExit``.
-
-    Exit code 0 is success and 2 is bad input, said in one sentence on standard error.
-    """
-    try:
-        app(args=None if arguments is None else list(arguments), prog_name="bat-agent")
-    except (BatAgentError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line (default: ``sys.argv``); it ends with ``SystemExit``, see :func:`run_app`."""
+    run_app(app, "bat-agent", arguments)

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli.output import LEVEL_NOTE, print_json, print_notes
+from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.agent import Answer
 
+# What the reasoner ``rules`` says; it is a plugin like any other, so nothing is imported from it.
+NOT_UNDERSTOOD = "I did not understand the question."
+
 
 def ask(
     audio: inputs.AudioFile,
-    questions: Annotated[list[str], typer.Argument(metavar="QUESTION", help="What to ask; quote each question.")],
+    questions: Annotated[
+        list[str] | None, typer.Argument(metavar="QUESTION", help="What to ask, at least once; quote each question.")
+    ] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
     encoder_weights: inputs.EncoderWeights = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
-    json: inputs.AsJson = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Answer questions about a recording, one line each."""
     from bat_agent.questions import parse_distance, parse_location
 
+    questions = _questions(audio, questions)
     waveform, notes = inputs.read_ears(audio, mono, channels)
     bat = inputs.open_bat(model, device, encoder, encoder_weights)
     answers = bat.ask(waveform, questions)
     notes += [note for answer in answers for note in answer.notes]
     if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):
         notes.append(LEVEL_NOTE)
+    if any(answer.text == NOT_UNDERSTOOD for answer in answers):
+        notes.append('try "Where is the dog?" or "What do you hear?"')
     print_notes(notes)
     if json:
         print_json([answer.to_dict() for answer in answers])
         return
     for answer in answers:
         print(_line(answer))
+
+
+def _questions(audio: Path, questions: list[str] | None) -> list[str]:
+    name = str(audio)
+    if not audio.exists() and (" " in name.strip() or name.endswith("?")):
+        raise BadInput(f"no audio file at {name!r}; the recording comes first, then the questions")
+    if not questions:
+        wanted = 'write bat-agent ask AUDIO "Where is the sound?"'
+        raise BadInput(f"no question was given, expected at least one; {wanted}")
+    return questions
 
 
 def _line(answer: Answer) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,17 +57,18 @@ class Judged:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the sounds and the picture.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room and other sounds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another number gives another room and other sounds.")] = 0,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     device: inputs.Device = None,
     json: inputs.AsJson = False,
 ) -> None:
-    """Render a room with two sounds, listen, answer questions A-E, and show the truth beside every answer."""
+    """Render a room with two sounds, listen, ask questions about it; writes two WAV files and a picture."""
     import numpy as np
 
     from bat_agent import plotting
     from bat_agent.audio import write_wav
 
+    _make_folder(out)
     bat = inputs.open_bat(model, device)
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng)
@@ -77,11 +79,19 @@ def demo(
         answers = bat.ask(waveform, [question.text for question in questions])
         judged += [judge(q, a.text, a.confidence) for q, a in zip(questions, answers, strict=True)]
         notes += [note for answer in answers for note in answer.notes]
-    out.mkdir(parents=True, exist_ok=True)
     write_wav(out / ONE_SOUND, one)
     write_wav(out / TWO_SOUNDS, two)
     plotting.save_figure(plotting.scene_figure(scene, bat.perceive(two), two), out / PICTURE)
     _report(judged, scene, seed, [out / name for name in (ONE_SOUND, TWO_SOUNDS, PICTURE)], notes, json)
+
+
+def _make_folder(out: Path) -> None:
+    """Before anything is loaded: what cannot be written is told at once."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if out.is_file() else error.strerror
+        raise BadInput(f"cannot use {out} as a folder: {why}; choose another --out") from error
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
@@ -201,6 +211,7 @@ def _report(judged: list[Judged], scene: Scene, seed: int, files: list[Path], no
                 "right": right,
                 "total": len(judged),
                 "files": [str(file) for file in files],
+                "notes": list(dict.fromkeys(notes)),
             }
         )
         return

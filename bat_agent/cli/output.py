@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LEVEL_NOTE = "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 _WIDTH_OF_A_FILE = 120
+_BESIDE_A_COLUMN = 2  # a blank of padding and the (invisible) line between columns
 
 
 def print_json(value: Any) -> None:
@@ -25,15 +26,25 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table: Table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
     measured = sys.stdout.isatty() or "COLUMNS" in os.environ
     # Labels and file names may hold brackets and colons, which rich would read as markup and emoji.
-    Console(width=None if measured else _WIDTH_OF_A_FILE, markup=False, emoji=False, highlight=False).print(table)
+    console = Console(width=None if measured else _WIDTH_OF_A_FILE, markup=False, emoji=False, highlight=False)
+    columns, lines = list(columns), [tuple(row) for row in rows]
+    roomy = sum(len(column) + _BESIDE_A_COLUMN for column in columns) < console.width
+    table: Table = Table(
+        title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
+    )
+    for number, column in enumerate(columns):
+        # Cells are folded, so that nothing is lost; a header is not, as half a word on each line cannot be read.
+        header = Text(column, no_wrap=True, overflow="ellipsis")
+        narrow = all(len(line[number]) <= len(column) for line in lines)
+        least = len(column) if roomy else None
+        table.add_column(header, overflow="fold", min_width=least, no_wrap=roomy and narrow)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
 
 
 def print_notes(notes: Iterable[str]) -> None:

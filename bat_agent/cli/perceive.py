@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from bat_agent.perception import PerceivedSource, Perception
 
 _CLASSES_SHOWN = 5
+_LEAST_PROBABILITY = 0.01
 
 
 def perceive(
     audio: inputs.AudioFile,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this file: PNG, PDF or SVG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG.")] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
     encoder_weights: inputs.EncoderWeights = None,
@@ -54,7 +55,8 @@ def _print(perception: Perception) -> None:
     else:
         columns = ("sound", "azimuth", "elevation", "distance", "region", "confidence")
         print_table("Sources, strongest first", columns, map(_row, perception.sources))
-    likeliest = sorted(perception.class_probs.items(), key=lambda item: -item[1])[:_CLASSES_SHOWN]
+    probable = [item for item in perception.class_probs.items() if item[1] >= _LEAST_PROBABILITY]
+    likeliest = sorted(probable, key=lambda item: -item[1])[:_CLASSES_SHOWN]
     if likeliest:
         print_table("Likeliest classes", ("class", "probability"), ((name, f"{p:.2f}") for name, p in likeliest))
 

@@ -7,7 +7,7 @@ from bat_agent.cli.output import print_json, print_table
 
 
 def plugins(json: AsJson = False) -> None:
-    """List installed encoders, reasoners and simulators with their origin."""
+    """List installed encoders, reasoners and simulators and the package each comes from."""
     from bat_agent.registry import all_components
 
     found = [

@@ -34,7 +34,9 @@ class SlotSummary(nn.Module):
 
     def reset(self) -> None:
         """Make the part silent: called after the encoder initialised its linear layers."""
-        nn.init.zeros_(self.mlp[-1].weight)
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
 
     def forward(
         self,

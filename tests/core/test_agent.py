@@ -292,6 +292,7 @@ def test_a_broken_config_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(WeightsError, match=r"config\.json is broken") as refused:
         load(tmp_path)
     assert "\n" not in str(refused.value)
+    assert "Error(" not in str(refused.value)
 
 
 @pytest.mark.parametrize("part", ["encoder", "reasoner"])

@@ -156,6 +156,12 @@ def test_file_of_another_kind_is_not_called_dangerous(tmp_path: Path, content: b
     assert "is not a PyTorch checkpoint" in refusal(tmp_path / "weights.pth")
 
 
+def test_a_git_lfs_pointer_says_how_to_fetch_the_file(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5000000\n")
+    assert "git-lfs pointer" in refusal(tmp_path)
+    assert refusal(tmp_path).endswith("; copy it again, or run 'git lfs pull'")
+
+
 class _Touch:
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -65,17 +65,35 @@ def test_overrides_reach_every_depth_and_leave_the_rest(write: Write) -> None:
 @pytest.mark.parametrize(
     ("added", "overrides", "said"),
     [
-        ("sede: 1", [], r"unknown key 'sede'; did you mean 'seed'\?"),
-        ("xyzzy: 1", [], "unknown key 'xyzzy'; known are name, seed"),
-        ("mixing: {mirrr: 1}", [], r"'mirrr'.*Did you mean: 'mirror'"),
-        ("", ["sede=1"], r"'sede'.*Did you mean: 'seed'"),
-        ("", ["stages.0.stps=1"], r"'stps'.*Did you mean: 'steps'"),
+        ("sede: 1", [], r"recipe.yaml has no key 'sede', did you mean 'seed'\?"),
+        ("xyzzy: 1", [], "has no key 'xyzzy', known are name, seed"),
+        ("mixing: {mirrr: 1}", [], r"recipe.yaml: mixing has no key 'mirrr', did you mean 'mirror'\?"),
+        ("sounds: [{sorce: x}]", [], r"an entry of sounds has no key 'sorce', did you mean 'source'\?"),
+        ("", ["sede=1"], r"override 'sede=1': the recipe has no key 'sede', did you mean 'seed'\?"),
+        (
+            "",
+            ["stages.0.stepz=3"],
+            r"^override 'stages.0.stepz=3': a stage has no key 'stepz', did you mean 'steps'\?$",
+        ),
+        ("", ["encoder.nme=x"], r"override 'encoder.nme=x': encoder has no key 'nme', did you mean 'name'\?"),
+        ("", ["stages=[{name: a, stepz: 3}]"], "'stepz'"),
+        ("", ["seed.x=1"], "override 'seed.x=1': seed is one value and has no key 'x'"),
+        ("", ["stages.x.steps=3"], "stages is a list, expected the number of an entry such as stages.0"),
+        ("", ["mixing.window_seconds.x=3"], "override 'mixing.window_seconds.x=3': "),
+        ("", ["seed=[1"], "override 'seed=\\[1': the value is no YAML"),
         ("", ["seed"], "override 'seed' must have the form key=value"),
         ("mixing: {mirror: much}", [], r"'much'.*could not be converted to Float \(key mixing.mirror\)"),
         ("", ["seed=1.5"], r"'1.5'.*could not be converted to Integer \(key seed\)"),
         ("", ["seed=null"], "seed"),
-        ("", ["stages.9.steps=1"], "Stage"),
+        ("", ["stages.9.steps=1"], "there is no stages.9; the recipe has stages 0 to 1"),
+        ("", ["rooms.0.scenes=1"], "there is no rooms.0; the recipe has no rooms"),
         ("", ["seed=-1"], "seed must be 0 or more, got -1"),
+        ("", ["stages.1.steps=-1"], "stages.1.steps must be 0 or more, got -1"),
+        ("", ["stages.0.learning_rate=-1e-3"], "stages.0.learning_rate must be 0 or more, got -0.001"),
+        ("", ["stages.0.direction_weight=-2"], "stages.0.direction_weight must be 0 or more, got -2"),
+        ("", ["sounds=[{source: procedural, weight: -1}]"], "sounds.0.weight must be 0 or more, got -1"),
+        ("", ["mixing.window_weights=[-1]"], "mixing.window_weights.0 must be 0 or more, got -1"),
+        ("", ["save_every=0"], "save_every must be 1 or more, got 0"),
         ("precision: bfloat16", [], "precision must be 'no' or 'bf16', got 'bfloat16'"),
         ("", ["stages.0.trains=everything"], "'one': trains must be 'encoder' or 'reasoner', got 'everything'"),
         ("", ["stages.1.name=one"], "names must differ"),
@@ -160,6 +178,35 @@ def test_a_recipe_without_sounds_or_rooms_says_what_to_add(write: Write, tmp_pat
         corpus.open_pool(recipe, "train")
     with pytest.raises(BadInput, match="names no rooms; add"):
         corpus.open_banks(recipe, "train")
+
+
+@pytest.mark.parametrize(
+    ("place", "first"), [("$BAT_SHARED/m.csv", "set BAT_SHARED to"), ("m.csv", "change its source")]
+)
+def test_a_missing_manifest_says_how_to_train_without_recordings(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, first: str
+) -> None:
+    monkeypatch.setenv("BAT_SHARED", str(tmp_path / "nowhere"))
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(write(MINIMAL), [f"sounds=[{{source: 'manifest:{place}'}}]"])
+    with pytest.raises(BadInput, match=r"no sound manifest at .*m\.csv, expected a CSV file") as refused:
+        corpus.open_pool(recipe, "train")
+    assert first in str(refused.value)
+    advice = str(refused.value).split('"')[1]  # it can be pasted as it is
+    assert len(corpus.open_pool(load_recipe(write(MINIMAL), [advice]), "valid").sets[0])
+
+
+def test_an_empty_fold_is_told_with_the_folds_there_are(write: Write, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "m.csv").write_text("file,labels,fold\na.wav,Dog,1\nb.wav,Dog,2\n", encoding="utf-8")
+    source = f"manifest:{tmp_path}/m.csv"
+    recipe = load_recipe(write(MINIMAL))
+    recipe.sounds = [Sounds(source, [1], [4])]
+    assert len(corpus.open_pool(recipe, "train").sets[0]) == 1
+    with pytest.raises(BadInput) as refused:
+        corpus.open_pool(recipe, "valid")
+    assert str(refused.value) == f"{source!r} has no sound in folds [4], it has folds [1, 2]; change valid_folds"
 
 
 def test_letters_stand_for_the_papers_types() -> None:

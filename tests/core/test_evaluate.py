@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import typer
 from torch import Tensor
-from typer.testing import CliRunner
 
 from bat_agent import corpus, evaluate
 from bat_agent.agent import Bat, ModelConfig
+from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Rooms, Sounds
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.metrics import random_answers
@@ -28,6 +27,7 @@ from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 CPU = torch.device("cpu")
 HEADS = {"distance": 21, "azimuth": 360, "elevation": 180}
 Clips = Callable[..., Mixtures]
+SYNTHESISED = "sounds=[{source: 'procedural:5', valid_folds: [4]}]"
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_all_figures_of_an_agent_repeat_and_stand_beside_chance(
 
 
 def test_the_command_prints_a_table_and_writes_json(
-    echo: Bat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: Recipe
+    echo: Bat, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     one = {"clips": 8.0, "mae_deg": 12.5}
     figures = {
@@ -274,17 +274,54 @@ def test_the_command_prints_a_table_and_writes_json(
     given: dict[str, Any] = {}
     monkeypatch.setattr(evaluate, "evaluate", lambda bat, recipe, **options: given.update(options) or figures)
     echo.save_pretrained(tmp_path / "echo")
-    app = typer.Typer()
-    app.command()(evaluate.main)
-    arguments = [str(tmp_path / "echo"), "bat-small", "--clips", "8", "--out", str(tmp_path / "figures.json")]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    assert "12.500" in result.output
-    assert "A/f1" in result.output
-    assert "malformed" not in result.output
+    model, out = str(tmp_path / "echo"), str(tmp_path / "figures.json")
+    assert command(model, "bat-small", SYNTHESISED, "--clips", "8", "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "12.500" in printed
+    assert "A/f1" in printed
+    assert "malformed" not in printed
     assert given == {"clips": 8, "questions": 4000, "seconds": 10.0}
     assert json.loads((tmp_path / "figures.json").read_text()) == figures
-    for wrong in (["nowhere", "bat-small"], [str(tmp_path / "echo"), "no-such-recipe"]):
-        failed = CliRunner().invoke(app, wrong)
-        assert failed.exit_code == 2
-        assert "error: no " in failed.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere", "bat-small", SYNTHESISED], "no model 'nowhere'"),
+        (["nowhere", "no-such-recipe"], "no recipe 'no-such-recipe'"),
+        (["nowhere"], "missing argument 'RECIPE'; see 'python -m bat_agent.evaluate --help'"),
+        (["nowhere", "bat-small", "--clips", "0"], "'--clips'"),
+        (["nowhere", "bat-small", "--questions", "0"], "'--questions'"),
+        (["nowhere", "bat-small", "--seconds", "-1"], "'--seconds'"),
+        (["nowhere", "bat-small", "--out", "{}/none/figures.json"], "none does not exist; choose another --out"),
+        (["nowhere", "bat-small", "--out", "{}"], "it is a folder; choose another --out"),
+        (["nowhere", "bat-small", "sounds=[{{source: 'manifest:{}/m.csv'}}]"], "no sound manifest at"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: pytest.fail("measured first"))
+    sounds_stay = [a if a == SYNTHESISED else a.format(tmp_path) for a in arguments]
+    assert command(*sounds_stay) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert says in err
+
+
+def test_the_smallest_numbers_that_the_command_takes_can_be_measured(
+    recipe: Recipe, echo: Bat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = evaluate._training_questions
+    monkeypatch.setattr(evaluate, "_training_questions", lambda recipe: training(recipe, clips=16))
+    figures = evaluate.evaluate(echo, recipe, clips=2, questions=4, seconds=0.1)
+    assert (figures["one source"]["clips"], figures["two sources"]["clips"]) == (2, 1)
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        run_app(evaluate.app, "python -m bat_agent.evaluate", arguments)
+    return int(str(ended.value.code))

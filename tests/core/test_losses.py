@@ -13,6 +13,7 @@ from scipy.special import expit, log_softmax
 from torch import Tensor, nn
 
 from bat_agent.config import Stage
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.losses import encoder_loss
 from bat_agent.mixtures import Truth
@@ -177,7 +178,7 @@ def test_smoothed_target_is_a_gaussian_that_sums_to_one() -> None:
 
 def test_more_sources_than_slots_are_refused() -> None:
     encoding = Encoding(torch.zeros(CLIPS, 3, 4), **random_heads(CLIPS))
-    with pytest.raises(ValueError, match="as many slots"):
+    with pytest.raises(BadInput, match="2 sources but the encoder only 1 slot"):
         encoder_loss(encoding, truth([[True, True]] * CLIPS), PAPER)
 
 

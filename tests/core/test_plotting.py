@@ -157,6 +157,12 @@ def test_a_place_that_cannot_hold_a_picture_is_refused(tmp_path: Path, place: st
         save_figure(Figure(), tmp_path / place)
 
 
+def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.png").mkdir()
+    with pytest.raises(BadInput, match=r"cannot write .*p\.png \(Is a directory\); choose another place"):
+        save_figure(Figure(), tmp_path / "p.png")
+
+
 def test_drawing_leaves_pyplot_and_torch_alone() -> None:
     code = "import sys, bat_agent.plotting; sys.exit(bool({'matplotlib.pyplot', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

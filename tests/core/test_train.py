@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 import yaml
 from safetensors.torch import load_file
 from torch import nn
-from typer.testing import CliRunner
 
 import bat_agent
 from bat_agent import corpus, train
@@ -321,7 +319,7 @@ def test_every_trained_parameter_is_in_one_group_and_only_matrices_decay(write: 
     for stages in ((LISTEN,), (ANSWER,)):
         trainer = Trainer(write(*stages))
         module = trainer.encoder if stages == (LISTEN,) else trainer.reasoner
-        decay, plain = train._parameter_groups(module, 0.05)
+        decay, plain = train._parameter_groups(module, Stage("s", "encoder", 1, weight_decay=0.05))
         assert (decay["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
         name_of = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
         grouped = [id(p) for group in (decay, plain) for p in group["params"]]
@@ -340,27 +338,13 @@ def test_every_trained_parameter_is_in_one_group_and_only_matrices_decay(write: 
         )
 
 
-# --- the command ---
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(BadInput("no such thing"), 2), (BatAgentError("loss is nan"), 1), (None, 0)]
-)
-def test_the_command_returns_what_went_wrong(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception | None, code: int
-) -> None:
-    given = []
-
-    def trainer(recipe: Recipe) -> Any:
-        given.append(recipe)
-        if error:
-            raise error
-        return type("Trainer", (), {"run": lambda self: None})()
-
-    monkeypatch.setattr(train, "Trainer", trainer)
-    app = typer.Typer()
-    app.command()(train.main)
-    result = CliRunner().invoke(app, ["bat-small", "seed=9", "stages.0.steps=1"])
-    assert result.exit_code == code
-    assert (given[0].seed, given[0].stages[0].steps) == (9, 1)
-    assert CliRunner().invoke(app, ["no-such-recipe"]).exit_code == 2
+def test_a_stage_leaves_frozen_parameters_out_and_a_wrong_name_is_told(write: Write) -> None:
+    encoder = Trainer(write(LISTEN)).encoder
+    blocks = {id(p) for name, p in encoder.named_parameters() if name.startswith("blocks.")}
+    groups = train._parameter_groups(encoder, Stage("s", "encoder", 1, frozen=["blocks."]))
+    trained = {id(p) for group in groups for p in group["params"]}
+    assert blocks
+    assert not trained & blocks
+    assert len(trained) == sum(p.requires_grad for p in encoder.parameters()) - len(blocks)
+    with pytest.raises(BadInput, match=r"freezes nothing.*\['blocs'\]"):
+        train._parameter_groups(encoder, Stage("s", "encoder", 1, frozen=["blocs"]))

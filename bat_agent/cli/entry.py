@@ -1,0 +1,57 @@
+"""How a command ends: exit code 0, or one line on standard error that says what was wrong and what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+
+from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
+
+
+def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``app`` as the command ``name`` (default arguments: ``sys.argv``); it ends with ``SystemExit``.
+
+    Exit code 0 is success, 2 bad input (usage, files, plugins, weights), 1 anything else that failed on the way; each
+    is told in one line on standard error.
+    """
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+    except (BadInput, PluginError, WeightsError) as error:
+        _fail(str(error), 2)
+    except BatAgentError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(_about_file(error), 2)
+    except typer.Abort:
+        _fail("interrupted", 130)
+    except Exception as error:
+        # Usage errors are click's, of which typer may use the installed one or carry its own: no class to name here.
+        if not hasattr(error, "format_message"):
+            raise
+        _end_usage(error)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _end_usage(error: Any) -> NoReturn:
+    message = str(error.format_message())
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself, empty where rich has printed it
+        print(message, end="\n" if message else "", file=sys.stderr)
+        raise SystemExit(error.exit_code)
+    message = " ".join(message.split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    help_of = f"; see '{context.command_path} --help'" if context is not None else ""
+    _fail(f"{message[:1].lower()}{message[1:]}{help_of}", error.exit_code)
+
+
+def _about_file(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return " ".join(str(error).split())
+    return f"cannot use {error.filename} ({error.strerror}); choose another place"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)

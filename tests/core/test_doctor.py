@@ -1,0 +1,64 @@
+"""``bat-agent doctor``: what is wrong is seen, named at the end, and has its remedy beside it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+
+import pytest
+
+from bat_agent import registry
+from bat_agent.cli import doctor
+from bat_agent.errors import PluginError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_doctor_ends_as_its_required_checks_say(run: Run) -> None:
+    code, out, _ = run("doctor", "--json")
+    report = json.loads(out)
+    assert report["ok"] == all(check["ok"] for check in report["checks"] if check["required"])
+    assert code == (0 if report["ok"] else 1)
+    names = {check["name"] for check in report["checks"]}
+    assert names >= {"python", "torch and torchaudio", "devices", "threads", "audio files", "plugins", "dependencies"}
+
+
+def test_doctor_sees_a_torch_pair_that_does_not_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    torchaudio = importlib.import_module("torchaudio")
+    assert doctor.torch_pair().ok
+    monkeypatch.setattr(torchaudio, "__version__", "2.10.1")
+    assert not doctor.torch_pair().ok
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "2.10.1" in out
+    closing = out.splitlines()[-1]
+    assert closing.startswith("not in order: ")
+    assert "torch and torchaudio" in closing
+    assert "audio files" not in closing
+
+
+def test_doctor_sees_a_missing_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "DEFAULT_MODEL", "bat-nowhere")
+    check = doctor.model()
+    assert not check.ok
+    assert "config.json" in check.detail
+    assert "make install" in check.fix
+    assert "--model" in check.fix
+
+
+def test_the_remedy_for_a_plugin_stands_in_its_own_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise PluginError("plugin 'x' of 'y' fails to import: No module named 'z'; set BAT_AGENT_DISABLE_PLUGINS=x")
+
+    monkeypatch.setattr(registry, "all_components", broken)
+    check = doctor.plugins()
+    assert not check.ok
+    assert check.detail == "plugin 'x' of 'y' fails to import: No module named 'z'"
+    assert check.fix == "set BAT_AGENT_DISABLE_PLUGINS=x"
+
+
+def test_nothing_is_to_be_fetched_from_an_index_under_our_name() -> None:
+    """The distribution is on no index; whoever has our name there is a stranger."""
+    checks = [doctor.dependencies(), doctor.plugins(), doctor.model()]
+    assert not [check.fix for check in checks if "pip install" in check.fix and doctor.DISTRIBUTION in check.fix]
