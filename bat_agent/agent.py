@@ -137,13 +137,13 @@ class Bat:
         questions are then answered by the reasoner ``rules``, from what the encoder's own heads say.
         """
         encoder = registry.load_encoder(name, weights=weights, **options)
+        limits = asdict(self.config.thresholds)
         config = ModelConfig(
             f"{name}+rules",
             {"name": name, "options": options},
-            {"name": "rules", "options": {}},
+            {"name": "rules", "options": limits},
             self.config.thresholds,
         )
-        limits = asdict(self.config.thresholds)
         return Bat(config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device))
 
     def save_pretrained(self, directory: str | Path, *, half: bool = False) -> None:

@@ -143,6 +143,10 @@ class Recipe:
     """Where rooms come from."""
     mixing: Mixing = field(default_factory=Mixing)
     """How clips are made of them."""
+    wordings: str = "train"
+    """Question wordings to train on: ``train`` keeps some back for validation, ``all`` validates on the same ones."""
+    loose_words: float = 0.0
+    """Share of meaningless words left out of training questions, so that other wordings are understood too."""
     stages: list[Stage] = field(default_factory=list)
     """The curriculum, in order."""
     run_dir: str = "runs/${name}"
@@ -284,6 +288,8 @@ def _check(recipe: Recipe) -> None:
     for name in ("save_every", "validate_every", "validation_clips"):
         if getattr(recipe, name) < 1:
             raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")
+    if recipe.wordings not in ("train", "all"):
+        raise BadInput(f"wordings must be 'train' or 'all', got {recipe.wordings!r}")
     _check_signs(recipe)
     if len(mixing.window_seconds) != len(mixing.window_weights):
         raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")

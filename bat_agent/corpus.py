@@ -103,7 +103,7 @@ def validation(
         two_sources=two_sources,
         question_types=question_types(letters),
         questions_per_clip=questions_per_clip,
-        wording="eval",
+        wording="all" if recipe.wordings == "all" else "eval",
     )
 
 
@@ -121,4 +121,6 @@ def training(recipe: Recipe, stage_number: int) -> Mixtures:
         two_sources=stage.two_sources,
         question_types=question_types(stage.question_types) if asks else (),
         questions_per_clip=stage.questions_per_clip if asks else 0,
+        wording="all" if recipe.wordings == "all" else "train",
+        loose_words=recipe.loose_words,
     )

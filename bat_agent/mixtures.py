@@ -6,7 +6,7 @@ A batch depends on (seed, step) alone, never on the number of workers or on the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from bat_agent.interfaces import NUM_CLASSES, SAMPLE_RATE_HZ
 from bat_agent.labels import class_number
 from bat_agent.metrics import targets_from_position
 from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate
+from bat_agent.questions.rewording import loosen
 from bat_agent.rooms import RoomBank
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.sounds import Sound, SoundSet
@@ -95,12 +96,14 @@ class Mixtures(Dataset):
         question_types: Sequence[QuestionType] = (),
         questions_per_clip: int = 0,
         wording: Split = "train",
+        loose_words: float = 0.0,
     ) -> None:
         self.pool, self.banks, self.mixing = pool, banks, mixing
         self.seed, self.steps, self.seconds_per_step = seed, steps, seconds_per_step
         self.two_sources = mixing.two_sources if two_sources is None else two_sources
         self.question_types, self.questions_per_clip = tuple(question_types), questions_per_clip
         self.wording: Split = wording
+        self.loose_words = loose_words
         self.known_labels = pool.labels()
 
     def __len__(self) -> int:
@@ -226,6 +229,8 @@ class Mixtures(Dataset):
             )
             # Balance may refuse all that a clip admits; then it is asked all the same.
             found = ask(balance=balance) or ask()
+            if self.loose_words:
+                found = [replace(q, text=loosen(q.text, rng, self.loose_words)) for q in found]
             asked.append([found[i % len(found)] for i in range(wanted)])
         return asked
 

@@ -81,7 +81,9 @@ class Trainer:
             before, stages = load_recipe(str(file)), {stage.name: stage for stage in self.recipe.stages}
             begun = [stage for stage in before.stages if (self.folder / stage.name / "last.safetensors").exists()]
             matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
-            matters += ["reasoner"] if any(stage.trains == "reasoner" for stage in begun) else []
+            matters += (
+                ["reasoner", "wordings", "loose_words"] if any(stage.trains == "reasoner" for stage in begun) else []
+            )
             changed = [name for name in matters if getattr(before, name) != getattr(self.recipe, name)]
             changed += [f"stage {stage.name}" for stage in begun if stages.get(stage.name) != stage]
             if begun and changed:

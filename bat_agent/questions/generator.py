@@ -85,7 +85,7 @@ def generate(
             another number of sources are passed over.
         rng: All randomness; the same generator state gives the same questions.
         n: How many are wanted. Fewer come back where the scene does not admit more.
-        split: Which wordings: ``train``, or ``eval`` for those that training never uses.
+        split: Which wordings: ``train``, ``eval`` for those kept back from it, or ``all``.
         known_labels: Classes that "can you hear a …?" may ask about without their being there; those related to what is
             there are left out (:func:`~bat_agent.questions.families.unrelated_labels`). Default: all 355.
         margins: What is clear enough to ask about.

@@ -15,7 +15,7 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 
-Split = Literal["train", "eval"]
+Split = Literal["train", "eval", "all"]
 
 
 @dataclass(frozen=True)
@@ -322,10 +322,12 @@ _ARTICLES = re.compile(r"\b(?:the|a|an|any)\s+", re.IGNORECASE)
 
 
 def wordings(kind: str, split: Split = "train") -> tuple[str, ...]:
-    """The templates of a kind of question: those for training, or those kept back for evaluation."""
-    if split not in ("train", "eval"):
-        raise BadInput(f"split of question wordings must be 'train' or 'eval', got {split!r}")
+    """The templates of a kind of question: those for training, those kept back for evaluation, or all."""
     chosen = WORDINGS[kind]
+    if split == "all":
+        return chosen.train + chosen.held_out
+    if split not in ("train", "eval"):
+        raise BadInput(f"split of question wordings must be 'train', 'eval' or 'all', got {split!r}")
     return chosen.train if split == "train" else chosen.held_out
 
 

@@ -252,7 +252,7 @@ def test_what_cannot_be_asked_is_refused(rng: np.random.Generator) -> None:
         generate([dog, HeardSource(("dog", "Bark"), Position(0, 0, 1))], TWO, rng, 1)
     with pytest.raises(BadInput, match="different regions"):
         generate([dog, HeardSource(("Rain",), dog.position)], TWO, rng, 1)
-    with pytest.raises(BadInput, match="'train' or 'eval'"):
+    with pytest.raises(BadInput, match="'train', 'eval' or 'all'"):
         generate([dog], ONE, rng, 1, split="test")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="at least one label"):
         HeardSource((), Position(0, 0, 1))
