@@ -1,7 +1,8 @@
 """How good an agent is: ``python -m bat_agent.evaluate MODEL RECIPE`` on the recipe's validation split.
 
 Sounds and rooms of that split are never trained on; nor are its question wordings, unless the recipe says ``wordings:
-all``. The same arguments give the same clips and questions. Beside the agent stand what blind chance and the question alone would score.
+all``. The same arguments give the same clips and questions. Beside the agent stand the reasoner ``rules``, what blind
+chance would score, and what the question alone gives away.
 """
 
 from __future__ import annotations

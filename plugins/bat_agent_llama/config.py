@@ -26,6 +26,8 @@ class LlamaReasonerConfig:
     """Learnable queries that read all encoder tokens; 0 leaves only the direct path."""
     num_cls_tokens: int = 3
     """Leading encoder tokens that reach the language model one by one; 0 leaves only the queries."""
+    spoken_slots: int = 0
+    """Source slots whose heads are put into the language model's own words, five tokens each; 0 for none."""
     projector_layers: int = 1
     """Cross-attention layers of the queries."""
     projector_dim: int = 256

@@ -33,6 +33,7 @@ from bat_agent_llama.language_model import (
     repeat_cache,
 )
 from bat_agent_llama.projector import Projector
+from bat_agent_llama.spoken import SpokenPerception
 from bat_agent_llama.tokenizer import FILE as TOKENIZER_FILE
 from bat_agent_llama.tokenizer import answer_ids, load_tokenizer, prompt_ids, shipped_tokenizer
 
@@ -64,7 +65,14 @@ class LlamaReasoner(nn.Module):
                 dim=config.projector_dim,
                 heads=config.projector_heads,
             )
+            if config.spoken_slots:
+                self.spoken = SpokenPerception(self.tokenizer, config.spoken_slots, self.llm.config.hidden_size)
         self.train()
+
+    @property
+    def prefix_tokens(self) -> int:
+        """P, length of what stands in front of the prompt."""
+        return self.projector.num_tokens + (self.spoken.num_tokens if self.config.spoken_slots else 0)
 
     def train(self, mode: bool = True) -> LlamaReasoner:
         """Training mode for what is trained; a frozen language model stays in evaluation mode."""
@@ -88,7 +96,7 @@ class LlamaReasoner(nn.Module):
         self._check_length(questions, [len(p) + len(t) for p, t in zip(prompts, targets, strict=True)])
         shared = common_prefix(prompts)
         pairs = [(prompt[shared:], target) for prompt, target in zip(prompts, targets, strict=True)]
-        start = self.projector.num_tokens + shared
+        start = self.prefix_tokens + shared
         packed = _pack([pairs[i : i + per_clip] for i in range(0, len(pairs), per_clip)], start)
         device = self._device
         ids, segments, positions, places, labels = (tensor.to(device) for tensor in packed)
@@ -159,6 +167,8 @@ class LlamaReasoner(nn.Module):
             if not tokenizer_file.is_file():
                 raise WeightsError(f"{tokenizer_file} is missing; copy the tokenizer that was saved with the weights")
             self.tokenizer = load_tokenizer(tokenizer_file)
+            if self.config.spoken_slots:
+                self.spoken.learn_words(self.tokenizer)
         with torch.no_grad():
             for name, tensor in wanted.items():
                 tensor.copy_(found[name])
@@ -183,7 +193,10 @@ class LlamaReasoner(nn.Module):
         """Prefix and shared tokens (B, P + shared, H) of the clips."""
         tokens = encoding.tokens.to(self._device, self.projector.output_norm.weight.dtype)
         text = self._embed(torch.tensor([shared], dtype=torch.long, device=self._device))
-        return torch.cat([self.projector(tokens).to(text.dtype), text.expand(len(tokens), -1, -1)], dim=1)
+        parts = [self.projector(tokens), text.expand(len(tokens), -1, -1)]
+        if self.config.spoken_slots:
+            parts.insert(1, self.spoken(encoding.to(self._device), self.llm.get_input_embeddings().weight))
+        return torch.cat([part.to(text.dtype) for part in parts], dim=1)
 
     def _checked(self, encoding: Encoding, questions: Sequence[str]) -> tuple[list[str], int]:
         """The questions without outer blanks, and how many there are per clip."""
@@ -208,7 +221,7 @@ class LlamaReasoner(nn.Module):
         return stripped, len(questions) // clips
 
     def _check_length(self, questions: Sequence[str], lengths: Sequence[int]) -> None:
-        room = self.llm.config.max_position_embeddings - self.projector.num_tokens
+        room = self.llm.config.max_position_embeddings - self.prefix_tokens
         if max(lengths) > room:
             long = questions[lengths.index(max(lengths))]
             raise BadInput(

@@ -1,0 +1,99 @@
+"""What the encoder's heads say, put into the language model's own words.
+
+A model that learns language from scratch has to find out what a token of the encoder has to do with a word. Here the
+connection is given: each source slot is spoken as five tokens, the means of the word embeddings of classes, of ``left``
+and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their probabilities.
+Gradients reach the embeddings; the mixture itself has no parameters but a vector for each place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS, Encoding, SlotEncoding
+from bat_agent.labels import labels
+from bat_agent.questions import format_distance
+
+TOKENS_PER_SLOT = 5
+SIDES = (("left", "right"), ("front", "behind"), ("above", "below"))
+
+
+class SpokenPerception(nn.Module):
+    """Five tokens (B, 5·S, H) for each of the S most active slots, the most active first."""
+
+    def __init__(self, tokenizer: Any, slots: int, width: int) -> None:
+        super().__init__()
+        self.slots = slots
+        self.places = nn.Parameter(torch.zeros(slots * TOKENS_PER_SLOT, width))
+        self.register_buffer("shares", _side_shares(), persistent=False)
+        self.learn_words(tokenizer)
+
+    def learn_words(self, tokenizer: Any) -> None:
+        """Look up the words of labels, sides and distances in a tokenizer's vocabulary."""
+        distances = [format_distance(number / 2) for number in range(NUM_DISTANCE_BINS)]
+        words = [*(name.lower() for name in labels()), *(word for pair in SIDES for word in pair), *distances]
+        pieces = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+        starts = torch.tensor([0, *(len(piece) for piece in pieces[:-1])]).cumsum(0)
+        self.register_buffer("pieces", torch.tensor([token for piece in pieces for token in piece]), persistent=False)
+        self.register_buffer("starts", starts, persistent=False)
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of what is spoken."""
+        return self.slots * TOKENS_PER_SLOT
+
+    def forward(self, encoding: Encoding, embeddings: Tensor) -> Tensor:
+        """Speak an encoding with the word ``embeddings`` (V, H)."""
+        weights = self.weights(_ranked(encoding, self.slots))
+        words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean")  # type: ignore[arg-type]
+        spoken = weights.to(words.dtype) @ words
+        return spoken.flatten(1, 2) + self.places
+
+    def weights(self, slots: SlotEncoding) -> Tensor:
+        """(B, S, 5, words): the probability of each word in each of the five tokens."""
+        present = slots.activity_logits.float().sigmoid()[..., None]
+        classes = slots.class_logits.float().sigmoid() * present
+        azimuth, elevation = (t.float().softmax(-1) for t in (slots.azimuth_logits, slots.elevation_logits))
+        sides = torch.cat((azimuth, elevation), dim=-1) @ self.shares * present  # type: ignore[operator]
+        distance = slots.distance_logits.float().softmax(-1) * present
+        rows = [(classes, 0), *((sides[..., 2 * i : 2 * i + 2], 2 * i) for i in range(3)), (distance, 0)]
+        offsets = (0, *(classes.shape[-1] for _ in SIDES), classes.shape[-1] + 2 * len(SIDES))
+        total = classes.shape[-1] + 2 * len(SIDES) + NUM_DISTANCE_BINS
+        padded = [
+            F.pad(part, (offset + shift, total - offset - shift - part.shape[-1]))
+            for (part, shift), offset in zip(rows, offsets, strict=True)
+        ]
+        return torch.stack(padded, dim=2)
+
+
+def _ranked(encoding: Encoding, count: int) -> SlotEncoding:
+    """The ``count`` most active slots; an encoding without slots is one that is surely active."""
+    slots = encoding.slots
+    if slots is None:
+        heads = (encoding.class_logits, encoding.distance_logits, encoding.azimuth_logits, encoding.elevation_logits)
+        if any(head is None for head in heads):
+            raise BadInput("spoken_slots needs an encoder with all four heads; set spoken_slots=0 for this one")
+        certain = encoding.tokens.new_full((len(encoding.tokens), 1), 20.0)
+        slots = SlotEncoding(certain, *(head[:, None] for head in heads if head is not None))
+    if slots.activity_logits.shape[1] < count:
+        raise BadInput(f"the encoder has {slots.activity_logits.shape[1]} slots, fewer than spoken_slots={count}")
+    order = slots.activity_logits.argsort(dim=1, descending=True)[:, :count]
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return SlotEncoding(*(getattr(slots, name)[rows, order] for name in SlotEncoding.__dataclass_fields__))
+
+
+def _side_shares() -> Tensor:
+    """(360 + 180, 6): which side each azimuth and elevation bin lies on; a bin on a border counts half to each."""
+    azimuth = torch.arange(NUM_AZIMUTH_BINS) * (torch.pi / 180)
+    right = torch.sign(azimuth.cos().round(decimals=6)) / 2 + 0.5
+    front = torch.sign(azimuth.sin().round(decimals=6)) / 2 + 0.5
+    above = torch.sign(torch.arange(NUM_ELEVATION_BINS) - 90.0) / 2 + 0.5
+    shares = torch.zeros(NUM_AZIMUTH_BINS + NUM_ELEVATION_BINS, 2 * len(SIDES))
+    shares[:NUM_AZIMUTH_BINS, :4] = torch.stack((1 - right, right, front, 1 - front), dim=1)
+    shares[NUM_AZIMUTH_BINS:, 4:] = torch.stack((above, 1 - above), dim=1)
+    return shares

@@ -1,0 +1,79 @@
+"""The model inside the package does what its card says, in small: side, class, silence, and the real room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bat_agent
+from bat_agent.acoustics import spatialise
+from bat_agent.agent import Bat, shipped_models
+from bat_agent.audio import read_mono
+from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.synthesis import synthesise
+
+SIDE = "Is the sound coming from your left or your right?"
+
+
+@pytest.fixture(scope="module")
+def bat() -> Bat:
+    return bat_agent.load("bat-small", device="cpu")
+
+
+def clip(label: str, azimuth_deg: float, seed: int) -> torch.Tensor:
+    """A synthesised sound 1.5 m from the listener in a room of its own, 4 s."""
+    rng = np.random.default_rng(seed)
+    room = Room((float(rng.uniform(4, 6)), 2.6, float(rng.uniform(4, 6))), float(rng.uniform(0.2, 0.35)))
+    listener = Listener((room.size_m[0] / 2, 1.5, room.size_m[2] / 2))
+    angle = np.radians(azimuth_deg)
+    x, y, z = listener.position_m
+    source = Source((x + 1.5 * float(np.cos(angle)), y - 0.2, z - 1.5 * float(np.sin(angle))), (label,))
+    (rir,) = bat_agent.load_simulator("shoebox").render(Scene(room, listener, (source,), seed))
+    return spatialise(torch.from_numpy(synthesise(label, rng, 4.0)), rir, 4 * 32_000)
+
+
+@pytest.mark.parametrize("label", ["Siren", "Knock", "Rain", "Whistle"])
+def test_the_side_of_a_lateral_sound_is_heard_and_said(bat: Bat, label: str) -> None:
+    right, left = clip(label, 20.0, seed=1), clip(label, 160.0, seed=2)
+    assert [str(bat.ask(wave, SIDE)) for wave in (right, left)] == ["right", "left"]
+    for wave, side in ((right, "right"), (left, "left")):
+        assert bat.perceive(wave).sources[0].region.startswith(side)
+        assert bat.perceive(wave.flip(0)).sources[0].region.startswith("left" if side == "right" else "right")
+
+
+def test_what_sounds_is_mostly_heard(bat: Bat) -> None:
+    named = ["Siren", "Knock", "Rain", "Whistle", "Vacuum cleaner", "Telephone bell ringing", "Cricket", "Buzzer"]
+    heard = [bat.perceive(clip(label, 45.0, seed=10 + i)).sources[0].labels for i, label in enumerate(named)]
+    assert sum(label in labels for label, labels in zip(named, heard, strict=True)) >= 6, heard
+
+
+def test_probabilities_of_a_closed_answer_sum_to_one(bat: Bat) -> None:
+    answer = bat.ask(clip("Siren", 20.0, seed=3), SIDE)
+    assert {text for text, _ in answer.alternatives} == {"left", "right"}
+    assert sum(p for _, p in answer.alternatives) == pytest.approx(1.0, abs=1e-3)
+    assert answer.confidence == pytest.approx(max(p for _, p in answer.alternatives))
+
+
+def test_silence_has_no_source(bat: Bat) -> None:
+    silence = torch.zeros(2, 64_000)
+    assert bat.perceive(silence).sources == ()
+    assert str(bat.ask(silence, SIDE)) == "I hear nothing."
+
+
+def test_the_side_in_a_real_room(bat: Bat, shared: Path) -> None:
+    """A real AudioSet clip in a real Matterport room: the released RIR lies to the left, its left ear 14 dB louder."""
+    data = shared / "data" / "spatialsoundqa"
+    dry = torch.from_numpy(read_mono(data / "AudioSet/eval/audio/YCqvbWnTBfTk.wav")).double()
+    rir = torch.from_numpy(np.load(data / "mp3d_reverb/binaural/sample/74.npy")).double()
+    waveform = spatialise(dry, rir).float()
+    assert str(bat.ask(waveform, SIDE)) == "left"
+    assert str(bat.ask(waveform.flip(0), SIDE)) == "right"
+
+
+def test_it_fits_into_the_package() -> None:
+    size = sum(file.stat().st_size for file in shipped_models()["bat-small"].rglob("*") if file.is_file())
+    assert size <= 32e6
+    assert (shipped_models()["bat-small"] / "MODEL_CARD.md").is_file()

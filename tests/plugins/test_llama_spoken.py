@@ -1,0 +1,83 @@
+"""Heads put into words: the mixture is the embedding of the word the heads say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import Encoding, SlotEncoding
+from bat_agent.labels import class_number
+from bat_agent_llama.config import LlamaReasonerConfig
+from bat_agent_llama.reasoner import LlamaReasoner
+from bat_agent_llama.spoken import TOKENS_PER_SLOT, SpokenPerception
+from bat_agent_llama.tokenizer import shipped_tokenizer
+
+WIDTH = 24
+
+
+@pytest.fixture(scope="module")
+def spoken() -> SpokenPerception:
+    return SpokenPerception(shipped_tokenizer(), 2, WIDTH)
+
+
+def sure(*rows: int, bins: int) -> torch.Tensor:
+    """Logits (1, S, bins) that are certain of one bin each."""
+    return 60.0 * one_hot(torch.tensor([rows]), bins) - 30.0
+
+
+def encoding(activity: tuple[float, float] = (9.0, 20.0)) -> Encoding:
+    """Slot 0: siren, left (170°), above (+20°), 3 m; slot 1, more active: dog, right (10°), below (−20°), 1.5 m."""
+    slots = SlotEncoding(
+        torch.tensor([activity]),
+        sure(class_number("Siren"), class_number("Dog"), bins=355),
+        sure(6, 3, bins=21),
+        sure(170, 10, bins=360),
+        sure(110, 70, bins=180),
+    )
+    return Encoding(torch.randn(1, 8, 16), slots=slots)
+
+
+def word(text: str, embeddings: torch.Tensor) -> torch.Tensor:
+    return embeddings[shipped_tokenizer().encode(f" {text}", add_special_tokens=False)].mean(dim=0)
+
+
+def test_a_sure_encoding_is_spoken_in_its_words_most_active_first(spoken: SpokenPerception) -> None:
+    embeddings = torch.randn(len(shipped_tokenizer()), WIDTH)
+    said = spoken(encoding(), embeddings)
+    assert said.shape == (1, 2 * TOKENS_PER_SLOT, WIDTH)
+    wanted = ["dog", "right", "front", "below", "1.5m", "siren", "left", "front", "above", "3m"]
+    for token, text in zip(said[0], wanted, strict=True):
+        torch.testing.assert_close(token, word(text, embeddings), rtol=1e-3, atol=1e-3)
+
+
+def test_an_empty_slot_is_silent(spoken: SpokenPerception) -> None:
+    said = spoken(encoding((-30.0, 20.0)), torch.randn(len(shipped_tokenizer()), WIDTH))
+    assert float(said[:, TOKENS_PER_SLOT:].detach().abs().max()) < 1e-4
+
+
+def test_an_undecided_side_lies_between_its_words(spoken: SpokenPerception) -> None:
+    unsure = encoding()
+    assert unsure.slots is not None
+    unsure.slots.azimuth_logits = torch.zeros(1, 2, 360)
+    embeddings = torch.randn(len(shipped_tokenizer()), WIDTH)
+    middle = (word("left", embeddings) + word("right", embeddings)) / 2
+    torch.testing.assert_close(spoken(unsure, embeddings)[0, 1], middle, rtol=1e-3, atol=1e-3)
+
+
+def test_the_reasoner_hears_what_is_spoken() -> None:
+    reasoner = LlamaReasoner(LlamaReasonerConfig(token_dim=16, spoken_slots=2, num_queries=2, tiny_layers=1))
+    heard = encoding()
+    loss = reasoner.loss(heard, ["Where is the dog?"], ["right, front, below; 1.5m"])
+    loss.backward()
+    assert reasoner.spoken.places.grad is not None
+    assert float(reasoner.spoken.places.grad.abs().max()) > 0
+    swapped = reasoner.loss(encoding((20.0, 9.0)), ["Where is the dog?"], ["right, front, below; 1.5m"])
+    assert not torch.equal(swapped, loss)
+
+
+def test_what_it_needs_is_said() -> None:
+    reasoner = LlamaReasoner(LlamaReasonerConfig(token_dim=16, spoken_slots=1, num_queries=2, tiny_layers=1))
+    with pytest.raises(BadInput, match="spoken_slots needs an encoder with all four heads"):
+        reasoner.answer(Encoding(torch.randn(1, 8, 16)), ["Where is it?"])
