@@ -2,8 +2,8 @@
 
 A model that learns language from scratch has to find out what a token of the encoder has to do with a word. Here the
 connection is given: each source slot is spoken as five tokens, the means of the word embeddings of classes, of ``left``
-and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their probabilities.
-Gradients reach the embeddings; the mixture itself has no parameters but a vector for each place.
+and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their sharpened
+probabilities. Gradients reach the embeddings; the mixture itself has no parameters but a vector for each place.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from bat_agent.labels import labels
 from bat_agent.questions import format_distance
 
 TOKENS_PER_SLOT = 5
+SHARPNESS = 6.0
+"""How decided speech is: at 55 % left, the token is 77 % "left"."""
 SIDES = (("left", "right"), ("front", "behind"), ("above", "below"))
 
 
@@ -57,10 +59,11 @@ class SpokenPerception(nn.Module):
     def weights(self, slots: SlotEncoding) -> Tensor:
         """(B, S, 5, words): the probability of each word in each of the five tokens."""
         present = slots.activity_logits.float().sigmoid()[..., None]
-        classes = slots.class_logits.float().sigmoid() * present
+        classes = _sharpened(slots.class_logits.float().sigmoid()) * present
         azimuth, elevation = (t.float().softmax(-1) for t in (slots.azimuth_logits, slots.elevation_logits))
-        sides = torch.cat((azimuth, elevation), dim=-1) @ self.shares * present  # type: ignore[operator]
-        distance = slots.distance_logits.float().softmax(-1) * present
+        sides = torch.cat((azimuth, elevation), dim=-1) @ self.shares  # type: ignore[operator]
+        sides = _sharpened(sides.unflatten(-1, (len(SIDES), 2))).flatten(-2) * present
+        distance = _sharpened(slots.distance_logits.float().softmax(-1)) * present
         rows = [(classes, 0), *((sides[..., 2 * i : 2 * i + 2], 2 * i) for i in range(3)), (distance, 0)]
         offsets = (0, *(classes.shape[-1] for _ in SIDES), classes.shape[-1] + 2 * len(SIDES))
         total = classes.shape[-1] + 2 * len(SIDES) + NUM_DISTANCE_BINS
@@ -69,6 +72,12 @@ class SpokenPerception(nn.Module):
             for (part, shift), offset in zip(rows, offsets, strict=True)
         ]
         return torch.stack(padded, dim=2)
+
+
+def _sharpened(probabilities: Tensor) -> Tensor:
+    """Probabilities of words that exclude each other, pushed towards the likeliest: p^k / Σ p^k."""
+    powers = (probabilities / probabilities.amax(dim=-1, keepdim=True).clamp(min=1e-6)) ** SHARPNESS
+    return powers / powers.sum(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
 def _ranked(encoding: Encoding, count: int) -> SlotEncoding:
