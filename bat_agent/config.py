@@ -103,6 +103,8 @@ class Stage:
     """λ3: weight of the azimuth and elevation losses."""
     smoothing_deg: float = 0.0
     """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
+    imagined: bool = False
+    """A reasoner stage without sound: the heads are told the truth (:mod:`bat_agent.imagined`)."""
     frozen: list[str] = field(default_factory=list)
     """Beginnings of the names of parameters of the trained part that this stage leaves as they are."""
     question_types: list[str] = field(default_factory=list)
@@ -278,6 +280,8 @@ def _check(recipe: Recipe) -> None:
     for stage in recipe.stages:
         if stage.trains not in ("encoder", "reasoner"):
             raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
+        if stage.imagined and stage.trains != "reasoner":
+            raise BadInput(f"stage {stage.name!r} trains the encoder, which needs sound; imagined is for the reasoner")
         if stage.trains == "reasoner":
             _check_questions(recipe, stage)
     mixing = recipe.mixing

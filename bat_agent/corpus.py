@@ -123,4 +123,5 @@ def training(recipe: Recipe, stage_number: int) -> Mixtures:
         questions_per_clip=stage.questions_per_clip if asks else 0,
         wording="all" if recipe.wordings == "all" else "train",
         loose_words=recipe.loose_words,
+        imagined=stage.imagined,
     )

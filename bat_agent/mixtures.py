@@ -97,6 +97,7 @@ class Mixtures(Dataset):
         questions_per_clip: int = 0,
         wording: Split = "train",
         loose_words: float = 0.0,
+        imagined: bool = False,
     ) -> None:
         self.pool, self.banks, self.mixing = pool, banks, mixing
         self.seed, self.steps, self.seconds_per_step = seed, steps, seconds_per_step
@@ -104,6 +105,7 @@ class Mixtures(Dataset):
         self.question_types, self.questions_per_clip = tuple(question_types), questions_per_clip
         self.wording: Split = wording
         self.loose_words = loose_words
+        self.imagined = imagined
         self.known_labels = pool.labels()
 
     def __len__(self) -> int:
@@ -117,12 +119,16 @@ class Mixtures(Dataset):
         clips = max(1, round(self.seconds_per_step / seconds))
         placed = [self._place_to_ask(rng) for _ in range(clips)]
         samples = round(seconds * SAMPLE_RATE_HZ)
-        waveform = torch.stack([self._mix(clip, samples, rng) for clip in placed])
+        if self.imagined:
+            waveform = torch.zeros(clips, 2, 0)
+        else:
+            waveform = torch.stack([self._mix(clip, samples, rng) for clip in placed])
         heard = [[HeardSource(p.sound.labels, p.position) for p in clip] for clip in placed]
         mirrored = rng.random(clips) < self.mixing.mirror
         waveform[mirrored] = waveform[mirrored].flip(1)
         heard = [[_mirror(s) for s in h] if m else h for h, m in zip(heard, mirrored, strict=True)]
-        return Batch(self._colour(waveform, rng), truth_of(heard), heard, self._ask(heard, rng))
+        waveform = waveform if self.imagined else self._colour(waveform, rng)
+        return Batch(waveform, truth_of(heard), heard, self._ask(heard, rng))
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[_Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""

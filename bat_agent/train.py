@@ -28,11 +28,14 @@ from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.evaluate import encoder_figures, question_figures
+from bat_agent.imagined import imagine
+from bat_agent.interfaces import Encoding
 from bat_agent.losses import encoder_loss
 from bat_agent.mixtures import Batch, Mixtures
 from bat_agent.waveform import fit
 
 console = Console()
+IMAGINED_TOKENS = 16
 
 
 class Trainer:
@@ -168,10 +171,15 @@ class Trainer:
         self.encoder.eval()
         self.reasoner.train()
         with torch.no_grad():
-            encoding = self.encoder(waveform)
+            encoding = self._imagine(batch) if stage.imagined else self.encoder(waveform)
         questions = [q for asked in batch.questions for q in asked]
         loss = self.reasoner.loss(encoding, [q.text for q in questions], [q.answer for q in questions])
         return loss, {"questions": float(len(questions))}
+
+    def _imagine(self, batch: Batch) -> Encoding:
+        # A generator of its own, seeded from the one that every step seeds.
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        return imagine(batch.truth, self.encoder.token_dim, IMAGINED_TOKENS, generator).to(self.device)
 
     def _validate(self, stage: Stage, writer: SummaryWriter, step: int) -> None:
         self.encoder.eval()
