@@ -164,17 +164,19 @@ class Trainer:
         return {"loss": float(loss.detach()), "gradient_norm": float(norm), "learning_rate": rate, **log}
 
     def _loss(self, stage: Stage, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        waveform = fit(batch.waveform.to(self.device), self.encoder)
         if stage.trains == "encoder":
             self.encoder.train()
-            return encoder_loss(self.encoder(waveform), batch.truth.to(self.device), stage)
+            return encoder_loss(self._hear(batch), batch.truth.to(self.device), stage)
         self.encoder.eval()
         self.reasoner.train()
         with torch.no_grad():
-            encoding = self._imagine(batch) if stage.imagined else self.encoder(waveform)
+            encoding = self._imagine(batch) if stage.imagined else self._hear(batch)
         questions = [q for asked in batch.questions for q in asked]
         loss = self.reasoner.loss(encoding, [q.text for q in questions], [q.answer for q in questions])
         return loss, {"questions": float(len(questions))}
+
+    def _hear(self, batch: Batch) -> Encoding:
+        return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
 
     def _imagine(self, batch: Batch) -> Encoding:
         # A generator of its own, seeded from the one that every step seeds.

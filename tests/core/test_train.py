@@ -348,3 +348,22 @@ def test_a_stage_leaves_frozen_parameters_out_and_a_wrong_name_is_told(write: Wr
     assert len(trained) == sum(p.requires_grad for p in encoder.parameters()) - len(blocks)
     with pytest.raises(BadInput, match=r"freezes nothing.*\['blocs'\]"):
         train._parameter_groups(encoder, Stage("s", "encoder", 1, frozen=["blocs"]))
+
+
+def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(self: Trainer, batch: Batch) -> None:
+        raise AssertionError("an imagined stage has no sound to hear")
+
+    trainer = Trainer(write({**ANSWER, "imagined": True}))
+    monkeypatch.setattr(Trainer, "_hear", deaf)
+    monkeypatch.setattr(Trainer, "_validate", lambda *_: None)
+    before = {name: value.clone() for name, value in trainer.reasoner.state_dict().items()}
+    trainer.run()
+    assert any(not torch.equal(before[name], value) for name, value in trainer.reasoner.state_dict().items())
+
+
+def test_the_encoder_cannot_be_trained_on_imagination(write: Write) -> None:
+    with pytest.raises(BadInput, match="needs sound"):
+        write({**LISTEN, "imagined": True})
