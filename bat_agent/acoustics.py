@@ -16,7 +16,6 @@ from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
 
 SOURCE_LEVEL_DBFS = -14.0
 CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE_HZ)
-DIRECT_GAIN_AT_1M = 0.28209479177387814  # 1/√(4π), the SoundSpaces engine's direct pressure gain at 1 m
 
 
 def rms_dbfs(sound: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:

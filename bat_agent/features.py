@@ -25,7 +25,6 @@ NUM_MELS = 128
 MEL_LOW_HZ, MEL_HIGH_HZ = 50.0, 14_000.0
 LOG_FLOOR = 1e-10
 FAINT_POWER = 1e-24  # −240 dB: below it the product of two powers leaves float32
-FRAMES_PER_SECOND = SAMPLE_RATE_HZ / HOP
 
 
 @cache

@@ -10,6 +10,7 @@ Nothing here imports torch when the program runs: listing and configuring plugin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bat_agent.scene import Scene
 
 SAMPLE_RATE_HZ = 32_000
+DIRECT_GAIN_AT_1M = 1 / math.sqrt(4 * math.pi)
+"""0.282: pressure gain of the direct sound at 1 m, the level convention of every simulator (SoundSpaces 2.0 engine)."""
 CLIP_SECONDS = 10.0
 NUM_CLASSES = 355
 NUM_DISTANCE_BINS = 21

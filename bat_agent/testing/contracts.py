@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent.interfaces import (
+    DIRECT_GAIN_AT_1M,
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
     NUM_DISTANCE_BINS,
@@ -38,7 +39,6 @@ HEADS = {
     "azimuth_logits": NUM_AZIMUTH_BINS,
     "elevation_logits": NUM_ELEVATION_BINS,
 }
-DIRECT_GAIN = 1 / math.sqrt(4 * math.pi)  # 0.282: pressure gain at 1 m, the level convention of every simulator
 
 
 class EncoderContract:
@@ -268,7 +268,7 @@ class SimulatorContract:
         gains = [self._low_gain(simulator, distance) for distance in (1.0, 2.0, 4.0)]
         assert gains[0] / gains[1] == pytest.approx(2, rel=0.1)
         assert gains[1] / gains[2] == pytest.approx(2, rel=0.1)
-        assert abs(20 * math.log10(gains[1] / (DIRECT_GAIN / 2))) < 6, "direct sound must have the gain 0.282/d"
+        assert abs(20 * math.log10(gains[1] / (DIRECT_GAIN_AT_1M / 2))) < 6, "direct sound must have the gain 0.282/d"
 
     @pytest.mark.parametrize(("onset", "delay_s"), [("physical", 4.0 / 343), ("direct_at_zero", 0.0)])
     def test_onset_follows_the_scene(self, simulator: Simulator, onset: Onset, delay_s: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import (
+    DIRECT_GAIN_AT_1M,
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
     NUM_DISTANCE_BINS,
@@ -31,7 +32,6 @@ from bat_agent.scene import (
 )
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig, EchoSimulatorConfig
 
-DIRECT_GAIN = 1 / math.sqrt(4 * math.pi)  # 0.282: pressure gain at 1 m, the level convention of every simulator
 FLOOR = 1e-5  # −100 dB: silence keeps a finite level
 NEAREST_M = 0.05  # a source inside the head is as loud as one on its surface
 
@@ -68,7 +68,7 @@ class EchoEncoder(nn.Module):
         lateral = louder_db.abs() > self.config.threshold_db
         azimuth = torch.where(lateral, torch.where(louder_db < 0, 180.0, 0.0), 90.0)
         rms = 10 ** (level_db.mean(dim=1) / 20)
-        distance_bin = (2 * DIRECT_GAIN / rms).clamp(0, NUM_DISTANCE_BINS - 1)
+        distance_bin = (2 * DIRECT_GAIN_AT_1M / rms).clamp(0, NUM_DISTANCE_BINS - 1)
         class_logits = waveform.new_full((len(waveform), NUM_CLASSES), -6.0)
         class_logits[:, 0] = (level_db.amax(dim=1) + 60) / 10
         return Encoding(
@@ -153,7 +153,7 @@ class EchoSimulator:
             delays = delays - delays.min()
         toward_right = unit_vector(position.azimuth_deg, position.elevation_deg)[0]
         shadow_db = config.head_shadow_db / 2 * toward_right * np.array([-1, 1])
-        return delays, DIRECT_GAIN / max(position.distance_m, NEAREST_M) * 10 ** (shadow_db / 20)
+        return delays, DIRECT_GAIN_AT_1M / max(position.distance_m, NEAREST_M) * 10 ** (shadow_db / 20)
 
 
 def _level_db(waveform: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d
 
+from bat_agent.interfaces import DIRECT_GAIN_AT_1M
 from bat_agent_shoebox.hrtf import (
     GRID_DEG,
     NUM_ELEVATION,
@@ -24,8 +25,6 @@ from bat_agent_shoebox.hrtf import (
     Head,
 )
 
-DIRECT_GAIN = 1 / math.sqrt(4 * math.pi)
-"""Pressure gain of the direct sound at 1 m: the convention of every simulator here."""
 EYRING = 24 * math.log(10) / SPEED_OF_SOUND
 MAX_ABSORPTION = 0.99
 LEAD = 64
@@ -113,7 +112,7 @@ def find_images(paths: Paths, order: int) -> Images:
     delay = distance / SPEED_OF_SOUND
     beta = reflection_coefficient(paths.size_m, paths.rt60_s)
     reflections = lattice.abs().sum(-1)
-    gain = DIRECT_GAIN / distance.clamp_min(1e-3) * beta[:, None] ** reflections
+    gain = DIRECT_GAIN_AT_1M / distance.clamp_min(1e-3) * beta[:, None] ** reflections
 
     complete = order / (paths.size_m**-2).sum(-1).sqrt() / SPEED_OF_SOUND
     end = torch.maximum(complete, delay[:, 0] + 0.01)

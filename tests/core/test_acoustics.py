@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from bat_agent.acoustics import (
     CLIP_SAMPLES,
-    DIRECT_GAIN_AT_1M,
     convolve,
     fit_length,
     mix,
@@ -135,7 +134,3 @@ def test_mix_is_the_mean() -> None:
     torch.testing.assert_close(mix([a, b]), (a + b) / 2)
     torch.testing.assert_close(mix([a, b, c]), (a + b + c) / 3)
     assert torch.equal(mix([a]), a)
-
-
-def test_direct_gain_is_that_of_the_engine() -> None:
-    assert pytest.approx(1 / math.sqrt(4 * math.pi), rel=1e-12) == DIRECT_GAIN_AT_1M
