@@ -163,6 +163,11 @@ class Simulator(Protocol):
 
     Level convention of every simulator: the direct sound has pressure gain 0.282/d (1/√(4π)/d) before the head.
     Everything random comes from the given generator or from ``scene.seed``; the same scene gives the same bytes.
+
+    Optional: ``render_batch(scenes, num_taps) -> (sources of all scenes, 2, num_taps)`` where many scenes at once are
+    cheaper; ``render_next(scene, previous) -> list[Tensor]`` where the RIRs of ``previous`` (the scene one step ago)
+    help, as when only the head has turned. Optional: ``options``, a dict of whatever ``load_simulator`` needs to build
+    one that renders the same, written by ``sample_scene`` into ``Scene.simulator``.
     """
 
     sample_rate_hz: int

@@ -58,10 +58,21 @@ class Room:
     size_m: Vector
     """Extent along x, y (height) and z, metres."""
     rt60_s: float | None = 0.3
-    """Reverberation time, seconds; ``None`` is free field (direct sound only)."""
+    """Reverberation time at mid frequencies (500 Hz … 1 kHz), seconds. ``None`` leaves it to the materials; without
+    materials either, it is free field (direct sound only)."""
+    materials: tuple[str, ...] = ()
+    """Names of wall materials, which set how absorption depends on frequency and wall: none (all walls equal, no
+    dependence), one for all walls, or six in the order x = 0, x = size, floor, ceiling, z = 0, z = size."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_m", _vector("room size_m", self.size_m))
+        materials = (self.materials,) if isinstance(self.materials, str) else tuple(self.materials)
+        object.__setattr__(self, "materials", materials)
+        if len(materials) not in (0, 1, 6):
+            raise BadInput(
+                f"room materials must be one name, or six in the order x = 0, x = size, floor, ceiling, z = 0, "
+                f"z = size, got {len(materials)}"
+            )
         if min(self.size_m) <= 0:
             raise BadInput(f"room size_m must be positive on every axis, got {self.size_m}")
         if self.rt60_s is not None and not 0 < self.rt60_s < 20:
@@ -129,11 +140,16 @@ class Scene:
     """Seed of everything random in rendering (diffuse tail, jitter)."""
     onset: Onset = "physical"
     """``physical`` keeps the propagation delay; ``direct_at_zero`` removes it as the released RIRs do."""
+    simulator: dict[str, Any] = field(default_factory=dict, hash=False)
+    """``{"name": …, "options": {…}}`` of the simulator that drew the scene, all that matters for rendering it again;
+    empty where a person wrote it (:func:`bat_agent.rendering.simulator_of`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
         if self.onset not in ("physical", "direct_at_zero"):
             raise BadInput(f"scene onset must be 'physical' or 'direct_at_zero', got {self.onset!r}")
+        if not isinstance(self.simulator, dict) or (self.simulator and "name" not in self.simulator):
+            raise BadInput(f"scene simulator must be a mapping with name and options, got {self.simulator!r}")
         if not self.room.contains(self.listener.position_m):
             raise BadInput(_outside("the listener", self.listener.position_m, self.room))
         for number, source in enumerate(self.sources):
@@ -171,7 +187,7 @@ class Scene:
             raise
         except (TypeError, ValueError) as error:
             raise BadInput(f"scene is malformed: {error}") from error
-        return cls(room, listener, sources, seed, data.get("onset", "physical"))
+        return cls(room, listener, sources, seed, data.get("onset", "physical"), data.get("simulator") or {})
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
