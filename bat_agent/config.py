@@ -90,9 +90,11 @@ class Stage:
     warmup: float = 0.05
     """Share of the steps spent warming up."""
     weight_decay: float = 0.05
-    """AdamW weight decay."""
+    """Weight decay."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     """AdamW betas."""
+    muon: float = 0.0
+    """Above 0, Muon trains the matrices (embeddings and queries excepted), at this many times the learning rate."""
     clip_norm: float = 1.0
     """Largest gradient norm."""
     class_weight: float = 1250.0

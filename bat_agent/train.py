@@ -5,7 +5,6 @@ Everything random depends on (seed, stage, step), so a run that was interrupted 
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from bat_agent.imagined import imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.losses import encoder_loss
 from bat_agent.mixtures import Batch, Mixtures
+from bat_agent.optimizers import Optimizers, learning_rate
 from bat_agent.waveform import fit
 
 console = Console()
@@ -112,14 +112,14 @@ class Trainer:
         if (folder / "done").exists():
             load_module(module, folder)
             return
-        optimizer = torch.optim.AdamW(_parameter_groups(module, stage), lr=0.0, betas=(stage.betas[0], stage.betas[1]))
-        start = _resume(folder, module, optimizer)
+        optimizers = Optimizers(module, stage)
+        start = _resume(folder, module, optimizers)
         writer = SummaryWriter(str(folder))
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
         smooth = Smooth()
         for step, batch in self._batches(number, stage, start):
             torch.manual_seed(hash((self.recipe.seed, number, step)) % 2**63)
-            log = self._step(stage, module, optimizer, batch, step)
+            log = self._step(stage, optimizers, batch, step)
             smooth.add(log, len(batch.waveform))
             progress.update(task, completed=step + 1, description=f"{stage.name} loss {smooth['loss']:.3f}")
             last = step + 1 == stage.steps
@@ -127,7 +127,7 @@ class Trainer:
                 for name, value in {**log, "clips_per_second": smooth.rate()}.items():
                     writer.add_scalar(f"train/{name}", value, step)
             if (step + 1) % self.recipe.save_every == 0 or last:
-                _save(folder, module, optimizer, step + 1)
+                _save(folder, module, optimizers, step + 1)
             if (step + 1) % self.recipe.validate_every == 0 or last:
                 self._validate(stage, writer, step + 1)
         save_module(module, folder)
@@ -146,21 +146,15 @@ class Trainer:
         )
         yield from zip(range(start, stage.steps), loader, strict=True)
 
-    def _step(self, stage: Stage, module: nn.Module, optimizer: Any, batch: Batch, step: int) -> dict[str, float]:
+    def _step(self, stage: Stage, optimizers: Optimizers, batch: Batch, step: int) -> dict[str, float]:
         rate = learning_rate(stage, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             loss, log = self._loss(stage, batch)
         if not bool(loss.isfinite()):
             raise BatAgentError(f"stage {stage.name}: the loss of step {step} is {loss.item()}; lower learning_rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        norm = nn.utils.clip_grad_norm_(trained, stage.clip_norm)
+        norm = optimizers.step(loss, rate)
         if not bool(norm.isfinite()):
             raise BatAgentError(f"stage {stage.name}: the gradient of step {step} is {norm:g}; lower learning_rate")
-        optimizer.step()
         return {"loss": float(loss.detach()), "gradient_norm": float(norm), "learning_rate": rate, **log}
 
     def _loss(self, stage: Stage, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -206,15 +200,6 @@ class Trainer:
         console.print(f"{stage.name} {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
-def learning_rate(stage: Stage, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    warm = max(1, round(stage.warmup * stage.steps))
-    if step < warm:
-        return stage.learning_rate * (step + 1) / warm
-    done = (step - warm) / max(1, stage.steps - warm)
-    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
 class Smooth:
     """Running means for the progress bar, and the clips a second."""
 
@@ -241,44 +226,28 @@ def _build(kind: str, part: Part) -> nn.Module:
     return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
 
 
-def _parameter_groups(module: nn.Module, stage: Stage) -> list[dict[str, Any]]:
-    """What the stage trains. Matrices decay; vectors, class tokens and queries do not."""
-    frozen = tuple(stage.frozen)
-    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad and not name.startswith(frozen)]
-    if frozen and len(trained) == sum(p.requires_grad for p in module.parameters()):
-        raise BadInput(f"stage {stage.name!r} freezes nothing: no parameter name begins with one of {stage.frozen}")
-    decays = [p for name, p in trained if p.ndim > 1 and "tokens" not in name and "queries" not in name]
-    chosen = {id(p) for p in decays}
-    return [
-        {"params": decays, "weight_decay": stage.weight_decay},
-        {"params": [p for _, p in trained if id(p) not in chosen], "weight_decay": 0.0},
-    ]
-
-
-def _save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(folder: Path, module: nn.Module, optimizers: Optimizers, step: int) -> None:
     """One atomic file with weights, optimiser state and step."""
-    tensors = {f"module.{key}": value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value).detach().cpu() for key, value in state.items()}
+    tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
+    tensors |= {f"optimizer.{key}": value for key, value in optimizers.state().items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     write_tensors(folder / "last.safetensors", {**tensors, "step": torch.tensor(step)})
 
 
-def _resume(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
     """Take up an interrupted stage; returns the next step."""
     file = folder / "last.safetensors"
     if not file.exists():
         return 0
     state = read_tensors(file)
     step = int(state.pop("step"))
-    weights = {key.removeprefix("module."): value for key, value in state.items() if key.startswith("module.")}
-    load_state(module, weights, str(file))
-    saved: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            saved.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
+    load_state(module, _beginning_with("module.", state), str(file))
+    optimizers.load_state(_beginning_with("optimizer.", state))
     return step
+
+
+def _beginning_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:

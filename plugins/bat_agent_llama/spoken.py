@@ -1,9 +1,12 @@
 """What the encoder's heads say, put into the language model's own words.
 
 A model that learns language from scratch has to find out what a token of the encoder has to do with a word. Here the
-connection is given: each source slot is spoken as five tokens, the means of the word embeddings of classes, of ``left``
-and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their sharpened
-probabilities. Gradients reach the embeddings; the mixture itself has no parameters but a vector for each place.
+connection is given: each source slot is spoken as six tokens. Five are the means of the word embeddings of classes, of
+``left`` and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their
+sharpened probabilities; the sixth carries the expected position in metres, which words are too coarse to compare.
+
+All but the first also say whose they are: a linear map of the class token is added to them. Without it, "left" has to
+be found through its place beside "dog", a lookup in two hops that takes many times more steps to learn.
 """
 
 from __future__ import annotations
@@ -19,19 +22,24 @@ from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_DISTANCE_BINS, NUM_ELEVAT
 from bat_agent.labels import labels
 from bat_agent.questions import format_distance
 
-TOKENS_PER_SLOT = 5
+TOKENS_PER_SLOT = 6
 SHARPNESS = 6.0
 """How decided speech is: at 55 % left, the token is 77 % "left"."""
+TYPICAL_DISTANCE_M = 3.0
 SIDES = (("left", "right"), ("front", "behind"), ("above", "below"))
 
 
 class SpokenPerception(nn.Module):
-    """Five tokens (B, 5·S, H) for each of the S most active slots, the most active first."""
+    """Six tokens (B, 6·S, H) for each of the S most active slots, the most active first."""
 
     def __init__(self, tokenizer: Any, slots: int, width: int) -> None:
         super().__init__()
         self.slots = slots
         self.places = nn.Parameter(torch.zeros(slots * TOKENS_PER_SLOT, width))
+        self.subject = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.subject.weight)
+        self.position = nn.Linear(4, width, bias=False)
+        nn.init.zeros_(self.position.weight)
         self.register_buffer("shares", _side_shares(), persistent=False)
         self.learn_words(tokenizer)
 
@@ -51,9 +59,12 @@ class SpokenPerception(nn.Module):
 
     def forward(self, encoding: Encoding, embeddings: Tensor) -> Tensor:
         """Speak an encoding with the word ``embeddings`` (V, H)."""
-        weights = self.weights(_ranked(encoding, self.slots))
+        slots = _ranked(encoding, self.slots)
         words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean")  # type: ignore[arg-type]
-        spoken = weights.to(words.dtype) @ words
+        what, *attributes = (self.weights(slots).to(words.dtype) @ words).unbind(dim=2)
+        whose = self.subject(what)
+        attributes.append(self.position(_expected_position(slots).to(words.dtype)))
+        spoken = torch.stack([what, *(attribute + whose for attribute in attributes)], dim=2)
         return spoken.flatten(1, 2) + self.places
 
     def weights(self, slots: SlotEncoding) -> Tensor:
@@ -72,6 +83,23 @@ class SpokenPerception(nn.Module):
             for (part, shift), offset in zip(rows, offsets, strict=True)
         ]
         return torch.stack(padded, dim=2)
+
+
+def _expected_position(slots: SlotEncoding) -> Tensor:
+    """(B, S, 4): expected position, metres to the right, to the front and up, and distance; scaled, 0 where absent.
+
+    The expected direction is shorter than 1 where the heads are undecided.
+    """
+    present = slots.activity_logits.float().sigmoid()[..., None]
+    azimuth, elevation, distance = (
+        logits.float().softmax(-1) for logits in (slots.azimuth_logits, slots.elevation_logits, slots.distance_logits)
+    )
+    turn = torch.arange(NUM_AZIMUTH_BINS, device=present.device) * (torch.pi / 180)
+    rise = (torch.arange(NUM_ELEVATION_BINS, device=present.device) - 90.0) * (torch.pi / 180)
+    metres = distance @ (torch.arange(NUM_DISTANCE_BINS, device=present.device) / 2)
+    level, up = elevation @ rise.cos(), elevation @ rise.sin()
+    direction = torch.stack((azimuth @ turn.cos() * level, azimuth @ turn.sin() * level, up), dim=-1)
+    return torch.cat((direction * metres[..., None], metres[..., None]), dim=-1) * present / TYPICAL_DISTANCE_M
 
 
 def _sharpened(probabilities: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,14 +12,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from torch import nn
 
 import bat_agent
 from bat_agent import corpus, train
 from bat_agent.config import Recipe, Stage, load_recipe
 from bat_agent.errors import BadInput, BatAgentError, WeightsError
 from bat_agent.mixtures import Batch, Mixtures
-from bat_agent.train import Trainer, learning_rate
+from bat_agent.optimizers import Optimizers
+from bat_agent.train import Trainer
 
 ENCODER = {
     "clip_seconds": 0.5,
@@ -45,6 +44,7 @@ ANSWER = {
     "question_types": ["A", "B", "P"],
     "questions_per_clip": 2,
     "two_sources": 0.0,
+    "muon": 1.5,
 }
 Write = Callable[..., Recipe]
 
@@ -102,11 +102,11 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
     """The run dies in the middle of a step, once."""
     step_of = Trainer._step
 
-    def step(self: Trainer, stage: Stage, module: nn.Module, optimizer: Any, batch: Batch, step: int) -> Any:
+    def step(self: Trainer, stage: Stage, optimizers: Optimizers, batch: Batch, step: int) -> Any:
         if (stage.name, step) == (name, at):
             monkeypatch.setattr(Trainer, "_step", step_of)
             raise KeyboardInterrupt
-        return step_of(self, stage, module, optimizer, batch, step)
+        return step_of(self, stage, optimizers, batch, step)
 
     monkeypatch.setattr(Trainer, "_step", step)
 
@@ -296,58 +296,6 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     (tmp_path / "run" / "recipe.yaml").unlink()
     with pytest.raises(WeightsError, match=r"last\.safetensors does not fit SpatialAST.*misshapen"):
         Trainer(write(LISTEN, encoder=wider)).run()
-
-
-def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
-    stage = Stage("s", "encoder", 200, learning_rate=2e-3, warmup=0.1)
-    rates = [learning_rate(stage, step) for step in range(200)]
-    assert rates[0] == pytest.approx(2e-3 / 20)
-    assert all(b > a for a, b in itertools.pairwise(rates[:20]))
-    assert max(rates) == rates[19] == pytest.approx(2e-3)
-    assert all(b < a for a, b in itertools.pairwise(rates[20:]))
-    assert rates[20 + 90] == pytest.approx(1e-3)  # the cosine is at half height half way
-    assert 0 < rates[-1] < 1e-3 * 2e-3
-    assert learning_rate(stage, 200) == pytest.approx(0, abs=1e-12)
-
-
-def test_a_single_step_and_no_warm_up_have_a_rate() -> None:
-    assert learning_rate(Stage("s", "encoder", 1, learning_rate=1.0), 0) == 1.0
-    assert learning_rate(Stage("s", "encoder", 10, learning_rate=1.0, warmup=0.0), 0) == 1.0
-
-
-def test_every_trained_parameter_is_in_one_group_and_only_matrices_decay(write: Write) -> None:
-    for stages in ((LISTEN,), (ANSWER,)):
-        trainer = Trainer(write(*stages))
-        module = trainer.encoder if stages == (LISTEN,) else trainer.reasoner
-        decay, plain = train._parameter_groups(module, Stage("s", "encoder", 1, weight_decay=0.05))
-        assert (decay["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
-        name_of = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
-        grouped = [id(p) for group in (decay, plain) for p in group["params"]]
-        assert sorted(grouped) == sorted(name_of)
-        undecayed = {name_of[id(p)] for p in plain["params"]}
-        assert all(p.ndim > 1 for p in decay["params"])
-        assert all(
-            "bias" in n
-            or "norm" in n
-            or "bn" in n
-            or "tokens" in n
-            or "queries" in n
-            or "downsample.1" in n
-            or ".0.weight" in n
-            for n in undecayed
-        )
-
-
-def test_a_stage_leaves_frozen_parameters_out_and_a_wrong_name_is_told(write: Write) -> None:
-    encoder = Trainer(write(LISTEN)).encoder
-    blocks = {id(p) for name, p in encoder.named_parameters() if name.startswith("blocks.")}
-    groups = train._parameter_groups(encoder, Stage("s", "encoder", 1, frozen=["blocks."]))
-    trained = {id(p) for group in groups for p in group["params"]}
-    assert blocks
-    assert not trained & blocks
-    assert len(trained) == sum(p.requires_grad for p in encoder.parameters()) - len(blocks)
-    with pytest.raises(BadInput, match=r"freezes nothing.*\['blocs'\]"):
-        train._parameter_groups(encoder, Stage("s", "encoder", 1, frozen=["blocs"]))
 
 
 def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(

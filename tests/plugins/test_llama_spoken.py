@@ -9,9 +9,10 @@ from torch.nn.functional import one_hot
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.labels import class_number
+from bat_agent.scene import Listener, Position, point_at
 from bat_agent_llama.config import LlamaReasonerConfig
 from bat_agent_llama.reasoner import LlamaReasoner
-from bat_agent_llama.spoken import TOKENS_PER_SLOT, SpokenPerception
+from bat_agent_llama.spoken import TOKENS_PER_SLOT, TYPICAL_DISTANCE_M, SpokenPerception, _expected_position
 from bat_agent_llama.tokenizer import shipped_tokenizer
 
 WIDTH = 24
@@ -47,9 +48,30 @@ def test_a_sure_encoding_is_spoken_in_its_words_most_active_first(spoken: Spoken
     embeddings = torch.randn(len(shipped_tokenizer()), WIDTH)
     said = spoken(encoding(), embeddings)
     assert said.shape == (1, 2 * TOKENS_PER_SLOT, WIDTH)
-    wanted = ["dog", "right", "front", "below", "1.5m", "siren", "left", "front", "above", "3m"]
-    for token, text in zip(said[0], wanted, strict=True):
-        torch.testing.assert_close(token, word(text, embeddings), rtol=1e-3, atol=1e-3)
+    wanted = [("dog", "right", "front", "below", "1.5m"), ("siren", "left", "front", "above", "3m")]
+    for tokens, (what, *attributes) in zip(said[0].split(TOKENS_PER_SLOT), wanted, strict=True):
+        # At first an attribute is its word plus the word of what it belongs to, and nothing is said of the position.
+        attributes_said = [word(what, embeddings) + word(text, embeddings) for text in attributes]
+        expected = torch.stack([word(what, embeddings), *attributes_said, word(what, embeddings)])
+        torch.testing.assert_close(tokens, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_sixth_token_carries_the_position_in_metres(spoken: SpokenPerception) -> None:
+    heard = encoding()
+    assert heard.slots is not None
+    said = TYPICAL_DISTANCE_M * _expected_position(heard.slots)[0]
+    for row, where in zip(said, (Position(170, 20, 3.0), Position(10, -20, 1.5)), strict=True):
+        x, y, z = point_at(Listener((0.0, 0.0, 0.0)), where)
+        assert row.tolist() == pytest.approx([x, -z, y, where.distance_m], abs=1e-2)
+
+
+def test_an_undecided_direction_is_no_position(spoken: SpokenPerception) -> None:
+    unsure = encoding()
+    assert unsure.slots is not None
+    unsure.slots.azimuth_logits = torch.zeros(1, 2, 360)
+    right, front, _, distance = _expected_position(unsure.slots)[0, 0].tolist()
+    assert (right, front) == pytest.approx((0, 0), abs=1e-4)
+    assert distance == pytest.approx(3.0 / TYPICAL_DISTANCE_M, abs=1e-3)
 
 
 def test_an_empty_slot_is_silent(spoken: SpokenPerception) -> None:
@@ -62,7 +84,7 @@ def test_an_undecided_side_lies_between_its_words(spoken: SpokenPerception) -> N
     assert unsure.slots is not None
     unsure.slots.azimuth_logits = torch.zeros(1, 2, 360)
     embeddings = torch.randn(len(shipped_tokenizer()), WIDTH)
-    middle = (word("left", embeddings) + word("right", embeddings)) / 2
+    middle = (word("left", embeddings) + word("right", embeddings)) / 2 + word("dog", embeddings)
     torch.testing.assert_close(spoken(unsure, embeddings)[0, 1], middle, rtol=1e-3, atol=1e-3)
 
 
