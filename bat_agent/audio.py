@@ -71,10 +71,12 @@ def resample(waveform: Any, from_hz: float, to_hz: float) -> Any:
 def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> Path:
     """Write (N,) or (channels, N) as a float32 WAV file, so that nothing clips; the file appears whole or not at all.
 
+    The same samples give the same bytes (libsndfile would put the time of writing into a float WAV).
+
     Takes a numpy array or a torch tensor; returns the path. Raises :class:`~bat_agent.errors.BadInput` where the
     waveform has another shape or the place cannot be written.
     """
-    import soundfile
+    from scipy.io import wavfile
 
     target = Path(path)
     samples = np.asarray(waveform.detach().cpu() if hasattr(waveform, "detach") else waveform, dtype=np.float32)
@@ -84,9 +86,9 @@ def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> P
         raise BadInput(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        soundfile.write(partial, samples.T, rate_hz, subtype="FLOAT", format="WAV")
+        wavfile.write(partial, rate_hz, samples.T)
         os.replace(partial, target)
-    except (OSError, soundfile.LibsndfileError) as error:
+    except OSError as error:
         raise BadInput(f"cannot write {target}: {error}; check the free space and the permissions") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -29,6 +29,9 @@ class Component:
     """Where its options are, ``module:Class``: a dataclass whose fields all have defaults."""
     summary: str
     """One line for ``bat-agent plugins``."""
+    check: str = ""
+    """Where ``bat-agent doctor`` asks what is missing to run it, ``module:function``; the function returns ``None`` or
+    (what is missing, what to do about it). Empty where installing the package is all there is to it."""
 
 
 @hookspec

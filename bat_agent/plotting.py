@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.rir_measures import energy_decay_db
 from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, point_at, relative_position, unit_vector
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".pdf", ".svg")
 
+_SOURCE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#AA4499", ":"))
+_EARS = (("left ear", "#222222", "-"), ("right ear", "#8A8A8A", "--"))
+_LEVEL_FRAME_S, _LEVEL_RANGE_DB, _DECAY_RANGE_DB = 0.05, 60.0, 60.0
 _TRUE, _HEARD, _INK, _WALL, _FLOOR = "#0072B2", "#D55E00", "#222222", "#555555", "#F6F4EF"
 _RING = {"markerfacecolor": "white", "markeredgecolor": _HEARD, "markeredgewidth": 2.2}
 _FRAME, _LOWEST_HZ, _RANGE_DB = 1024, 50.0, 70.0
@@ -96,6 +100,39 @@ def perception_figure(perception: Perception, waveform: Any) -> Figure:
     left.set_xlabel("distance from the centre in metres, angle = azimuth", labelpad=10, fontsize=9)
     _draw_spectrograms(figure, right, waveform)
     _place_labels(figure, left, labels, centre=(0.0, 0.0))
+    return figure
+
+
+def render_figure(
+    scene: Scene, rirs: Sequence[Any], waveform: Any, ways: Sequence[Sequence[tuple[float, ...]]] = ()
+) -> Figure:
+    """The scene from above, to scale, beside the decay of each source's RIR and the level that each ear hears.
+
+    ``rirs`` holds (2, taps) for each source, ``waveform`` is (2, N), all at 32 kHz; ``ways`` are lists of points
+    (x, y, z) in metres that something passes, drawn dotted up to an arrow; scene and RIRs are then those at 0 s.
+    """
+    figure = Figure(figsize=(13, 6.2), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.1, 1.0))
+    left = figure.add_subplot(grid[:, 0])
+    _draw_walls(left, scene.room)
+    for way in ways:
+        left.plot([point[0] for point in way], [point[2] for point in way], ":", color=_INK, linewidth=2, zorder=2)
+        (x, _, z), (end_x, _, end_z) = way[0] if len(way) < 2 else way[-2], way[-1]
+        shape = {"arrowstyle": "-|>", "color": _INK, "linestyle": "", "mutation_scale": 18}
+        left.annotate("", (end_x, end_z), (x, z), arrowprops=shape)
+    styles = [_SOURCE_STYLES[number % len(_SOURCE_STYLES)] for number in range(len(scene.sources))]
+    labels = [
+        _draw_true(left, source, scene.listener, colour)
+        for source, (colour, _) in zip(scene.sources, styles, strict=True)
+    ]
+    _frame_top_view(left, scene, [(p[0], p[1], p[2]) for way in ways for p in way])
+    _draw_head(left, scene.listener)
+    entries = [Line2D([], [], color=_INK, marker="^", linestyle="", markersize=8, label="listener and heading")]
+    entries += [Line2D([], [], color=_INK, linestyle=":", linewidth=2, label="path")] if ways else []
+    left.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
+    _draw_decays(figure.add_subplot(grid[0, 1]), scene, rirs, styles, " at 0 s" if ways else "")
+    _draw_levels(figure.add_subplot(grid[1, 1]), np.asarray(waveform))
+    _place_labels(figure, left, labels, centre=(scene.listener.position_m[0], scene.listener.position_m[2]))
     return figure
 
 
@@ -163,6 +200,42 @@ def _draw_spectrograms(figure: Figure, axes: list[Axes], waveform: Any) -> None:
     figure.colorbar(mesh, ax=axes, label="level (dBFS per bin)", pad=0.02)
 
 
+def _draw_decays(ax: Axes, scene: Scene, rirs: Sequence[Any], styles: Sequence[tuple[str, str]], when: str) -> None:
+    longest_ms = 1.0
+    for source, rir, (colour, line) in zip(scene.sources, rirs, styles, strict=True):
+        decay = energy_decay_db(np.linalg.norm(np.asarray(rir, dtype=np.float64), axis=0))
+        shown = decay > -_DECAY_RANGE_DB - 5
+        time_ms = 1000 * np.arange(len(decay)) / SAMPLE_RATE_HZ
+        longest_ms = max(longest_ms, float(time_ms[shown].max(initial=0.0)))
+        ax.plot(time_ms[shown], decay[shown], line, color=colour, linewidth=1.8, label=_name(source.labels) or "source")
+    ax.set_ylim(-_DECAY_RANGE_DB, 3)
+    ax.set_xlim(0, 1.02 * longest_ms)
+    _finish(ax, f"Energy left in the room response{when}", "time (ms)", "energy decay (dB)")
+
+
+def _draw_levels(ax: Axes, waveform: np.ndarray) -> None:
+    """RMS of each ear in frames of 50 ms."""
+    frame = round(_LEVEL_FRAME_S * SAMPLE_RATE_HZ)
+    padded = np.pad(waveform.astype(np.float64), ((0, 0), (0, -waveform.shape[1] % frame)))
+    rms = np.sqrt(np.square(padded.reshape(2, -1, frame)).mean(axis=-1))
+    levels = 20 * np.log10(np.maximum(rms, 10 ** (_FLOOR_DBFS / 20)))
+    for level, (ear, colour, line) in zip(levels, _EARS, strict=True):
+        ax.plot((np.arange(len(level)) + 0.5) * _LEVEL_FRAME_S, level, line, color=colour, linewidth=1.6, label=ear)
+    top = math.ceil(float(levels.max()) / 5) * 5 + 3
+    ax.set_ylim(max(top - _LEVEL_RANGE_DB, float(levels.min()) - 3), top)
+    ax.set_xlim(0, waveform.shape[1] / SAMPLE_RATE_HZ)
+    _finish(ax, "What the ears hear", "time (s)", "level (dBFS)")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9)
+
+
+def _finish(ax: Axes, title: str, x: str, y: str) -> None:
+    ax.set_title(title, loc="left", fontweight="bold")
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(color="#DDDDDD", linewidth=0.6)
+    ax.legend(loc="upper right", fontsize=9)
+
+
 def _draw_walls(ax: Axes, room: Room | MeshRoom) -> None:
     if isinstance(room, Room):
         width, _, depth = room.size_m
@@ -183,12 +256,12 @@ def _draw_head(ax: Axes, listener: Listener) -> None:
     ax.add_patch(Circle((x, z), radius, facecolor="white", edgecolor=_INK, linewidth=2, zorder=7))
 
 
-def _draw_true(ax: Axes, source: Source, listener: Listener) -> _Label:
+def _draw_true(ax: Axes, source: Source, listener: Listener, colour: str = _TRUE) -> _Label:
     x, _, z = source.position_m
-    ax.plot([listener.position_m[0], x], [listener.position_m[2], z], "-", color=_TRUE, linewidth=1.2, zorder=3)
-    ax.plot(x, z, "o", color=_TRUE, markersize=11, zorder=5)
+    ax.plot([listener.position_m[0], x], [listener.position_m[2], z], "-", color=colour, linewidth=1.2, zorder=3)
+    ax.plot(x, z, "o", color=colour, markersize=11, zorder=5)
     here = relative_position(listener, source.position_m)
-    return (x, z), _text(source.labels, here.distance_m, here.elevation_deg), _TRUE
+    return (x, z), _text(source.labels, here.distance_m, here.elevation_deg), colour
 
 
 def _draw_heard(ax: Axes, point: tuple[float, float, float], source: PerceivedSource, listener: Listener) -> _Label:
@@ -291,17 +364,22 @@ def _heard_text(source: PerceivedSource) -> str:
 
 
 def _text(labels: Sequence[str], distance_m: float | None, elevation_deg: float | None) -> str:
-    # "Crowing, cock-a-doodle-doo" → "Crowing": what follows the comma are synonyms, and space is short.
-    name = textwrap.shorten("; ".join(label.split(",")[0] for label in labels), 40, placeholder=" …")
+    name = _name(labels)
     place = ["distance unknown" if distance_m is None else f"{distance_m:.1f} m"]
     if elevation_deg is not None:
         place.append(f"{abs(elevation_deg):.0f}° {'up' if elevation_deg >= 0 else 'down'}")
     return "\n".join([*textwrap.wrap(name, 26), ", ".join(place)])
 
 
+def _name(labels: Sequence[str]) -> str:
+    # "Crowing, cock-a-doodle-doo" → "Crowing": what follows the comma are synonyms, and space is short.
+    return textwrap.shorten("; ".join(label.split(",")[0] for label in labels), 40, placeholder=" …")
+
+
 def _room_text(room: Room | MeshRoom) -> str:
     if isinstance(room, MeshRoom):
         return f"Mesh room {Path(room.path).name}"
     x, y, z = room.size_m
-    echo = "free field" if room.rt60_s is None else f"RT60 {room.rt60_s:.2f} s"
+    walls = ", ".join(dict.fromkeys(room.materials)) or "free field"
+    echo = textwrap.shorten(walls, 40, placeholder=" …") if room.rt60_s is None else f"RT60 {room.rt60_s:.2f} s"
     return f"Room {x:.1f} × {z:.1f} m, {y:.1f} m high, {echo}"

@@ -93,6 +93,12 @@ def load_simulator(name: str, **options: Any) -> Simulator:
     return cast("Simulator", create("simulator", name, options))
 
 
+def missing(kind: Kind, name: str) -> tuple[str, str] | None:
+    """What a component lacks to run here and what to do about it, by its own check; ``None`` where nothing is known."""
+    found = _find(kind, name)
+    return _resolve(kind, found, found.component.check)() if found.component.check else None
+
+
 def _with_weights(model: Any, weights: str | Path | None) -> Any:
     if weights is None:
         return model

@@ -29,6 +29,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 from bat_agent.errors import BadInput
@@ -75,8 +76,8 @@ class Room:
             )
         if min(self.size_m) <= 0:
             raise BadInput(f"room size_m must be positive on every axis, got {self.size_m}")
-        if self.rt60_s is not None and not 0 < self.rt60_s < 20:
-            raise BadInput(f"room rt60_s must lie in (0, 20) seconds or be null for free field, got {self.rt60_s}")
+        if self.rt60_s is not None and not (_is_number(self.rt60_s) and 0 < self.rt60_s < 20):
+            raise BadInput(f"room rt60_s must lie in (0, 20) seconds or be null for free field, got {self.rt60_s!r}")
 
     def contains(self, position_m: Vector) -> bool:
         """Whether a point lies strictly inside the room."""
@@ -110,7 +111,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "position_m", _vector("listener position_m", self.position_m))
-        if isinstance(self.heading_deg, str) or not math.isfinite(self.heading_deg):
+        if not (_is_number(self.heading_deg) and math.isfinite(self.heading_deg)):
             raise BadInput(f"listener heading_deg must be a finite number of degrees, got {self.heading_deg!r}")
 
 
@@ -178,16 +179,16 @@ class Scene:
             raise BadInput(f"scene has unknown fields {sorted(unknown)}; known are {sorted(known)}")
         if missing := {"room", "listener", "sources"} - set(data):
             raise BadInput(f"scene lacks {sorted(missing)}")
-        try:
-            room = MeshRoom(**data["room"]) if "path" in data["room"] else Room(**data["room"])
-            listener = Listener(**data["listener"])
-            sources = tuple(Source(**source) for source in data["sources"])
-            seed = int(data.get("seed", 0))
-        except BadInput:
-            raise
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"scene is malformed: {error}") from error
-        return cls(room, listener, sources, seed, data.get("onset", "physical"), data.get("simulator") or {})
+        room = data["room"]
+        part = _part(MeshRoom if isinstance(room, dict) and "path" in room else Room, "room", room)
+        listener = _part(Listener, "listener", data["listener"])
+        if not isinstance(data["sources"], (list, tuple)):
+            raise BadInput(f"scene sources must be a list, got {data['sources']!r}")
+        sources = tuple(_part(Source, f"source {number}", entry) for number, entry in enumerate(data["sources"]))
+        seed = data.get("seed", 0)
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise BadInput(f"scene seed must be a whole number, got {seed!r}")
+        return cls(part, listener, sources, seed, data.get("onset", "physical"), data.get("simulator") or {})
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
@@ -305,6 +306,23 @@ def _vector(name: str, value: Any) -> Vector:
     if not all(math.isfinite(v) for v in (x, y, z)):
         raise BadInput(f"{name} must be finite, got {value!r}")
     return (x, y, z)
+
+
+def _part(kind: type[Any], name: str, values: Any) -> Any:
+    """One part of a scene from its mapping; what is missing or unknown is told by name."""
+    if not isinstance(values, dict):
+        raise BadInput(f"scene {name} must be a mapping, got {values!r}")
+    known = dataclasses.fields(kind)
+    needed = {f.name for f in known if f.default is f.default_factory is dataclasses.MISSING}
+    if unknown := set(values) - {f.name for f in known}:
+        raise BadInput(f"scene {name} has unknown fields {sorted(unknown)}; known are {[f.name for f in known]}")
+    if missing := needed - set(values):
+        raise BadInput(f"scene {name} lacks {sorted(missing)}")
+    return kind(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _outside(what: str, position_m: Vector, room: Room | MeshRoom) -> str:

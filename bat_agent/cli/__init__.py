@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import bat_agent
-from bat_agent.cli import ask, demo, doctor, perceive, plugins
+from bat_agent.cli import ask, dataset, demo, doctor, perceive, plugins, render
 from bat_agent.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -41,8 +41,9 @@ def _root(
     pass
 
 
-for _command in (ask.ask, perceive.perceive, demo.demo, plugins.plugins, doctor.doctor):
+for _command in (ask.ask, perceive.perceive, demo.demo, render.render, plugins.plugins, doctor.doctor):
     app.command()(_command)
+app.add_typer(dataset.app, name="dataset")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -36,7 +36,17 @@ class Check:
 
 def doctor(json: AsJson = False) -> None:
     """Check the installation and say what to do about what is missing."""
-    checks = [python(), dependencies(), torch_pair(), devices(), threads(), audio_files(), plugins(), model()]
+    checks = [
+        python(),
+        dependencies(),
+        torch_pair(),
+        devices(),
+        threads(),
+        audio_files(),
+        plugins(),
+        *components(),
+        model(),
+    ]
     failed = [check.name for check in checks if check.required and not check.ok]
     if json:
         print_json({"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]})
@@ -133,6 +143,22 @@ def plugins() -> Check:
         return Check("plugins", False, what or todo, todo if what else "fix or uninstall that plugin")
     detail = "; ".join(f"{kind}s: {', '.join(names) or 'none'}" for kind, names in found.items())
     return Check("plugins", all(found.values()), detail, REINSTALL)
+
+
+def components() -> list[Check]:
+    """What components with needs of their own say of them; nobody must have those."""
+    from bat_agent.errors import PluginError
+    from bat_agent.registry import all_components, missing
+
+    checks = []
+    try:
+        for kind, found in all_components().items():
+            for name in (name for name, registered in found.items() if registered.component.check):
+                detail, fix = missing(kind, name) or ("", "")
+                checks.append(Check(f"{kind} {name}", not detail, detail or "can run here", fix, required=False))
+    except PluginError:  # the check of plugins says which
+        return checks
+    return checks
 
 
 def model() -> Check:

@@ -8,19 +8,28 @@ from typing import Literal
 from bat_agent.errors import BadInput
 from bat_agent.scene import Onset
 
+HEADS = ("kemar", "sphere")
+"""Heads that come with this package."""
+
 
 @dataclass(frozen=True)
 class ShoeboxConfig:
     """How to render, and what rooms to draw (defaults: the room sizes and reverberation times of BAT, section 3)."""
 
-    head: Literal["kemar", "sphere"] = "kemar"
-    """``kemar``: measured mannequin (MIT, 1994); ``sphere``: rigid sphere, no pinnae and so weak elevation cues."""
+    head: str = "kemar"
+    """``kemar``: measured mannequin (MIT, 1994); ``sphere``: rigid sphere, no pinnae and so weak elevation cues; or the
+    path of a SOFA file (SimpleFreeFieldHRIR, needs ``bat-agent[sofa]``)."""
+    head_sha256: str = ""
+    """SHA-256 of the SOFA file, written into drawn scenes; a file with another one is refused. Empty takes any."""
     order: int = 8
     """Highest number of reflections of an image source; the diffuse tail takes over where this order is exhausted."""
     max_seconds: float = 2.0
     """Longest RIR of ``render``; a RIR is shorter where it has decayed by 60 dB before."""
     air_absorption: bool = True
     """Loss in air above 4 kHz (ISO 9613-1, 20 °C, 50 % humidity), beyond that at 4 kHz, which the walls account for."""
+    decay: Literal["diffuse", "specular"] = "diffuse"
+    """Law of the late decay: ``diffuse``, Eyring's, for rooms that scatter as furnished ones do; ``specular``, that of
+    the complete image source model, for bare walls. Either way the room has the reverberation time asked for."""
     device: str = "cpu"
     """Torch device on which RIRs are computed and returned; off the CPU, sums may round differently each time."""
     onset: Onset = "physical"
@@ -41,6 +50,9 @@ class ShoeboxConfig:
     """Drawn reverberation times are clipped from below here, or where the room cannot be made that dead."""
     max_rt60_s: float = 0.7
     """Drawn reverberation times are clipped from above here."""
+    materials: Literal["none", "random"] = "none"
+    """``random`` gives drawn rooms plausible wall materials, scaled to the drawn reverberation time; ``none``: walls
+    absorb all frequencies alike."""
     listener_margin_m: float = 0.4
     """Least distance of a drawn listener from a wall."""
     source_margin_m: float = 0.2
@@ -51,8 +63,12 @@ class ShoeboxConfig:
     """Greatest distance of a drawn source from the listener."""
 
     def __post_init__(self) -> None:
-        if self.head not in ("kemar", "sphere"):
-            raise BadInput(f"shoebox head must be 'kemar' or 'sphere', got {self.head!r}")
+        if not isinstance(self.head, str) or not (self.head in HEADS or self.head.endswith(".sofa")):
+            raise BadInput(f"shoebox head must be 'kemar', 'sphere' or the path of a .sofa file, got {self.head!r}")
+        if self.materials not in ("none", "random"):
+            raise BadInput(f"shoebox materials must be 'none' or 'random', got {self.materials!r}")
+        if self.decay not in ("diffuse", "specular"):
+            raise BadInput(f"shoebox decay must be 'diffuse' or 'specular', got {self.decay!r}")
         if self.onset not in ("physical", "direct_at_zero"):
             raise BadInput(f"shoebox onset must be 'physical' or 'direct_at_zero', got {self.onset!r}")
         if not 0 <= self.order <= 20:

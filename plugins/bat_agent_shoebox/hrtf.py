@@ -1,10 +1,11 @@
-"""The head: impulse responses of the left ear on a regular grid of directions, split into a delay and a shape.
+"""The head: impulse responses of its ears on a regular grid of directions, split into a delay and a shape.
 
-Directions here are those of SOFA: ``lateral`` azimuth 0 front, +90 left, in degrees, and elevation. The right ear is
-the mirror image, ``right(lateral) = left(−lateral)``, so left/right symmetry is exact by construction.
+Directions here are those of SOFA: ``lateral`` azimuth 0 front, +90 left, in degrees, and elevation. The heads that come
+with this package hold one ear; the right one is its mirror image, ``right(lateral) = left(−lateral)``, so left/right
+symmetry is exact by construction. A head from a SOFA file holds both, the right one as an ear of the mirrored head.
 
-Level: heads are scaled so that a source straight ahead has energy 1 (Σ h² = 1 at each ear), i.e. white noise from the
-front is as loud at the ears as it would be in the centre of the head without one.
+Level: heads are scaled so that a source straight ahead has energy 1 (mean over the ears of Σ h²), i.e. white noise from
+the front is as loud at the ears as it would be in the centre of the head without one.
 Delay: relative to the centre of the head; the largest sample of a frontal source falls on distance/c.
 """
 
@@ -21,6 +22,8 @@ from scipy.signal import resample
 from scipy.signal.windows import tukey
 from scipy.spatial import cKDTree
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
+
+from bat_agent_shoebox.sofa import content_hash, read_sofa
 
 RATE_HZ = 32_000
 SPEED_OF_SOUND = 343.0
@@ -43,26 +46,52 @@ ComplexArray = NDArray[np.complex128]
 
 @dataclass(frozen=True)
 class Head:
-    """A left ear on the grid: row ``e · NUM_LATERAL + l`` is elevation e·2.5° − 90°, lateral azimuth l·2.5°."""
+    """One or two ears on the grid: row ``e · NUM_LATERAL + l`` is elevation e·2.5° − 90°, lateral azimuth l·2.5°.
+
+    Ear 0 is the left one. Ear 1, where there is one, is the right one of a head that is not symmetric, by lateral
+    azimuth of the mirrored head; else the right ear is ear 0 of the mirrored head.
+    """
 
     taps: NDArray[np.float32]
-    """(rows, TAPS) responses without their delay, starting ``PRE_ROLL`` samples early."""
+    """(ears, rows, TAPS) responses without their delay, starting ``PRE_ROLL`` samples early."""
     delay: Array
-    """(rows,) where ``taps`` begin, in samples from the arrival at the centre of the head: about −PRE_ROLL."""
+    """(ears, rows) where ``taps`` begin, in samples from the arrival at the centre of the head: about −PRE_ROLL."""
     diffuse_power: Array
-    """(DIFFUSE_FFT/2 + 1,) power gain of one ear in a diffuse field."""
+    """(ears, DIFFUSE_FFT/2 + 1) power gain of an ear in a diffuse field."""
     diffuse_coherence: Array
     """(DIFFUSE_FFT/2 + 1,) interaural correlation in a diffuse field, −1…1."""
 
 
-@functools.cache
 def load_head(name: str) -> Head:
-    """The head called ``kemar`` or ``sphere``; built once per process (about half a second)."""
+    """The head called ``kemar`` or ``sphere``, or that of a SOFA file; built once per process (half a second)."""
+    return _built_in(name) if name in ("kemar", "sphere") else _from_file(name, content_hash(name))
+
+
+@functools.cache
+def _built_in(name: str) -> Head:
     if name == "sphere":
         incidence, spectra, delay = _sphere_table()
-        return _finish(*_between(_incidence_deg(*_grid()), incidence, _responses(spectra), delay))
+        return _finish([_between(_incidence_deg(*_grid()), incidence, _responses(spectra), delay)])
     spectra, delay, directions = _kemar_ear()
-    return _finish(*_interpolate(_responses(spectra), delay, directions))
+    return _finish([_interpolate(_responses(spectra), delay, directions)])
+
+
+@functools.lru_cache(maxsize=4)
+def _from_file(path: str, content: str) -> Head:
+    """``content`` is there to read a file again that has changed."""
+    measured = read_sofa(path, RATE_HZ)
+    ears = []
+    for ear, mirror in enumerate(([1, 1, 1], [1, -1, 1])):
+        spectra, delay = _split_delay(np.fft.rfft(_around_onset(measured.hrir)[:, ear], _NFFT))
+        ears.append(_interpolate(_responses(spectra), delay + measured.delay[:, ear], measured.directions * mirror))
+    return _finish(ears)
+
+
+def _around_onset(hrir: Array) -> Array:
+    """At most ``_NFFT`` samples, from a little before anything is heard in any direction."""
+    loud = np.abs(hrir).max((0, 1))
+    start = max(int(np.argmax(loud > 0.05 * loud.max())) - 4 * PRE_ROLL, 0)
+    return hrir[..., start : start + _NFFT]
 
 
 def sphere_response(incidence_deg: Array, frequency_hz: Array) -> ComplexArray:
@@ -116,10 +145,12 @@ def _minimum_phase(magnitude: Array) -> ComplexArray:
 
 def _split_delay(spectra: ComplexArray) -> tuple[ComplexArray, Array]:
     """Spectra without their delay, and the delay in samples: the best match with the minimum-phase version."""
-    cross = spectra * np.conj(_minimum_phase(np.abs(spectra)))
-    correlation = np.fft.irfft(cross, _NFFT * _UPSAMPLING)
-    lag = correlation.argmax(-1)
-    lag = np.where(lag > correlation.shape[-1] // 2, lag - correlation.shape[-1], lag) / _UPSAMPLING
+    size, lags = _NFFT * _UPSAMPLING, []
+    for first in range(0, len(spectra), 256):  # the fine correlation of 12 000 directions would take 1.5 GB
+        some = spectra[first : first + 256]
+        lags.append(np.fft.irfft(some * np.conj(_minimum_phase(np.abs(some))), size).argmax(-1))
+    lag = np.concatenate(lags)
+    lag = np.where(lag > size // 2, lag - size, lag) / _UPSAMPLING
     return spectra * _advance(lag), lag
 
 
@@ -215,25 +246,32 @@ def _cap_ring(ring: ComplexArray, delay: Array, lateral: Array, target: float) -
 
 def _interpolate(responses: Array, delay: Array, directions: Array) -> tuple[Array, Array]:
     """Scattered directions to the grid: inverse-square-distance mean of the four nearest, delay and shape apart."""
-    distance, nearest = cKDTree(directions).query(_unit(*_grid()), k=4)
+    neighbours = np.arange(1, min(4, len(directions)) + 1)
+    distance, nearest = cKDTree(directions).query(_unit(*_grid()), k=neighbours)
     weight = 1 / (distance**2 + 1e-9)
     weight /= weight.sum(1, keepdims=True)
-    mixed = sum(weight[:, [k]] * responses[nearest[:, k]] for k in range(4))
+    mixed = sum(weight[:, [k]] * responses[nearest[:, k]] for k in range(len(neighbours)))
     return np.asarray(mixed), (weight * delay[nearest]).sum(1)
 
 
-def _finish(responses: Array, delay: Array) -> Head:
-    """Grid responses (delay apart) to a scaled table with its diffuse-field statistics."""
+def _finish(ears: list[tuple[Array, Array]]) -> Head:
+    """Grid responses (delay apart) of one or two ears to a scaled table with its diffuse-field statistics."""
     front = (NUM_ELEVATION // 2) * NUM_LATERAL
-    peak = np.abs(resample(responses[front], TAPS * _UPSAMPLING)).argmax() / _UPSAMPLING
-    responses = responses / np.sqrt((responses[front] ** 2).sum())
-    delay = delay - delay[front] - peak
+    responses, delay = (np.stack(part) for part in zip(*ears, strict=True))
+    peak = np.abs(resample(responses[:, front], TAPS * _UPSAMPLING, axis=-1)).argmax(-1) / _UPSAMPLING
+    responses = responses / np.sqrt((responses[:, front] ** 2).sum(-1).mean())
+    # One shift for both ears keeps the difference between them.
+    delay = delay - (delay[:, front] + peak).mean()
     frequency = np.fft.rfftfreq(DIFFUSE_FFT)
-    left = np.fft.rfft(responses, DIFFUSE_FFT) * np.exp(-2j * np.pi * np.outer(delay, frequency))
-    left = left.reshape(NUM_ELEVATION, NUM_LATERAL, -1)
-    right = left[:, -np.arange(NUM_LATERAL)]
+    gains = [
+        np.fft.rfft(shape, DIFFUSE_FFT) * np.exp(-2j * np.pi * np.outer(late, frequency))
+        for shape, late in zip(responses, delay, strict=True)
+    ]
+    gains = [gain.reshape(NUM_ELEVATION, NUM_LATERAL, -1) for gain in gains]
+    left, right = gains[0], gains[-1][:, -np.arange(NUM_LATERAL)]
     area = np.cos(np.radians(np.arange(NUM_ELEVATION) * GRID_DEG - 90))
     area = area / area.sum() / NUM_LATERAL
-    power = np.einsum("e,elf->f", area, np.abs(left) ** 2)
+    power = np.stack([np.einsum("e,elf->f", area, np.abs(gain) ** 2) for gain in gains])
     cross = np.einsum("e,elf->f", area, (left * right.conj()).real)
-    return Head(responses.astype(np.float32), delay, power, np.clip(cross / power, -1, 1))
+    coherence = cross / np.sqrt(power[0] * power[-1]).clip(1e-12)
+    return Head(responses.astype(np.float32), delay, power, np.clip(coherence, -1, 1))

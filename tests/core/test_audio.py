@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.io import wavfile
 
 from bat_agent.audio import read_audio, read_mono, resample, write_wav
 from bat_agent.errors import BadInput
@@ -152,6 +153,16 @@ def test_a_file_that_breaks_off_gives_what_is_there_or_an_error(tmp_path: Path) 
         assert (part == 1).all()
 
 
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).normal(size=(2, 500))
+    first = write_wav(tmp_path / "a.wav", sound).read_bytes()
+    assert b"PEAK" not in first  # the chunk that holds the time of writing
+    assert write_wav(tmp_path / "b.wav", sound).read_bytes() == first
+    read, rate_hz = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    assert rate_hz == 32_000
+    np.testing.assert_array_equal(read.T, sound.astype(np.float32))
+
+
 def test_writing_refuses_other_shapes_and_missing_folders_and_leaves_nothing_behind(tmp_path: Path) -> None:
     for shape in ((320, 2), (1, 2, 320), ()):
         with pytest.raises(BadInput, match="shape"):
@@ -167,11 +178,11 @@ def test_writing_refuses_other_shapes_and_missing_folders_and_leaves_nothing_beh
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", np.full(10, 0.5))
 
-    def full_disk(*args: object, **kwargs: object) -> None:
-        Path(str(args[0])).write_bytes(b"RIFF")
+    def full_disk(file: Path, *args: object) -> None:
+        file.write_bytes(b"RIFF")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(soundfile, "write", full_disk)
+    monkeypatch.setattr(wavfile, "write", full_disk)
     with pytest.raises(BadInput, match="No space left"):
         write_wav(path, np.zeros(10))
     assert read_mono(path).tolist() == [0.5] * 10

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from bat_agent import registry
+from bat_agent import hookspecs, registry
 from bat_agent.cli import doctor
 from bat_agent.errors import PluginError
 
@@ -62,3 +63,22 @@ def test_nothing_is_to_be_fetched_from_an_index_under_our_name() -> None:
     """The distribution is on no index; whoever has our name there is a stranger."""
     checks = [doctor.dependencies(), doctor.plugins(), doctor.model()]
     assert not [check.fix for check in checks if "pip install" in check.fix and doctor.DISTRIBUTION in check.fix]
+
+
+def test_a_component_says_what_it_lacks_and_nobody_must_have_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    component = hookspecs.Component("moon", "m:Moon", "m:Config", "a simulator", check="m:check")
+    monkeypatch.setattr(
+        registry, "all_components", lambda: {"simulator": {"moon": SimpleNamespace(component=component)}}
+    )
+    for said in (("no rocket", "pip install rocket"), None):
+        monkeypatch.setattr(registry, "missing", lambda kind, name, said=said: said)
+        (check,) = doctor.components()
+        assert (check.name, check.ok, check.required) == ("simulator moon", said is None, False)
+        assert (check.detail, check.fix) == (said or ("can run here", ""))
+
+
+def test_the_check_of_a_component_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = importlib.import_module("bat_agent_soundspaces.engine")
+    monkeypatch.setattr(engine, "missing_engine", lambda: ("a", "b"))
+    assert registry.missing("simulator", "soundspaces") == ("a", "b")
+    assert registry.missing("simulator", "shoebox") is None
