@@ -146,7 +146,7 @@ def _tail_energy(paths: Paths, delay: Tensor, gain: Tensor, end: Tensor) -> Tens
     times = begin[:, None] + _LEVEL_WINDOW_S * (0.5 + nodes)
     integral = _LEVEL_WINDOW_S * (paths.log_decay(times).exp() @ weights)
     statistical = SPEED_OF_SOUND / paths.size_m.prod(-1, keepdim=True)
-    enough = (inside.sum(1, keepdim=True) >= _MIN_LEVEL_IMAGES)
+    enough = inside.sum(1, keepdim=True) >= _MIN_LEVEL_IMAGES
     level = torch.where(enough, energy / integral.clamp_min(1e-30), statistical)
     return torch.where(paths.rate > 0, level, torch.zeros_like(level))
 

@@ -105,17 +105,25 @@ def _mid_time(times_s: Array) -> Array:
 
 
 def _eyring_scale(size_m: Array, losses: Array, rt60_s: Array) -> Array:
-    """(S,) factor of all losses that gives the wanted time; bisection on its logarithm, as the time falls with it."""
-    mid = losses[:, :, MID_BANDS]
-    low, high = np.full(len(losses), -12.0), np.full(len(losses), 12.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        with np.errstate(divide="ignore"):
-            times = (_SIXTY_DB / eyring_rate(size_m, mid * np.exp(middle)[:, None, None])).mean(1)
-        # A rate too great for its numbers counts as 0 in eyring_rate, so its time is infinite here; both mean "short".
-        long = np.isfinite(times) & (times > rt60_s)
-        low, high = np.where(long, middle, low), np.where(long, high, middle)
-    return np.exp((low + high) / 2)
+    """(S,) factor of all losses that gives the wanted time, by Newton's method.
+
+    T falls with the factor and is convex in it; the factor for which the mean loss itself (Millington's formula) gives
+    the wanted time is too small, by Jensen's inequality. So the steps approach from one side.
+    """
+    mid, area = losses[:, :, MID_BANDS], _areas(size_m)
+    share = (area / area.sum(1, keepdims=True))[:, :, None]
+    constant = EYRING * size_m.prod(1)[:, None] / area.sum(1)[:, None]
+    factor = (constant / (share * mid).sum(1)).mean(1) / rt60_s
+    moving = np.full(len(factor), True)
+    while moving.any():
+        kept = share * np.exp(-mid * factor[:, None, None])
+        loss = -np.log(kept.sum(1))
+        slope = (kept * mid).sum(1) / kept.sum(1)
+        step = ((constant / loss).mean(1) - rt60_s) / (constant * slope / loss**2).mean(1)
+        # Each row ends by itself, so that a room does not depend on its neighbours in the batch.
+        moving &= step > 1e-12 * factor
+        factor = np.where(moving, factor + step, factor)
+    return factor
 
 
 @functools.cache
