@@ -164,10 +164,15 @@ class Simulator(Protocol):
     Level convention of every simulator: the direct sound has pressure gain 0.282/d (1/√(4π)/d) before the head.
     Everything random comes from the given generator or from ``scene.seed``; the same scene gives the same bytes.
 
-    Optional: ``render_batch(scenes, num_taps) -> (sources of all scenes, 2, num_taps)`` where many scenes at once are
-    cheaper; ``render_next(scene, previous) -> list[Tensor]`` where the RIRs of ``previous`` (the scene one step ago)
-    help, as when only the head has turned. Optional: ``options``, a dict of whatever ``load_simulator`` needs to build
-    one that renders the same, written by ``sample_scene`` into ``Scene.simulator``.
+    Optional, where a simulator can do better than the core does without them:
+
+    * ``render_batch(scenes, num_taps) -> Tensor (sources of all scenes, 2, num_taps)``: many scenes at once.
+    * ``render_next(scene, previous) -> list[Tensor]``: ``previous``, the scene one step ago, may help, as when only the
+      head has turned.
+    * ``render_mono(scene) -> list[Tensor]`` with RIRs (1, taps): no head.
+    * ``sample_placements(scene, rng, count) -> list[Scene]``: other listeners and as many sources in the same room.
+    * ``options``, a dict of what ``load_simulator`` needs to build one that renders the same, written by
+      ``sample_scene`` into ``Scene.simulator``.
     """
 
     sample_rate_hz: int

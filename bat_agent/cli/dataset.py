@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.errors import BadInput
 
@@ -76,7 +77,7 @@ def rirs(
     assert rooms is not None
     assert count is not None
     assert out is not None
-    plan = Plan(simulator, rooms, count, _options(option or []), split, seed, sources, seconds, mono)
+    plan = Plan(simulator, rooms, count, inputs.key_values(option or []), split, seed, sources, seconds, mono)
     _make(plan, out, engine_of(workers, ray), json)
 
 
@@ -147,23 +148,6 @@ def _replay(source: Path, out: Path | None, only: list[str], check: bool, engine
         print(f"{result.rirs} RIRs made again, {result.rirs - len(result.differing)} of them the same bit for bit")
     if result.differing:
         raise typer.Exit(1)
-
-
-def _options(pairs: list[str]) -> dict[str, Any]:
-    """``key=value`` as recipes read them: numbers, true and false, lists; the simulator says what fits."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    for pair in pairs:
-        key, equals, _ = pair.partition("=")
-        if not key.strip() or not equals:
-            raise BadInput(f"--option {pair!r} was not understood, expected key=value such as order=8")
-    try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist(pairs), resolve=True)  # type: ignore[return-value]
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"--option {' '.join(pairs)} was not understood: {reason}; expected key=value") from error
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""What the commands that listen have in common: their arguments, the recording, the agent."""
+"""What the commands have in common: arguments, the recording, the agent, options of a component."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,3 +98,20 @@ def _two_numbers(channels: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
         raise BadInput(f"--channels {channels!r} was not understood, expected two channel numbers such as 0,1")
     return int(parts[0]), int(parts[1])
+
+
+def key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` as recipes read them: numbers, true and false, lists; the simulator says what fits."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    for pair in pairs:
+        key, equals, _ = pair.partition("=")
+        try:
+            if not key.strip() or not equals:
+                raise ValueError
+            OmegaConf.to_container(OmegaConf.from_dotlist([pair]), resolve=True)
+        except (OmegaConfBaseException, YAMLError, ValueError) as error:
+            raise BadInput(f"--option {pair!r} was not understood, expected KEY=VALUE such as order=8") from error
+    return OmegaConf.to_container(OmegaConf.from_dotlist(list(pairs)), resolve=True)  # type: ignore[return-value]

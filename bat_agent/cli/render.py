@@ -57,7 +57,7 @@ def render(
 
     _check_outputs(out, plot, rir, scene_file)
     described = with_sounds(read_scene_file(scene_file), sound or [])
-    scene, engine = with_simulator(described.moving.scene, simulator, _options(option or []))
+    scene, engine = with_simulator(described.moving.scene, simulator, inputs.key_values(option or []))
     moving = dataclasses.replace(described.moving, scene=scene)
     files, notes = _read_files(described.playing, (out, rir))
     seconds = _seconds(seconds, moving.times_s, described.playing, files, scene)
@@ -175,22 +175,6 @@ def _check_outputs(out: Path, plot: Path | None, rir: Path | None, scene_file: P
     names = [file.resolve() for file in (scene_file, out, rir, plot) if file is not None]
     if len(set(names)) < len(names):
         raise BadInput("the scene file, --out, --rir and --plot must all be different files; name another one")
-
-
-def _options(pairs: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` as the simulator's config takes it: values as in YAML."""
-    import yaml
-
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        try:
-            options[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
-        if not (equals and key.strip()):
-            raise BadInput(f"--option {pair!r} was not understood, expected KEY=VALUE such as order=4")
-    return options
 
 
 def _read_files(

@@ -12,6 +12,8 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +31,9 @@ MOST_RETRIES = 5
 """So often Ray does a task again whose worker or machine was lost."""
 MOST_DEATHS = 3
 """So many workers may die one after the other before the run gives up."""
+
+
+_ANSWER_S = 5.0
 
 
 class Engine(Protocol):
@@ -113,9 +118,10 @@ def _round(
 
 
 def _start_worker() -> None:
-    """One thread each, and no worker outlives a parent that was killed."""
+    """One thread each; Ctrl-C is the parent's business; and no worker outlives a parent that was killed."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
@@ -178,12 +184,20 @@ def _connect(ray: Any, address: str) -> None:
     import logging
 
     try:
+        _knock(address)
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": False}
         ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"no Ray cluster answers at {address!r}; start one with 'ray start --head', or write --ray local"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at host:port; Ray itself would wait there for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
 
 
 def _one_thread_task(work: Work, task: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,36 @@ def draw_scene(config: ShoeboxConfig, rng: np.random.Generator, num_sources: int
     rt60 = config.median_rt60_s * math.exp(config.rt60_sigma * rng.standard_normal())
     # A margin of 1 % keeps the drawn value reachable after rounding.
     rt60 = max(float(np.clip(rt60, config.min_rt60_s, config.max_rt60_s)), 1.01 * least_rt60_s(size))
-    margin = config.listener_margin_m
-    position = (
-        float(rng.uniform(margin, size[0] - margin)),
-        STANDING_HEIGHT_M,
-        float(rng.uniform(margin, size[2] - margin)),
-    )
-    heading = float(rng.uniform(0, 360)) if config.random_heading else 0.0
-    sources = tuple(Source(_source(config, rng, size, position)) for _ in range(num_sources))
+    listener, sources = _placement(config, rng, size, num_sources)
     seed = int(rng.integers(2**31))
     # Drawn last: everything else is then the same with and without materials.
     materials = random_materials(rng) if config.materials == "random" else ()
-    return Scene(
-        Room(size, rt60, materials), Listener(position, heading), sources, seed, config.onset, simulator=simulator
+    return Scene(Room(size, rt60, materials), listener, sources, seed, config.onset, simulator)
+
+
+def draw_placement(config: ShoeboxConfig, rng: np.random.Generator, scene: Scene) -> Scene:
+    """Another listener, as many sources and another seed in the room of ``scene``; errors as :func:`draw_scene`."""
+    if not isinstance(scene.room, Room):
+        raise BadInput(
+            f"shoebox has rectangular rooms, not the mesh {scene.room.path}; use the simulator 'soundspaces'"
+        )
+    listener, sources = _placement(config, rng, scene.room.size_m, len(scene.sources))
+    return replace(scene, listener=listener, sources=sources, seed=int(rng.integers(2**31)))
+
+
+def _placement(
+    config: ShoeboxConfig, rng: np.random.Generator, size: Vector, num_sources: int
+) -> tuple[Listener, tuple[Source, ...]]:
+    """A listener standing in a room of ``size`` and sources uniformly in its volume; margins shrink in a narrow one."""
+    x_margin, z_margin = (min(config.listener_margin_m, 0.45 * extent) for extent in (size[0], size[2]))
+    position = (
+        float(rng.uniform(x_margin, size[0] - x_margin)),
+        min(STANDING_HEIGHT_M, size[1] - 0.1),
+        float(rng.uniform(z_margin, size[2] - z_margin)),
     )
+    heading = float(rng.uniform(0, 360)) if config.random_heading else 0.0
+    sources = tuple(Source(_source(config, rng, size, position)) for _ in range(num_sources))
+    return Listener(position, heading), sources
 
 
 def _size(config: ShoeboxConfig, rng: np.random.Generator) -> Vector:

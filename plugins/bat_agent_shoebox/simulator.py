@@ -13,7 +13,7 @@ from torch import Tensor
 from bat_agent.errors import BadInput
 from bat_agent.scene import Room, Scene
 from bat_agent_shoebox.config import HEADS, ShoeboxConfig
-from bat_agent_shoebox.drawing import draw_scene
+from bat_agent_shoebox.drawing import draw_placement, draw_scene
 from bat_agent_shoebox.ears import Ears
 from bat_agent_shoebox.hrtf import RATE_HZ, SPEED_OF_SOUND, TAPS, load_head
 from bat_agent_shoebox.image_sources import Paths, find_images
@@ -52,6 +52,10 @@ class Shoebox:
     def sample_scene(self, rng: np.random.Generator, num_sources: int = 1) -> Scene:
         """Draw a room, a listener standing in it (ears at 1.5 m) and sources uniformly in its volume."""
         return draw_scene(self.config, rng, num_sources, {"name": "shoebox", "options": dict(self.options)})
+
+    def sample_placements(self, scene: Scene, rng: np.random.Generator, count: int) -> list[Scene]:
+        """Other listeners, and as many sources, in the room of ``scene``."""
+        return [draw_placement(self.config, rng, scene) for _ in range(count)]
 
     def render(self, scene: Scene) -> list[Tensor]:
         """One RIR (2, taps) float32 per source, left ear first, as long as the decay by 60 dB or ``max_seconds``."""

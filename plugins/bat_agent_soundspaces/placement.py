@@ -39,6 +39,7 @@ def sample_placement(
     *,
     num_sources: int = 1,
     same_room: bool = True,
+    region: Region | None = None,
     listener_height_m: float = STANDING_HEIGHT_M,
     min_distance_m: float = 0.3,
     max_distance_m: float = 10.0,
@@ -48,16 +49,16 @@ def sample_placement(
 ) -> Placement:
     """Draw an upright listener over walkable floor and sources in free air, as BAT draws them (section 3.2).
 
-    The listener's room is drawn by floor area; under the listener is floor, not furniture, and surfaces are at least
-    ``margin_m`` from the head. Sources are uniform in the volume of the same room (of all rooms where ``same_room`` is
-    false) between the two distances, ``source_margin_m`` or more from any surface. A mesh without rooms counts as one
-    room per storey. Raises :class:`~bat_agent.errors.BadInput` where nothing fits.
+    The listener's room is ``region``, or drawn by floor area; under the listener is floor, not furniture, and surfaces
+    are at least ``margin_m`` from the head. Sources are uniform in the volume of the same room (of all rooms where
+    ``same_room`` is false) between the two distances, ``source_margin_m`` or more from any surface. A mesh without
+    rooms counts as one room per storey. Raises :class:`~bat_agent.errors.BadInput` where nothing fits.
     """
     if num_sources < 0:
         raise BadInput(f"num_sources must be 0 or more, got {num_sources}")
     if not 0 <= min_distance_m < max_distance_m:
         raise BadInput(f"needed 0 <= min_distance_m < max_distance_m, got {min_distance_m} and {max_distance_m}")
-    rooms = list(mesh.regions) or [_whole(mesh)]
+    rooms = [region] if region is not None else list(mesh.regions) or [_whole(mesh)]
     areas = np.array([room.size_m[0] * room.size_m[2] for room in rooms]) + 1e-9
     for _ in range(_LISTENERS_TRIED):
         room = rooms[int(rng.choice(len(rooms), p=areas / areas.sum()))]

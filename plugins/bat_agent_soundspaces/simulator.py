@@ -47,8 +47,8 @@ from bat_agent_soundspaces.library import (
     room_file,
 )
 from bat_agent_soundspaces.materials import Curve, Material, find_material, match, unmatched
-from bat_agent_soundspaces.meshes import AcousticMesh
-from bat_agent_soundspaces.placement import check_positions, sample_placement
+from bat_agent_soundspaces.meshes import AcousticMesh, Region
+from bat_agent_soundspaces.placement import Placement, check_positions, sample_placement
 from bat_agent_soundspaces.worker import Pool
 
 CLOSED_FROM = 0.95
@@ -111,14 +111,7 @@ class SoundSpaces:
         config = self.config
         path, house = self._draw_mesh(rng)
         mesh, fingerprint = open_mesh(path)
-        placement = sample_placement(
-            mesh,
-            rng,
-            num_sources=num_sources,
-            min_distance_m=config.min_distance_m,
-            max_distance_m=config.max_distance_m,
-            random_heading=config.random_heading,
-        )
+        placement = self._place(mesh, rng, num_sources)
         options: dict[str, Any] = {"mesh_sha256": fingerprint, "materials_sha256": open_materials(config.materials)[1]}
         if self._hrtf is not None:
             options["hrtf_sha256"] = file_sha256(self._hrtf)
@@ -131,6 +124,34 @@ class SoundSpaces:
             int(rng.integers(2**31)),
             config.onset,
             {"name": "soundspaces", "options": self.options},
+        )
+
+    def sample_placements(self, scene: Scene, rng: np.random.Generator, count: int) -> list[Scene]:
+        """Other listeners, and as many sources, in the room of a mesh in which the listener of ``scene`` stands."""
+        if not isinstance(scene.room, MeshRoom):
+            raise BadInput("soundspaces draws placements in meshes only; draw rectangular rooms with shoebox")
+        mesh, _ = open_mesh(room_file(scene.room, self.config.cache))
+        region = mesh.region_at(scene.listener.position_m)
+        scenes = []
+        for _ in range(count):
+            placement = self._place(mesh, rng, len(scene.sources), region)
+            listener = Listener(placement.listener_position_m, placement.heading_deg)
+            sources = tuple(Source(position) for position in placement.source_positions_m)
+            scenes.append(replace(scene, listener=listener, sources=sources, seed=int(rng.integers(2**31))))
+        return scenes
+
+    def _place(
+        self, mesh: AcousticMesh, rng: np.random.Generator, num_sources: int, region: Region | None = None
+    ) -> Placement:
+        config = self.config
+        return sample_placement(
+            mesh,
+            rng,
+            num_sources=num_sources,
+            region=region,
+            min_distance_m=config.min_distance_m,
+            max_distance_m=config.max_distance_m,
+            random_heading=config.random_heading,
         )
 
     def _draw_mesh(self, rng: np.random.Generator) -> tuple[Path, House | None]:

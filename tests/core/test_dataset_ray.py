@@ -14,6 +14,7 @@ import pytest
 from bat_agent.datasets import engines
 from bat_agent.datasets.plan import Plan
 from bat_agent.datasets.rirs import make_rirs
+from bat_agent.errors import BadInput
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 
@@ -85,7 +86,15 @@ def test_nothing_is_lost_or_doubled_when_a_worker_and_a_node_die(tmp_path: Path)
     assert contents(tmp_path / "set") == contents(tmp_path / "alone")
 
 
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere"])
+def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
+    """Nothing listens on the discard port of this machine."""
+    with pytest.raises(BadInput, match=rf"no Ray cluster answers at '{address}'; start one with 'ray start --head'"):
+        list(engines.on_ray(str, [1], address))
+
+
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(engines.BadInput, match=r"--ray needs Ray, .*pip install 'bat-agent\[ray\]'"):
+    with pytest.raises(BadInput, match=r"--ray needs Ray, .*pip install 'bat-agent\[ray\]'"):
         engines.engine_of(1, "auto")

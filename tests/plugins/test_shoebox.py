@@ -377,3 +377,17 @@ def test_hook_describes_a_class_that_exists() -> None:
     assert component.name == "shoebox"
     assert component.target == f"{Shoebox.__module__}:{Shoebox.__name__}"
     assert component.config == f"{ShoeboxConfig.__module__}:{ShoeboxConfig.__name__}"
+
+
+def test_placements_stay_in_the_room_and_keep_the_margins() -> None:
+    simulator = Shoebox(ShoeboxConfig(min_distance_m=1.0, listener_margin_m=0.5, source_margin_m=0.3))
+    first = simulator.sample_scene(np.random.default_rng(2), 2)
+    size = first.room.size_m
+    placements = simulator.sample_placements(first, np.random.default_rng(3), 20)
+    assert len({scene.listener for scene in (first, *placements)}) == 21
+    for scene in placements:
+        assert (scene.room, scene.simulator, len(scene.sources)) == (first.room, first.simulator, 2)
+        assert all(0.5 <= scene.listener.position_m[axis] <= size[axis] - 0.5 for axis in (0, 2))
+        for source in scene.sources:
+            assert all(0.3 <= p <= s - 0.3 for p, s in zip(source.position_m, size, strict=True))
+            assert math.dist(source.position_m, scene.listener.position_m) >= 1.0

@@ -28,7 +28,7 @@ from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, p
 from bat_agent.testing import SimulatorContract
 from bat_agent_soundspaces import hooks
 from bat_agent_soundspaces.config import SoundspacesConfig
-from bat_agent_soundspaces.library import find_meshes
+from bat_agent_soundspaces.library import find_meshes, open_mesh
 from bat_agent_soundspaces.meshes import AcousticMesh, save_mesh
 from bat_agent_soundspaces.simulator import SoundSpaces
 
@@ -400,3 +400,19 @@ def test_scenes_that_cannot_be_rendered(
 def test_a_material_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"material table .* does not exist"):
         SoundSpaces(SoundspacesConfig(materials=str(tmp_path / "none.json")))
+
+
+@needs_engine
+def test_placements_stay_in_the_room_of_the_first(simulator: SoundSpaces) -> None:
+    first = simulator.sample_scene(np.random.default_rng(2), 2)
+    placements = simulator.sample_placements(first, np.random.default_rng(3), 4)
+    mesh, _ = open_mesh(Path(first.room.path))
+    region = mesh.region_at(first.listener.position_m)
+    assert region is not None
+    assert len({scene.listener.position_m for scene in (first, *placements)}) == 5
+    for scene in placements:
+        assert scene.room == first.room
+        assert len(scene.sources) == 2
+        points = [scene.listener.position_m, *(source.position_m for source in scene.sources)]
+        assert region.contains(np.array(points)).all()
+    assert simulator.sample_placements(first, np.random.default_rng(3), 4) == placements
