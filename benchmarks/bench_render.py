@@ -23,15 +23,13 @@ import pyroomacoustics as pra
 import torch
 from pyroomacoustics.directivities import MeasuredDirectivity, Rotation3D
 from pyroomacoustics.doa import GridSphere
-from rich.console import Console
-from rich.table import Table
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from render_physics import RATE_HZ, SPEED_OF_SOUND, console, free_field, physics, show
+from scipy.signal import resample_poly
 
 from bat_agent import load_simulator
 from bat_agent.errors import BatAgentError
 from bat_agent.rir_measures import (
     direct_to_reverberant_db,
-    energy_decay_db,
     interaural_level_db,
     interaural_time_s,
     onset_sample,
@@ -39,117 +37,9 @@ from bat_agent.rir_measures import (
 )
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
 
-RATE_HZ = 32_000
-SPEED_OF_SOUND = 343.0
-FREE = Room((40.0, 40.0, 40.0), rt60_s=None)
-CENTRE = Listener((20.0, 20.0, 20.0))
 ORDER = 10
 PAPER_RIRS = 21_131
 HEAD_TAPS = 288
-console = Console(width=120)
-
-
-def show(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
-    console.print(table)
-
-
-def free_field(simulator: Any, positions: list[Position]) -> np.ndarray:
-    """(positions, 2, taps): the direct sound from each position, one source at a time."""
-    sources = tuple(Source(point_at(CENTRE, position)) for position in positions)
-    rirs = simulator.render(Scene(FREE, CENTRE, sources))
-    return np.stack([rir.numpy() for rir in rirs])
-
-
-# --- physics ---
-
-
-def physics() -> None:
-    simulator = load_simulator("shoebox")
-    head = heads(simulator, [Position(float(a), 0.0, 1.0) for a in range(0, 360, 15)])
-    rows = []
-    for azimuth, response in zip(range(0, 360, 15), head, strict=True):
-        (far,) = free_field(simulator, [Position(float(azimuth), 0.0, 3.0)])
-        itd = [interaural_time_s(r) * 1e6 for r in (far, response)]
-        ild = [interaural_level_db(r) for r in (far, response)]
-        rows.append([azimuth, *itd, abs(itd[0] - itd[1]), *ild, abs(ild[0] - ild[1])])
-    worst = [max(row[3] for row in rows), max(row[6] for row in rows)]
-    rows.append(["worst (asked 40 µs, 2 dB)", "", "", worst[0], "", "", worst[1]])
-    columns = ["azimuth °", "ITD µs", "its head's", "apart", "ILD dB", "its head's", "apart"]
-    show("Direct sound every 15°, 3 m, next to the head's own response (KEMAR)", columns, rows)
-
-    steps = []
-    for metres in (0.5, 1.0, 2.0, 4.0, 8.0):
-        (rir,) = free_field(simulator, [Position(90.0, 0.0, metres)])
-        peak = int(np.abs(rir).max(0).argmax())
-        steps.append([metres, 10 * np.log10((rir**2).sum()), peak, metres / SPEED_OF_SOUND * RATE_HZ])
-    falls = ["", *(b[1] - a[1] for a, b in zip(steps, steps[1:], strict=False))]
-    rows = [[*step, fall] for step, fall in zip(steps, falls, strict=True)]
-    show("Level and delay in front", ["m", "level dB", "peak sample", "d/343", "per doubling (−6.0 ± 0.3)"], rows)
-    reverberation(simulator)
-    mirror(simulator)
-    decay()
-
-
-def reverberation(simulator: Any) -> None:
-    rows = []
-    for asked in (0.15, 0.2, 0.3, 0.4, 0.6, 0.8):
-        rng = np.random.default_rng(3)
-        measured = []
-        while len(measured) < 20:
-            scene = simulator.sample_scene(rng, 1)
-            try:
-                room = Room(scene.room.size_m, asked)
-                (rir,) = simulator.render(Scene(room, scene.listener, scene.sources, scene.seed))
-            except BatAgentError:  # this room cannot be made that dead
-                continue
-            band = butter(2, (400, 1400), "band", fs=RATE_HZ, output="sos")
-            measured.append(reverberation_time_s(sosfiltfilt(band, rir.numpy())) / asked)
-        rows.append([asked, min(measured), float(np.median(measured)), max(measured)])
-    show(
-        "T20 at mid frequencies over the time asked for, 20 rooms each (0.85 … 1.15)",
-        ["s", "min", "median", "max"],
-        rows,
-    )
-
-
-def mirror(simulator: Any) -> None:
-    size, ear, source = (5.0, 2.7, 4.0), (2.0, 1.5, 2.2), (3.4, 1.1, 0.9)
-    (right,) = simulator.render(Scene(Room(size, 0.4), Listener(ear), (Source(source),)))
-    flipped = [(size[0] - p[0], *p[1:]) for p in (ear, source)]
-    (left,) = simulator.render(Scene(Room(size, 0.4), Listener(flipped[0]), (Source(flipped[1]),)))
-    apart = float((left.flip(0) - right).abs().max() / right.abs().max())
-    console.print(f"mirrored room against exchanged ears: {apart:.1e} of the peak\n")
-
-
-def decay() -> None:
-    """The image-source decay of pyroomacoustics with the same walls, mean of four seats, above 500 Hz."""
-    simulator = load_simulator("shoebox", head="sphere", decay="specular", air_absorption=False)
-    high, rows = butter(4, 500, "high", fs=RATE_HZ, output="sos"), []
-    for size, rt60 in (((4.0, 2.6, 5.0), 0.25), ((3.0, 2.4, 2.6), 0.4), ((2.4, 2.5, 5.0), 0.4)):
-        rng, taps = np.random.default_rng(7), int(rt60 * RATE_HZ)
-        ours, theirs = np.zeros(taps), np.zeros(taps)
-        for seed in range(4):
-            ear, source = (tuple(float(side * rng.uniform(0.15, 0.85)) for side in size) for _ in range(2))
-            scene = Scene(Room(size, rt60), Listener(ear), (Source(source),), seed)
-            ours += (sosfiltfilt(high, simulator.render(scene)[0].numpy())[:, :taps] ** 2).sum(0)
-            room = pra.ShoeBox(size, RATE_HZ, materials=pra.Material(alpha_of(size, rt60)), max_order=round(206 * rt60))
-            room.add_source(source)
-            room.add_microphone(ear)
-            room.compute_rir()
-            theirs += sosfiltfilt(high, room.rir[0][0])[40 : 40 + taps] ** 2
-        ours_db, theirs_db = (energy_decay_db(np.sqrt(power)) for power in (ours, theirs))
-        rows.append([size, rt60, float(np.abs(ours_db - theirs_db)[theirs_db > -40].max())])
-    show("Energy decay next to pyroomacoustics, first 40 dB, decay=specular", ["room m", "s", "apart dB (≤ 1.5)"], rows)
-
-
-def alpha_of(size: tuple[float, ...], rt60: float) -> float:
-    """The absorption that shoebox gives the walls; the room's own arithmetic, so only shared by both renderers here."""
-    from bat_agent_shoebox.walls import wall_losses
-
-    return float(1 - np.exp(-wall_losses([Room(size, rt60)], "specular").flat[0]))  # type: ignore[arg-type]
 
 
 # --- speed ---
@@ -163,9 +53,9 @@ def heads(simulator: Any, positions: list[Position]) -> np.ndarray:
 
 
 def directivities(simulator: Any) -> list[MeasuredDirectivity]:
-    """The head of a simulator for pyroomacoustics: both ears on a grid of 5°."""
+    """The head of a simulator for pyroomacoustics, which takes the nearest direction: both ears on a grid of 2.5°."""
     angles = [(0.0, -90.0), (0.0, 90.0)]
-    angles += [(float(a), float(e)) for e in range(-85, 90, 5) for a in range(0, 360, 5)]
+    angles += [(float(a), float(e)) for e in np.arange(-87.5, 90, 2.5) for a in np.arange(0, 360, 2.5)]
     responses = np.concatenate(
         [heads(simulator, [Position(a, e, 1.0) for a, e in angles[i : i + 128]]) for i in range(0, len(angles), 128)]
     )
@@ -190,8 +80,8 @@ def pra_rir(scene: Scene, ears: list[MeasuredDirectivity]) -> np.ndarray:
         box.add_microphone(scene.listener.position_m, directivity=ear)
     box.compute_rir()
     taps = max(len(box.rir[ear][0]) for ear in (0, 1))
-    # Its gain is 1/(4πd).
-    return np.stack([np.pad(box.rir[ear][0], (0, taps - len(box.rir[ear][0]))) for ear in (0, 1)]) * np.sqrt(4 * np.pi)
+    # Its gain is 1/d.
+    return np.stack([np.pad(box.rir[ear][0], (0, taps - len(box.rir[ear][0]))) for ear in (0, 1)]) / np.sqrt(4 * np.pi)
 
 
 def cpu_ms(function: Callable[[], Any]) -> float:
