@@ -111,6 +111,10 @@ class Stage:
     """Beginnings of the names of parameters of the trained part that this stage leaves as they are."""
     question_types: list[str] = field(default_factory=list)
     """Letters of the question types of a reasoner stage, e.g. ``[A, B]``; ``P`` adds plain everyday questions."""
+    question_kinds: list[str] = field(default_factory=list)
+    """Of these types, only kinds that begin so, e.g. ``[side, is_side]``; none for all."""
+    simple_words: bool = False
+    """Ask everything in one wording only: a language model from scratch finds out what is asked many times sooner."""
     questions_per_clip: int = 8
     """Questions about each clip."""
     two_sources: float | None = None

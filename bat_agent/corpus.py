@@ -124,4 +124,6 @@ def training(recipe: Recipe, stage_number: int) -> Mixtures:
         wording="all" if recipe.wordings == "all" else "train",
         loose_words=recipe.loose_words,
         imagined=stage.imagined,
+        simple_words=stage.simple_words,
+        question_kinds=stage.question_kinds if asks else (),
     )

@@ -20,7 +20,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_CLASSES, SAMPLE_RATE_HZ
 from bat_agent.labels import class_number
 from bat_agent.metrics import targets_from_position
-from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate
+from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
 from bat_agent.rooms import RoomBank
 from bat_agent.scene import Position, mirror_azimuth_deg
@@ -98,6 +98,8 @@ class Mixtures(Dataset):
         wording: Split = "train",
         loose_words: float = 0.0,
         imagined: bool = False,
+        simple_words: bool = False,
+        question_kinds: Sequence[str] = (),
     ) -> None:
         self.pool, self.banks, self.mixing = pool, banks, mixing
         self.seed, self.steps, self.seconds_per_step = seed, steps, seconds_per_step
@@ -106,6 +108,8 @@ class Mixtures(Dataset):
         self.wording: Split = wording
         self.loose_words = loose_words
         self.imagined = imagined
+        self.simple_words = simple_words
+        self.question_kinds = known_kinds(question_kinds)
         self.known_labels = pool.labels()
 
     def __len__(self) -> int:
@@ -231,11 +235,19 @@ class Mixtures(Dataset):
         asked = []
         for sources in heard:
             ask = partial(
-                generate, sources, self.question_types, rng, wanted, split=self.wording, known_labels=self.known_labels
+                generate,
+                sources,
+                self.question_types,
+                rng,
+                wanted,
+                split=self.wording,
+                known_labels=self.known_labels,
+                simple=self.simple_words,
             )
-            # Balance may refuse all that a clip admits; then it is asked all the same.
-            found = ask(balance=balance) or ask()
-            if self.loose_words:
+            # Balance may refuse all that a clip admits, or none of the kinds fit it; then it is asked all the same.
+            kinds = self.question_kinds
+            found = ask(balance=balance, kinds=kinds) or ask(kinds=kinds) or ask()
+            if self.loose_words and not self.simple_words:
                 found = [replace(q, text=loosen(q.text, rng, self.loose_words)) for q in found]
             asked.append([found[i % len(found)] for i in range(wanted)])
         return asked

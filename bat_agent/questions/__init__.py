@@ -20,7 +20,7 @@ from bat_agent.questions.answers import (
 )
 from bat_agent.questions.builders import Margins
 from bat_agent.questions.families import related, unrelated_labels
-from bat_agent.questions.generator import Balance, Question, compatible, generate
+from bat_agent.questions.generator import Balance, Question, compatible, generate, known_kinds
 from bat_agent.questions.grammar import Split, vary, wordings
 from bat_agent.questions.records import (
     PROMPT,
@@ -49,6 +49,7 @@ __all__ = [
     "from_scene",
     "generate",
     "iter_records",
+    "known_kinds",
     "mirror",
     "parse_distance",
     "parse_labels",

@@ -63,6 +63,8 @@ class Dice:
     rng: np.random.Generator
     margins: Margins
     known_labels: Sequence[str] | None
+    simple: bool = False
+    """Everything is said in the first of its ways."""
 
     @cached_property
     def points_m(self) -> list[tuple[float, ...]]:
@@ -90,6 +92,10 @@ class Dice:
         """One of the options, all as likely."""
         return options[int(self.rng.integers(len(options)))]
 
+    def manner(self, options: Sequence[str]) -> int:
+        """Number of one of several ways to say the same."""
+        return 0 if self.simple else int(self.rng.integers(len(options)))
+
     def index(self) -> int:
         """One of the sources."""
         return int(self.rng.integers(len(self.sources)))
@@ -109,15 +115,16 @@ class Dice:
     def name(self, index: int) -> str:
         """A noun for a source: by one of its labels, or, if there is no other, simply "the sound"."""
         if len(self.sources) == 1 and self.rng.random() < 0.6:
-            return self.pick(UNNAMED)
-        return named(self.pick(self.sources[index].labels), self.rng)
+            return UNNAMED[self.manner(UNNAMED)]
+        label = self.pick(self.sources[index].labels)
+        return f"the {label.lower()}" if self.simple else named(label, self.rng)
 
     def direction_slots(self, *words: str) -> dict[str, str]:
         """The ways to say one direction, as slots ``d``, ``where``, ``from_``; a second one as ``d2`` ….
 
         Both are said in the same manner ("on your left … on your right").
         """
-        where, from_ = int(self.rng.integers(len(WHERE[words[0]]))), int(self.rng.integers(len(FROM[words[0]])))
+        where, from_ = self.manner(WHERE[words[0]]), self.manner(FROM[words[0]])
         slots: dict[str, str] = {}
         for word, suffix in zip(words, ("", "2"), strict=False):
             slots |= {
@@ -205,7 +212,7 @@ def _relation(dice: Dice) -> Draft | None:
     a, b, word = found
     wanted = dice.coin()
     word = word if wanted else _OPPOSITE[word]
-    slots = {"a": dice.name(a), "b": dice.name(b), "d": word, "of": dice.pick(OF[word])}
+    slots = {"a": dice.name(a), "b": dice.name(b), "d": word, "of": OF[word][dice.manner(OF[word])]}
     return Draft(YES_NO[not wanted], slots, "relation", _AXIS_OF[word], word, YES_NO)
 
 
@@ -231,7 +238,7 @@ def _which_side_of(dice: Dice) -> Draft | None:
         return None
     a, b, word = found
     words = AXES[_AXIS_OF[word]]
-    manner = int(dice.rng.integers(len(OF[word])))  # the same way of speaking for both directions
+    manner = dice.manner(OF[word])  # the same way of speaking for both directions
     p, q = (OF[w][manner] for w in (words if dice.coin() else words[::-1]))
     if words == AXES["left_right"]:  # "to the left or to the right of", "to the left or right of"
         p = p.removesuffix(" of")
@@ -251,7 +258,7 @@ def _source_on(dice: Dice) -> Draft | None:
     if found is None:
         return None
     a, b, word = found
-    slots = {"b": dice.name(b), "d": word, "of": dice.pick(OF[word])}
+    slots = {"b": dice.name(b), "d": word, "of": OF[word][dice.manner(OF[word])]}
     return Draft(answer_labels(dice.sources[a].labels), slots, "source_on", _AXIS_OF[word])
 
 
@@ -290,7 +297,7 @@ def _presence(dice: Dice) -> Draft | None:
         return None
     wanted = dice.coin()
     label = dice.pick(dice.sources[dice.index()].labels if wanted else dice.absent)
-    slots = {"thing": thing(label, dice.rng)}
+    slots = {"thing": f"the {label.lower()}" if dice.simple else thing(label, dice.rng)}
     return Draft(YES_NO[not wanted], slots, "presence", key=label.lower(), choices=YES_NO)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bat_agent.errors import BadInput
 from bat_agent.questions.answers import AXES, YES_NO, HeardSource, choices_for
 from bat_agent.questions.builders import BUILDERS, PLAIN, Dice, Draft, Margins
-from bat_agent.questions.grammar import Split, vary, wordings
+from bat_agent.questions.grammar import WORDINGS, Split, vary, wordings
 from bat_agent.questions.records import QuestionType
 
 _TRIES = 20  # attempts per question wanted, as a scene may not admit a kind or an answer
@@ -76,6 +76,8 @@ def generate(
     margins: Margins | None = None,
     balance: Balance | None = None,
     typed: bool = True,
+    simple: bool = False,
+    kinds: Sequence[str] = (),
 ) -> list[Question]:
     """Up to ``n`` different questions about a clip with one or two sources, with their true answers.
 
@@ -90,6 +92,9 @@ def generate(
             there are left out (:func:`~bat_agent.questions.families.unrelated_labels`). Default: all 355.
         margins: What is clear enough to ask about.
         balance: Levels answers over scenes; share one over all calls.
+        simple: Always the first wording, and names and directions said in one way, as typed by nobody: for a language
+            model that has yet to find out what is asked. ``split`` and ``typed`` then play no part.
+        kinds: Beginnings of the kinds (:attr:`Question.kind`) that are asked, e.g. ``is_side``; all if there are none.
         typed: Whether case, articles and marks vary as people type (:func:`~bat_agent.questions.grammar.vary`).
 
     Raises :class:`~bat_agent.errors.BadInput` for a wrong number of sources, two that cannot be told apart by name or
@@ -103,7 +108,7 @@ def generate(
     if not fitting:
         names = ", ".join(QuestionType(t).value for t in types) or "no type"
         raise BadInput(f"{names} cannot be asked of {len(sources)} source(s); give a type that fits")
-    dice = Dice(sources, rng, margins or Margins(), known_labels)
+    dice = Dice(sources, rng, margins or Margins(), known_labels, simple)
     found: dict[str, Question] = {}
     for _ in range(_TRIES * n):
         if len(found) >= n:
@@ -111,17 +116,29 @@ def generate(
         question_type = QuestionType(fitting[rng.integers(len(fitting))])
         builders = BUILDERS.get(question_type) or PLAIN[len(sources)]
         draft = builders[rng.integers(len(builders))](dice)
-        if draft is None:
+        if draft is None or (kinds and not _kind(draft).startswith(tuple(kinds))):
             continue
-        text = dice.pick(wordings(draft.wording, split)).format(**draft.slots)
+        template = wordings(draft.wording)[0] if simple else dice.pick(wordings(draft.wording, split))
+        text = template.format(**draft.slots)
         text = text[0].upper() + text[1:]
-        text = vary(text, rng) if typed else text
+        text = vary(text, rng) if typed and not simple else text
         if text in found or not _admitted(draft, balance):
             continue
-        kind = f"{draft.wording}.{draft.detail}" if draft.detail else draft.wording
         choices = draft.choices or choices_for(draft.answer)
-        found[text] = Question(question_type, text, draft.answer, choices, kind)
+        found[text] = Question(question_type, text, draft.answer, choices, _kind(draft))
     return list(found.values())
+
+
+def known_kinds(beginnings: Sequence[str]) -> tuple[str, ...]:
+    """The same beginnings of kinds; one that no kind of question has raises :class:`~bat_agent.errors.BadInput`."""
+    for beginning in beginnings:
+        if not any(kind.startswith(beginning.split(".")[0]) for kind in WORDINGS):
+            raise BadInput(f"no kind of question begins with {beginning!r}, expected some of {', '.join(WORDINGS)}")
+    return tuple(beginnings)
+
+
+def _kind(draft: Draft) -> str:
+    return f"{draft.wording}.{draft.detail}" if draft.detail else draft.wording
 
 
 def _admitted(draft: Draft, balance: Balance | None) -> bool:

@@ -36,9 +36,6 @@ class LlamaReasonerConfig:
     """Attention heads of the queries."""
     max_answer_tokens: int = 64
     """An answer ends here at the latest."""
-    loss_over: str = "tokens"
-    """``tokens``: every answer token counts the same in the loss; ``answers``: every answer does, so that "Yes" is not
-    outweighed by a list of labels."""
     tiny_layers: int = 4
     """Transformer layers of ``tiny``."""
     seed: int = 0
@@ -50,8 +47,6 @@ class LlamaReasonerConfig:
             raise BadInput(
                 f"adapter={self.adapter!r} is not in this release; use adapter=none, which trains the projector only"
             )
-        if self.loss_over not in ("tokens", "answers"):
-            raise BadInput(f"loss_over={self.loss_over!r} is unknown, expected tokens or answers")
         if self.dtype not in DTYPES:
             raise BadInput(f"dtype={self.dtype!r} is unknown, expected one of {', '.join(DTYPES)}")
         for name in (

@@ -82,10 +82,7 @@ class LlamaReasoner(nn.Module):
         return self
 
     def loss(self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
-        """Mean cross-entropy of the answer tokens, ends included: a scalar; what does not fit raises ``BadInput``.
-
-        With ``loss_over=answers`` it is the mean over answers of each answer's mean.
-        """
+        """Mean cross-entropy of the answer tokens, ends included: a scalar; what does not fit raises ``BadInput``."""
         questions, per_clip = self._checked(encoding, questions)
         if not questions or len(answers) != len(questions):
             raise BadInput(
@@ -109,11 +106,7 @@ class LlamaReasoner(nn.Module):
             inputs_embeds=embedded, attention_mask=_block_mask(segments, start), position_ids=positions, use_cache=False
         ).last_hidden_state
         logits = self.llm.lm_head(hidden.flatten(0, 1)[places])
-        each = F.cross_entropy(logits.float(), labels, reduction="none")
-        if self.config.loss_over == "tokens":
-            return each.mean()
-        weights = torch.tensor([1 / len(target) for target in targets for _ in target], device=each.device)
-        return (each * weights).sum() / len(targets)
+        return F.cross_entropy(logits.float(), labels)
 
     @torch.no_grad()
     def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[Reply]:

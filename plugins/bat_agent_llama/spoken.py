@@ -39,7 +39,6 @@ class SpokenPerception(nn.Module):
         self.subject = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.subject.weight)
         self.position = nn.Linear(4, width, bias=False)
-        nn.init.zeros_(self.position.weight)
         self.register_buffer("shares", _side_shares(), persistent=False)
         self.learn_words(tokenizer)
 

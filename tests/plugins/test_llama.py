@@ -100,16 +100,6 @@ def test_packed_loss_is_the_loss_of_single_questions() -> None:
     torch.testing.assert_close(packed, single, atol=1e-5, rtol=0)
 
 
-def test_a_loss_over_answers_is_the_mean_of_the_losses_of_each() -> None:
-    reasoner, encoding = tiny(loss_over="answers"), random_encoding(1)
-    answers = ["Yes", "left, front, below; 2.5m", "No", "dog"]
-    together = reasoner.loss(encoding, QUESTIONS, answers)
-    apart = [reasoner.loss(encoding, [q], [a]) for q, a in zip(QUESTIONS, answers, strict=True)]
-    torch.testing.assert_close(together, torch.stack(apart).mean(), atol=1e-5, rtol=0)
-    # Over tokens, the long answer weighs more.
-    assert abs(float((tiny().loss(encoding, QUESTIONS, answers) - together).detach())) > 1e-4
-
-
 def test_loss_is_the_cross_entropy_of_plain_transformers() -> None:
     """One sequence [prefix][BOS prompt][answer][EOS] with the labels masked by hand, loss by transformers."""
     reasoner, encoding = tiny(), random_encoding(1)

@@ -50,10 +50,10 @@ def test_a_sure_encoding_is_spoken_in_its_words_most_active_first(spoken: Spoken
     assert said.shape == (1, 2 * TOKENS_PER_SLOT, WIDTH)
     wanted = [("dog", "right", "front", "below", "1.5m"), ("siren", "left", "front", "above", "3m")]
     for tokens, (what, *attributes) in zip(said[0].split(TOKENS_PER_SLOT), wanted, strict=True):
-        # At first an attribute is its word plus the word of what it belongs to, and nothing is said of the position.
+        # At first an attribute is its word plus the word of what it belongs to.
         attributes_said = [word(what, embeddings) + word(text, embeddings) for text in attributes]
-        expected = torch.stack([word(what, embeddings), *attributes_said, word(what, embeddings)])
-        torch.testing.assert_close(tokens, expected, rtol=1e-3, atol=1e-3)
+        expected = torch.stack([word(what, embeddings), *attributes_said])
+        torch.testing.assert_close(tokens[:-1], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_sixth_token_carries_the_position_in_metres(spoken: SpokenPerception) -> None:
