@@ -27,6 +27,7 @@ from bat_agent.questions import (
     compatible,
     from_scene,
     generate,
+    known_kinds,
     mirror,
     parse_distance,
     parse_labels,
@@ -168,6 +169,38 @@ def test_generated_answers_are_true(rng: np.random.Generator, split: str) -> Non
                 if question.choices is not None:
                     assert question.answer in question.choices
     assert seen == set(WORDINGS), "every kind must come up, or this test checks less than it says"
+
+
+def test_simple_questions_are_said_in_one_way_and_true(rng: np.random.Generator) -> None:
+    """Every text of a kind is its first template, with one way to say each name and direction."""
+    ways = {word: {WHERE[word][0], FROM[word][0], OF[word][0], word} for word in WHERE}
+    said = "|".join(re.escape(way) for row in ways.values() for way in sorted(row, key=len, reverse=True))
+    seen = set()
+    for _ in range(150):
+        one, two = [draw_source(rng, ("Dog", "Bark"))], draw_pair(rng)
+        for sources, types in ((one, ONE), (two, TWO)):
+            for question in generate(sources, types, rng, 12, simple=True, known_labels=KNOWN):
+                kind = question.kind.split(".")[0]
+                seen.add(kind)
+                if kind in CHECKED:
+                    assert question.answer == truth(question, sources), question
+                template = re.escape(WORDINGS[kind].train[0])
+                slots = {r"\{a\}": "the [a-z ]+", r"\{b\}": "the [a-z ]+", r"\{thing\}": "the [a-z ]+"}
+                slots |= {r"\{region\}": "[a-z, ]+", r"\{distance\}": r"[\d.]+ meters?"}
+                for slot, pattern in slots.items():
+                    template = template.replace(slot, pattern)
+                template = re.sub(r"\\\{\w+\\\}", f"(?:{said}|(?:to the )?(?:left|right)(?: of)?)", template)
+                assert re.fullmatch(template, question.text, re.IGNORECASE), question.text
+    assert seen == set(WORDINGS)
+
+
+def test_only_the_kinds_wanted_are_asked(rng: np.random.Generator) -> None:
+    asked = generate([draw_source(rng, ("Dog",))], ONE, rng, 8, kinds=("side", "is_side"), simple=True)
+    assert asked
+    assert {question.kind.split(".")[0] for question in asked} <= {"side", "is_side"}
+    assert known_kinds(["side", "relation.left"]) == ("side", "relation.left")
+    with pytest.raises(BadInput, match="no kind of question begins with 'sidewise', expected some of detect"):
+        known_kinds(["sidewise"])
 
 
 def mirrored_position(source: HeardSource) -> Position:
