@@ -1,10 +1,9 @@
 """What the encoder's heads say, put into the language model's own words.
 
 A model that learns language from scratch has to find out what a token of the encoder has to do with a word. Here the
-connection is given: each source slot is spoken as ten tokens. Five are the means of the word embeddings of classes, of
+connection is given: each source slot is spoken as six tokens. Five are the means of the word embeddings of classes, of
 ``left`` and ``right``, ``front`` and ``behind``, ``above`` and ``below``, and of distances, weighted with their
-sharpened probabilities. Four say in the same words, and in ``closer`` and ``farther``, where it lies beside the other
-slots. The last carries the expected position in metres.
+sharpened probabilities; the sixth carries the expected position in metres, which words are too coarse to compare.
 
 All but the first also say whose they are: a linear map of the class token is added to them. Without it, "left" has to
 be found through its place beside "dog", a lookup in two hops that takes many times more steps to learn.
@@ -23,18 +22,15 @@ from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_DISTANCE_BINS, NUM_ELEVAT
 from bat_agent.labels import labels
 from bat_agent.questions import format_distance
 
-TOKENS_PER_SLOT = 10
+TOKENS_PER_SLOT = 6
 SHARPNESS = 6.0
 """How decided speech is: at 55 % left, the token is 77 % "left"."""
 TYPICAL_DISTANCE_M = 3.0
 SIDES = (("left", "right"), ("front", "behind"), ("above", "below"))
-COMPARED = (*SIDES, ("closer", "farther"))
-CLEAR_M = 0.3
-"""A difference of this many metres is called 88 % sure."""
 
 
 class SpokenPerception(nn.Module):
-    """Ten tokens (B, 10·S, H) for each of the S most active slots, the most active first."""
+    """Six tokens (B, 6·S, H) for each of the S most active slots, the most active first."""
 
     def __init__(self, tokenizer: Any, slots: int, width: int) -> None:
         super().__init__()
@@ -49,7 +45,7 @@ class SpokenPerception(nn.Module):
     def learn_words(self, tokenizer: Any) -> None:
         """Look up the words of labels, sides and distances in a tokenizer's vocabulary."""
         distances = [format_distance(number / 2) for number in range(NUM_DISTANCE_BINS)]
-        words = [*(name.lower() for name in labels()), *(word for pair in COMPARED for word in pair), *distances]
+        words = [*(name.lower() for name in labels()), *(word for pair in SIDES for word in pair), *distances]
         pieces = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
         starts = torch.tensor([0, *(len(piece) for piece in pieces[:-1])]).cumsum(0)
         self.register_buffer("pieces", torch.tensor([token for piece in pieces for token in piece]), persistent=False)
@@ -63,50 +59,33 @@ class SpokenPerception(nn.Module):
     def forward(self, encoding: Encoding, embeddings: Tensor) -> Tensor:
         """Speak an encoding with the word ``embeddings`` (V, H)."""
         slots = _ranked(encoding, self.slots)
-        places = _expected_position(slots)
         words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean")  # type: ignore[arg-type]
-        what, *attributes = (self.weights(slots, places).to(words.dtype) @ words).unbind(dim=2)
+        what, *attributes = (self.weights(slots).to(words.dtype) @ words).unbind(dim=2)
         whose = self.subject(what)
-        attributes.append(self.position((places / TYPICAL_DISTANCE_M).to(words.dtype)))
+        attributes.append(self.position(_expected_position(slots).to(words.dtype)))
         spoken = torch.stack([what, *(attribute + whose for attribute in attributes)], dim=2)
         return spoken.flatten(1, 2) + self.places
 
-    def weights(self, slots: SlotEncoding, places: Tensor) -> Tensor:
-        """(B, S, 9, words): the probability of each word in each of the tokens but the last."""
+    def weights(self, slots: SlotEncoding) -> Tensor:
+        """(B, S, 5, words): the probability of each word in each of the five tokens."""
         present = slots.activity_logits.float().sigmoid()[..., None]
         classes = _sharpened(slots.class_logits.float().sigmoid()) * present
         azimuth, elevation = (t.float().softmax(-1) for t in (slots.azimuth_logits, slots.elevation_logits))
         sides = torch.cat((azimuth, elevation), dim=-1) @ self.shares  # type: ignore[operator]
         sides = _sharpened(sides.unflatten(-1, (len(SIDES), 2))).flatten(-2) * present
         distance = _sharpened(slots.distance_logits.float().softmax(-1)) * present
-        beside = _beside(places, present)
-        first = classes.shape[-1]
-        rows = [(classes, 0), *((sides[..., 2 * i : 2 * i + 2], first + 2 * i) for i in range(len(SIDES)))]
-        rows += [(distance, first + 2 * len(COMPARED))]
-        rows += [(beside[..., 2 * i : 2 * i + 2], first + 2 * i) for i in range(len(COMPARED))]
-        total = first + 2 * len(COMPARED) + NUM_DISTANCE_BINS
-        padded = [F.pad(part, (start, total - start - part.shape[-1])) for part, start in rows]
+        rows = [(classes, 0), *((sides[..., 2 * i : 2 * i + 2], 2 * i) for i in range(3)), (distance, 0)]
+        offsets = (0, *(classes.shape[-1] for _ in SIDES), classes.shape[-1] + 2 * len(SIDES))
+        total = classes.shape[-1] + 2 * len(SIDES) + NUM_DISTANCE_BINS
+        padded = [
+            F.pad(part, (offset + shift, total - offset - shift - part.shape[-1]))
+            for (part, shift), offset in zip(rows, offsets, strict=True)
+        ]
         return torch.stack(padded, dim=2)
 
 
-def _beside(places: Tensor, present: Tensor) -> Tensor:
-    """(B, S, 8): left or right of the other slots, in front or behind, above or below, closer or farther.
-
-    Of each pair the probability, (1 + tanh(difference / 0.3 m)) / 2 for the mean difference to the slots there are;
-    nothing is said where there is no other.
-    """
-    others = present.transpose(1, 2) * (1 - torch.eye(present.shape[1], device=present.device))
-    weights = others / others.sum(-1, keepdim=True).clamp(min=1e-6)
-    difference = places - weights @ places
-    # The first words of the pairs are left, front, above and closer.
-    signs = torch.tensor([-1.0, 1.0, 1.0, -1.0], device=places.device)
-    lean = torch.tanh(difference * signs / CLEAR_M)
-    heard = present * others.amax(-1, keepdim=True)
-    return torch.stack((1 + lean, 1 - lean), dim=-1).flatten(-2) / 2 * heard
-
-
 def _expected_position(slots: SlotEncoding) -> Tensor:
-    """(B, S, 4): expected position, metres to the right, to the front and up, and distance; 0 where absent.
+    """(B, S, 4): expected position, metres to the right, to the front and up, and distance; scaled, 0 where absent.
 
     The expected direction is shorter than 1 where the heads are undecided.
     """
@@ -119,7 +98,7 @@ def _expected_position(slots: SlotEncoding) -> Tensor:
     metres = distance @ (torch.arange(NUM_DISTANCE_BINS, device=present.device) / 2)
     level, up = elevation @ rise.cos(), elevation @ rise.sin()
     direction = torch.stack((azimuth @ turn.cos() * level, azimuth @ turn.sin() * level, up), dim=-1)
-    return torch.cat((direction * metres[..., None], metres[..., None]), dim=-1) * present
+    return torch.cat((direction * metres[..., None], metres[..., None]), dim=-1) * present / TYPICAL_DISTANCE_M
 
 
 def _sharpened(probabilities: Tensor) -> Tensor:
