@@ -28,6 +28,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, NamedTuple
@@ -210,6 +211,16 @@ def relative_position(listener: Listener, point_m: Vector) -> Position:
         raise BadInput(f"a source lies exactly in the listener at {listener.position_m}; move one of them")
     azimuth = _wrap(math.degrees(math.atan2(-dz, dx)) - listener.heading_deg)
     return Position(azimuth, math.degrees(math.atan2(dy, math.hypot(dx, dz))), distance)
+
+
+def check_outside_head(listener_m: Sequence[float], sources_m: Sequence[Sequence[float]], least_m: float) -> None:
+    """Refuse a source nearer than ``least_m`` to the centre of the head, where a simulator knows no direction."""
+    for number, source_m in enumerate(sources_m):
+        if (distance := math.dist(source_m, listener_m)) < least_m:
+            raise BadInput(
+                f"source {number} is {distance:.3f} m from the centre of the head; it must be at least {least_m} m "
+                "away, outside the head"
+            )
 
 
 def point_at(listener: Listener, position: Position) -> Vector:

@@ -118,15 +118,19 @@ def generate(
         draft = builders[rng.integers(len(builders))](dice)
         if draft is None or (kinds and not _kind(draft).startswith(tuple(kinds))):
             continue
-        template = wordings(draft.wording)[0] if simple else dice.pick(wordings(draft.wording, split))
-        text = template.format(**draft.slots)
-        text = text[0].upper() + text[1:]
-        text = vary(text, rng) if typed and not simple else text
+        text = _worded(draft, dice, split, typed)
         if text in found or not _admitted(draft, balance):
             continue
         choices = draft.choices or choices_for(draft.answer)
         found[text] = Question(question_type, text, draft.answer, choices, _kind(draft))
     return list(found.values())
+
+
+def _worded(draft: Draft, dice: Dice, split: Split, typed: bool) -> str:
+    template = wordings(draft.wording)[0] if dice.simple else dice.pick(wordings(draft.wording, split))
+    text = template.format(**draft.slots)
+    text = text[0].upper() + text[1:]
+    return vary(text, dice.rng) if typed and not dice.simple else text
 
 
 def known_kinds(beginnings: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bat_agent.errors import BadInput
-from bat_agent.scene import Room, Scene
+from bat_agent.scene import Room, Scene, check_outside_head
 from bat_agent_shoebox.config import HEADS, ShoeboxConfig
 from bat_agent_shoebox.drawing import draw_placement, draw_scene
 from bat_agent_shoebox.ears import Ears
@@ -149,10 +149,4 @@ def _check(scene: Scene) -> None:
             f"room of {room.size_m} m cannot have rt60_s {room.rt60_s}: its walls would have to absorb everything; "
             f"the smallest is {math.ceil(least * 1000) / 1000} s, or null for free field"
         )
-    for number, source in enumerate(scene.sources):
-        distance = math.dist(source.position_m, scene.listener.position_m)
-        if distance < LEAST_DISTANCE_M:
-            raise BadInput(
-                f"source {number} is {distance:.3f} m from the centre of the head; it must be at least "
-                f"{LEAST_DISTANCE_M} m away, outside the head"
-            )
+    check_outside_head(scene.listener.position_m, [source.position_m for source in scene.sources], LEAST_DISTANCE_M)

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput, BatAgentError, PluginError
+from bat_agent.scene import check_outside_head
 from bat_agent_soundspaces.config import CHANNELS
 from bat_agent_soundspaces.materials import CURVES, Curve, Material
 
@@ -159,11 +160,7 @@ def check_trace(trace: Trace) -> None:
     _check_point(trace.listener_m, "the listener")
     for number, source in enumerate(trace.sources_m):
         _check_point(source, f"source {number}")
-        if (distance := math.dist(source, trace.listener_m)) < LEAST_DISTANCE_M:
-            raise BadInput(
-                f"source {number} is {distance:.3f} m from the centre of the head; it must be at least "
-                f"{LEAST_DISTANCE_M} m away, outside the head"
-            )
+    check_outside_head(trace.listener_m, trace.sources_m, LEAST_DISTANCE_M)
     if trace.geometry is not None:
         _check_geometry(trace.geometry, trace.what)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import load_simulator
-from bat_agent.scene import Listener, MeshRoom, Scene, Source, Vector
+from bat_agent.scene import Listener, MeshRoom, Scene, Source, Vector, check_outside_head
 from bat_agent_soundspaces import habitat_api as api
 from bat_agent_soundspaces.config import PRESETS
 from bat_agent_soundspaces.engine import LEAST_DISTANCE_M
@@ -224,13 +224,7 @@ class Habitat:
         if not isinstance(scene.room, MeshRoom) or Path(scene.room.path).resolve() != Path(mesh).resolve():
             asked = scene.room.path if isinstance(scene.room, MeshRoom) else "a rectangular room"
             raise BadInput(f"habitat has {mesh} open but the scene is in {asked}; open that scene first")
-        for number, source in enumerate(scene.sources):
-            distance = math.dist(source.position_m, scene.listener.position_m)
-            if distance < LEAST_DISTANCE_M:
-                raise BadInput(
-                    f"source {number} is {distance:.3f} m from the centre of the head; it must be at least "
-                    f"{LEAST_DISTANCE_M} m away, outside the head"
-                )
+        check_outside_head(scene.listener.position_m, [source.position_m for source in scene.sources], LEAST_DISTANCE_M)
 
     # --- habitat's own sensor ---
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bat_agent.errors import BadInput
-from bat_agent.scene import STANDING_HEIGHT_M, Vector
+from bat_agent.scene import STANDING_HEIGHT_M, Vector, check_outside_head
+from bat_agent_soundspaces.engine import LEAST_DISTANCE_M
 from bat_agent_soundspaces.meshes import AcousticMesh, Region, inside, level_heights_m
 
-LEAST_DISTANCE_M = 0.1
-"""The engine's listener has this radius; a source within it has no direction."""
 FLOOR_TOLERANCE_M = 0.12
 """A surface this near the room's floor counts as floor (rugs, thresholds, scanning noise)."""
 TOUCH_M = 0.005
@@ -105,11 +103,7 @@ def check_positions(mesh: AcousticMesh, listener: Sequence[float], sources: Sequ
     check_position(mesh, listener, "the listener")
     for number, source in enumerate(sources):
         check_position(mesh, source, f"source {number}")
-        if (distance := math.dist(listener, source)) <= LEAST_DISTANCE_M:
-            raise BadInput(
-                f"source {number} is {distance:.3f} m from the centre of the head; it must be more than "
-                f"{LEAST_DISTANCE_M} m away, outside the head"
-            )
+    check_outside_head(listener, sources, LEAST_DISTANCE_M)
 
 
 def floor_heights_m(mesh: AcousticMesh, region: Region | None = None) -> tuple[float, ...]:

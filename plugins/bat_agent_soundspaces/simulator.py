@@ -132,6 +132,10 @@ class SoundSpaces:
             raise BadInput("soundspaces draws placements in meshes only; draw rectangular rooms with shoebox")
         mesh, _ = open_mesh(room_file(scene.room, self.config.cache))
         region = mesh.region_at(scene.listener.position_m)
+        if mesh.regions and region is None:
+            raise BadInput(
+                f"the listener at {scene.listener.position_m} stands in no room of {mesh.name}; move it into one"
+            )
         scenes = []
         for _ in range(count):
             placement = self._place(mesh, rng, len(scene.sources), region)
