@@ -15,6 +15,8 @@ from torch import Tensor
 from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
 
 SOURCE_LEVEL_DBFS = -14.0
+DIRECT_SECONDS = 0.0025
+DIRECT_FADE_SECONDS = 0.0005
 CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE_HZ)
 
 
@@ -66,3 +68,17 @@ def spatialise(
 def mix(waveforms: Sequence[Float[Tensor, "2 N"]]) -> Float[Tensor, "2 N"]:
     """The mean of the binaural signals: (a + b)/2 for two sources, as released; one source stays as it is."""
     return torch.stack(list(waveforms)).mean(dim=0)
+
+
+def direct_sound(rir: Float[Tensor, "*batch 2 L"]) -> Float[Tensor, "*batch 2 L"]:
+    """The direct sound of a RIR and silence after it: what a room without reverberation leaves (BAT, table 8).
+
+    Ends 2.5 ms after the onset, the first sample of either ear within 20 dB of the largest (ISO 3382-1, annex A), the
+    last half millisecond of them fading out as half a cosine. The propagation delay stays.
+    """
+    loudness = rir.abs().amax(dim=-2)
+    onset = (loudness >= 0.1 * loudness.amax(dim=-1, keepdim=True)).int().argmax(dim=-1, keepdim=True)
+    since_s = (torch.arange(rir.shape[-1], device=rir.device) - onset) / SAMPLE_RATE_HZ
+    left = ((DIRECT_SECONDS - since_s) / DIRECT_FADE_SECONDS).clamp(0, 1)
+    window = (0.5 - 0.5 * torch.cos(torch.pi * left)).to(rir.dtype)
+    return rir * window.unsqueeze(-2)

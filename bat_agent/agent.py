@@ -16,6 +16,7 @@ from torch import nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
+from bat_agent.confidence import Calibration
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply
 from bat_agent.perception import Perception, Thresholds, perceive
@@ -61,6 +62,7 @@ class ModelConfig:
     reasoner: dict[str, Any]
     """``{"name": …, "options": {…}}``"""
     thresholds: Thresholds = field(default_factory=Thresholds)
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 class Bat:
@@ -71,11 +73,21 @@ class Bat:
     """
 
     def __init__(
-        self, config: ModelConfig, encoder: Encoder, reasoner: Reasoner | Callable[[], Reasoner], device: str = "cpu"
+        self,
+        config: ModelConfig,
+        encoder: Encoder,
+        reasoner: Reasoner | Callable[[], Reasoner],
+        device: str = "cpu",
+        level_known: bool = True,
     ) -> None:
         self.config = config
         self.device = torch.device(device)
         self.encoder = _ready(encoder, self.device)
+        self.level_known = level_known
+        if hasattr(encoder, "as_probabilities"):
+            encoder.as_probabilities = True
+        if hasattr(encoder, "level_known"):
+            encoder.level_known = encoder.level_known and level_known
         # Perceiving needs no language model, so a reasoner may come as a function that loads it when first asked.
         self._reasoner: Reasoner | None = None
         self._load_reasoner = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
@@ -87,6 +99,16 @@ class Bat:
         if self._reasoner is None:
             self._reasoner = _ready(self._load_reasoner(), self.device)
         return self._reasoner
+
+    @property
+    def level_note(self) -> str:
+        """What to know about distances."""
+        apart = hasattr(self.encoder, "level_known")
+        if apart and not self.encoder.level_known:
+            return "distances are judged from reverberation and colour, not by level"
+        if not self.level_known:
+            return "the level is unknown, but this encoder judges distance by it, so distances are a guess"
+        return "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 
     @overload
     def ask(self, waveform: Any, question: str) -> Answer: ...
@@ -106,11 +128,12 @@ class Bat:
     def perceive(self, waveform: Any) -> Any:
         """What sounds where: a :class:`~bat_agent.perception.Perception` (a list of them for a batch)."""
         prepared = prepare(waveform, self.encoder)
-        found = perceive(self.encode(prepared), self.encoder.labels, self.config.thresholds)
+        config = self.config
+        found = perceive(self.encode(prepared), self.encoder.labels, config.thresholds, calibration=config.calibration)
         each = [
             Perception((), dict.fromkeys(p.class_probs, 0.0), notes)
             if silent
-            else Perception(p.sources, p.class_probs, notes)
+            else Perception(p.sources, p.class_probs, self._with_level(notes))
             for p, silent, notes in zip(found, prepared.silent, prepared.notes, strict=True)
         ]
         return each if prepared.batched else each[0]
@@ -126,11 +149,14 @@ class Bat:
 
     @torch.inference_mode()
     def _answer(self, prepared: Prepared, encoding: Encoding | None, clip: int, questions: list[str]) -> list[Answer]:
-        notes = prepared.notes[clip]
+        notes = self._with_level(prepared.notes[clip])
         if prepared.silent[clip] or encoding is None:
             return [Answer(q, SILENCE_ANSWER, 1.0, (), notes) for q in questions]
         replies = self.reasoner.answer(encoding[[clip]], questions)
         return [_as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+
+    def _with_level(self, notes: tuple[str, ...]) -> tuple[str, ...]:
+        return notes if self.level_known else (*notes, self.level_note)
 
     def with_encoder(self, name: str, *, weights: str | None = None, **options: Any) -> Bat:
         """The same ears with another encoder. A language model only understands the encoder it was trained with, so
@@ -144,7 +170,9 @@ class Bat:
             {"name": "rules", "options": limits},
             self.config.thresholds,
         )
-        return Bat(config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device))
+        return Bat(
+            config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device), self.level_known
+        )
 
     def save_pretrained(self, directory: str | Path, *, half: bool = False) -> None:
         """Write ``config.json``, ``encoder/`` and ``reasoner/`` so that :meth:`from_pretrained` reads them back.
@@ -155,14 +183,14 @@ class Bat:
         directory.mkdir(parents=True, exist_ok=True)
         for part, module in (("encoder", self.encoder), ("reasoner", self.reasoner)):
             _save_part(module, directory / part, half)
-        temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, directory / CONFIG_FILE)
+        write_config(self.config, directory)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None) -> Bat:
+    def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None, level_known: bool = True) -> Bat:
         """Load a shipped model by name, a directory, or a hub repository ``owner/name``.
 
+        ``level_known=False`` is for recordings whose level is not calibrated: an encoder that can judges distance
+        without it, and the notes say what became of the distances.
         Raises :class:`~bat_agent.errors.WeightsError` when there is none, or when files are missing from it.
         """
         directory = _find_model(name_or_dir)
@@ -180,12 +208,20 @@ class Bat:
             wanted = config.reasoner
             return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **wanted["options"])
 
-        return cls(config, encoder, load_reasoner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(config, encoder, load_reasoner, device, level_known)
 
 
-def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None) -> Bat:
+def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, level_known: bool = True) -> Bat:
     """Load ears; see :meth:`Bat.from_pretrained`."""
-    return Bat.from_pretrained(name_or_dir, device=device)
+    return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
+
+
+def write_config(config: ModelConfig, directory: Path) -> None:
+    """Write the ``config.json`` of a model directory, atomically."""
+    temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, directory / CONFIG_FILE)
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -196,7 +232,8 @@ def read_config(directory: Path) -> ModelConfig:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         thresholds = Thresholds(**data["thresholds"])
-        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds)
+        calibration = Calibration.from_dict(data.get("calibration", {}))
+        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds, calibration)
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
 

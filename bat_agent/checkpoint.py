@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +23,12 @@ from torch import Tensor, nn
 from bat_agent.errors import WeightsError
 
 WEIGHTS_FILE = "model.safetensors"
+# What stands beside the weights in released files: arguments, with paths in them, and numbers of numpy.
+_NUMBERS = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)]
+_SCALAR = np.float64(0).__reduce__()[0]
+_HARMLESS: list[Any] = [argparse.Namespace, PurePosixPath, PosixPath, np.dtype, *_NUMBERS]
+# numpy 2 moved the function that rebuilds a number; files name either place.
+_HARMLESS += [(_SCALAR, "numpy.core.multiarray.scalar"), (_SCALAR, "numpy._core.multiarray.scalar")]
 
 
 def save_module(module: nn.Module, directory: Path | str, *, half: bool = False) -> None:
@@ -94,7 +102,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             "download the file itself, or give a .safetensors file"
         )
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of old pickle protocols, which it then reads or refuses
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise WeightsError(
@@ -132,7 +141,7 @@ def describe(state: Mapping[str, Tensor]) -> str:
     """What a state dict looks like, in words."""
     keys = state.keys()
     if "conv_downsample1.1.weight" in keys:
-        return "a DSpAST checkpoint"
+        return "a DSpAST checkpoint, which the encoder 'dspast' loads"
     if "conv_downsample.0.weight" in keys and "distance_head.weight" in keys:
         tokens = state.get("cls_tokens")
         if tokens is None or tokens.ndim != 3:

@@ -17,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bat_agent.errors import BadInput
+from bat_agent.training.checks import check_schedule
 
 
 @dataclass
@@ -26,19 +27,27 @@ class Sounds:
     source: str = MISSING
     """As :func:`bat_agent.sounds.open_sounds` takes it: ``procedural``, ``manifest:PATH``, ``folder:DIR`` …"""
     train_folds: list[int] | None = None
-    """Folds to train on; none for sounds without folds."""
+    """Folds to train on; none for sounds without folds; empty: never train on it."""
     valid_folds: list[int] | None = None
-    """Folds to validate on, never trained on."""
+    """Folds to validate on, never trained on; empty: never validate on it."""
     weight: float = 1.0
     """How often to draw from here, relative to the other entries."""
+    balance: str = "class"
+    """How to draw: ``class``: every class equally often; ``bat``: by the weights of BAT; ``none``: every clip."""
 
 
 @dataclass
 class Rooms:
-    """Where room impulse responses come from: a bank of random scenes, rendered once and kept in the run folder."""
+    """Where room impulse responses come from: a bank of random scenes, rendered once and kept in the run folder, rooms
+    that are drawn anew for every clip, or a folder of RIRs in the released layout.
+    """
 
     simulator: str = "shoebox"
     """Name of the simulator plugin."""
+    fresh: bool = False
+    """Draw and render a new room for every training clip; ``scenes`` is then not used."""
+    rirs: str | None = None
+    """Folder of RIRs in the released layout (``mp3d_reverb``) to take instead of a simulator."""
     options: dict[str, Any] = field(default_factory=dict)
     """Its options."""
     scenes: int = 1000
@@ -71,6 +80,18 @@ class Mixing:
     """Range of the level of the microphones' own noise, dBFS; none for silence."""
     mismatch_db: float = 0.0
     """Spread of the random gain of each microphone, dB: normal with half of this, cut at ±1 dB."""
+    level_jitter_db: float = 0.0
+    """Largest random gain of the whole clip, ± dB: level then says nothing of distance."""
+    normalise: bool = True
+    """Bring every dry sound to −14 dBFS (BAT, table 8)."""
+    reverberation: str = "full"
+    """``full``: the whole RIR; ``direct``: its direct sound only; ``none``: the dry sound in both ears (table 8)."""
+    roll: bool = False
+    """Turn the dry sound around in time by a random offset."""
+    gain: bool = False
+    """Multiply the dry sound by 0.5 + Beta(10, 10), as the released trainer does."""
+    mixup: float = 0.0
+    """Share of clips whose dry sound is mixed with another, λ ~ Beta(10, 10), labels with the same λ."""
 
 
 @dataclass
@@ -81,14 +102,28 @@ class Stage:
     """Name of its folder in the run."""
     trains: str = MISSING
     """``encoder`` or ``reasoner``; everything else is frozen."""
-    steps: int = MISSING
-    """Optimiser steps."""
+    steps: int = 0
+    """Optimiser steps; 0 where ``epochs`` is given."""
+    epochs: float | None = None
+    """Length of the stage in epochs, instead of ``steps``."""
+    epoch_fraction: float = 1.0
+    """Share of the training sounds that counts as an epoch; BAT takes a tenth of AudioSet-2M."""
     seconds_per_step: float = 128.0
-    """Seconds of sound in one step; with windows of different length, the number of clips varies."""
+    """Seconds of sound in one step, of all processes together; the number of clips varies with their length."""
+    accumulate: int = 1
+    """Pieces that each process makes its share of a step in, to save memory."""
     learning_rate: float = 1e-3
-    """Peak learning rate, reached after the warm-up, then half a cosine down to zero."""
+    """Peak learning rate, reached after the warm-up, then half a cosine down to ``min_learning_rate``."""
+    per_256: bool = False
+    """Take ``learning_rate`` as that of 256 clips a step, and scale it with the number of clips."""
+    min_learning_rate: float = 0.0
+    """Learning rate at the end."""
     warmup: float = 0.05
     """Share of the steps spent warming up."""
+    warmup_epochs: float | None = None
+    """Epochs spent warming up, instead of ``warmup``."""
+    layer_decay: float = 1.0
+    """The learning rate falls by this factor from each transformer block to the one below it."""
     weight_decay: float = 0.05
     """Weight decay."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
@@ -143,8 +178,8 @@ class Recipe:
     """Seed of everything random."""
     encoder: Part = field(default_factory=Part)
     """The encoder to train."""
-    reasoner: Part = field(default_factory=Part)
-    """The reasoner to train."""
+    reasoner: Part = field(default_factory=lambda: Part("rules"))
+    """The reasoner to train; without one, answers come by rules from what the encoder's heads say."""
     sounds: list[Sounds] = field(default_factory=list)
     """Where sounds come from."""
     rooms: list[Rooms] = field(default_factory=list)
@@ -159,10 +194,16 @@ class Recipe:
     """The curriculum, in order."""
     run_dir: str = "runs/${name}"
     """Folder for checkpoints, logs and the RIR bank."""
+    rooms_dir: str | None = None
+    """Folder for the RIR bank, where several runs share it; ``rooms`` in the run folder unless given."""
     workers: int = 1
     """Processes that make clips; the result does not depend on their number."""
     precision: str = "no"
     """``no`` (float32) or ``bf16``."""
+    compile: bool = False
+    """Compile the encoder with ``torch.compile``; pays off on a GPU."""
+    render_on: str = "auto"
+    """Where rooms are put around sounds: ``worker`` processes, the training ``device``, or ``auto``: a GPU if any."""
     save_every: int = 500
     """Steps between checkpoints."""
     validate_every: int = 2000
@@ -293,14 +334,13 @@ def _check(recipe: Recipe) -> None:
     mixing = recipe.mixing
     if recipe.precision not in ("no", "bf16"):
         raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
-    if recipe.seed < 0:
-        raise BadInput(f"seed must be 0 or more, got {recipe.seed}")
     for name in ("save_every", "validate_every", "validation_clips"):
         if getattr(recipe, name) < 1:
             raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")
     if recipe.wordings not in ("train", "all"):
         raise BadInput(f"wordings must be 'train' or 'all', got {recipe.wordings!r}")
     _check_signs(recipe)
+    _check_data(recipe)
     if len(mixing.window_seconds) != len(mixing.window_weights):
         raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")
     names = [stage.name for stage in recipe.stages]
@@ -312,13 +352,29 @@ def _check_signs(recipe: Recipe) -> None:
     """No step, rate or weight may be negative: training would run, and unlearn."""
     values: dict[str, float] = {f"sounds.{n}.weight": entry.weight for n, entry in enumerate(recipe.sounds)}
     values |= {f"mixing.window_weights.{n}": weight for n, weight in enumerate(recipe.mixing.window_weights)}
-    values["workers"] = recipe.workers
+    values |= {"workers": recipe.workers, "seed": recipe.seed}
     names = ("steps", "learning_rate", "weight_decay", "class_weight", "distance_weight", "direction_weight")
     for number, stage in enumerate(recipe.stages):
+        check_schedule(stage)
         values |= {f"stages.{number}.{name}": getattr(stage, name) for name in names}
     for name, value in values.items():
         if not value >= 0:
             raise BadInput(f"{name} must be 0 or more, got {value}")
+
+
+def _check_data(recipe: Recipe) -> None:
+    """What the data path (:mod:`bat_agent.corpus`) takes for its switches."""
+    choices = [(f"sounds.{n}.balance", s.balance, ("class", "bat", "none")) for n, s in enumerate(recipe.sounds)]
+    choices += [("mixing.reverberation", recipe.mixing.reverberation, ("full", "direct", "none"))]
+    choices += [("render_on", recipe.render_on, ("worker", "device", "auto"))]
+    for name, value, known in choices:
+        if value not in known:
+            raise BadInput(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if not 0 <= recipe.mixing.mixup <= 1:
+        raise BadInput(f"mixing.mixup is a share from 0 to 1, got {recipe.mixing.mixup}")
+    for number, rooms in enumerate(recipe.rooms):
+        if rooms.rirs is not None and rooms.fresh:
+            raise BadInput(f"rooms.{number} has both rirs and fresh; released RIRs are never fresh, leave one out")
 
 
 def _check_questions(recipe: Recipe, stage: Stage) -> None:

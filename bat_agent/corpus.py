@@ -1,19 +1,24 @@
-"""From a recipe to what it trains and validates on: sound pools and room banks, the two splits never sharing either."""
+"""From a recipe to what it trains and validates on: sound pools and rooms, the two splits never sharing either."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from bat_agent.config import Mixing, Recipe
+import torch
+
+from bat_agent.config import Mixing, Recipe, Stage
+from bat_agent.config import Rooms as RoomsEntry
 from bat_agent.curriculum import question_types
+from bat_agent.datasets.layout import SPLITS, find_reverberations
 from bat_agent.errors import BadInput
-from bat_agent.mixtures import Mixtures, SoundPool
+from bat_agent.mixtures import Mixtures, SoundPool, clips_in
 from bat_agent.registry import load_simulator
-from bat_agent.rooms import RoomBank, open_bank
-from bat_agent.sounds import MissingSounds, SoundSet, open_sounds
+from bat_agent.rooms import FreshRooms, ReleasedRooms, Rooms, open_bank
+from bat_agent.sounds import Balance, MissingSounds, SoundSet, expand, open_sounds
 
 Split = Literal["train", "valid"]
 SYNTHESISED = '"sounds=[{source: procedural, train_folds: [1, 2, 3], valid_folds: [4]}]"'
@@ -25,13 +30,18 @@ _SPLIT_SEED = {"train": 0, "valid": 1_000_000}
 def open_pool(recipe: Recipe, split: Split) -> SoundPool:
     """The sounds of one split: the folds that the recipe names for it."""
     sets: list[SoundSet] = []
+    kept = []
     for entry in recipe.sounds:
         folds = entry.train_folds if split == "train" else entry.valid_folds
+        if folds is not None and not folds:
+            continue
+        kept.append(entry)
         sounds = _open(entry.source)
         sets.append(sounds if folds is None else _only(sounds, folds, entry.source, f"{split}_folds"))
     if not sets:
-        raise BadInput("the recipe names no sounds; add e.g. sounds: [{source: procedural}]")
-    return SoundPool(sets, [entry.weight for entry in recipe.sounds])
+        raise BadInput(f"the recipe names no sounds for {split}; add e.g. sounds: [{{source: procedural}}]")
+    balance = [cast(Balance, entry.balance) for entry in kept]
+    return SoundPool(sets, [entry.weight for entry in kept], balance)
 
 
 def _open(source: str) -> SoundSet:
@@ -56,27 +66,43 @@ def open_banks(
     split: Split,
     folder: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[RoomBank]:
-    """The rendered rooms of one split, made now if they are not there yet."""
-    folder = folder or Path(recipe.run_dir) / "rooms"
-    banks = []
-    for number, entry in enumerate(recipe.rooms):
-        simulator = load_simulator(entry.simulator, **entry.options)
-        banks.append(
-            open_bank(
-                folder,
-                simulator,
-                {"simulator": entry.simulator, "options": entry.options},
-                scenes=entry.scenes if split == "train" else entry.valid_scenes,
-                sources=entry.sources,
-                seconds=entry.seconds,
-                seed=recipe.seed + _SPLIT_SEED[split] + 1000 * number,
-                progress=progress,
-            )
-        )
-    if not banks:
+) -> list[Rooms]:
+    """The rooms of one split; banks are rendered now if they are not there yet. Validation never has fresh rooms."""
+    folder = folder or Path(recipe.rooms_dir or Path(recipe.run_dir) / "rooms")
+    rooms = [_open_rooms(recipe, number, split, folder, progress) for number in range(len(recipe.rooms))]
+    if not rooms:
         raise BadInput("the recipe names no rooms; add e.g. rooms: [{simulator: shoebox, scenes: 1000}]")
-    return banks
+    return rooms
+
+
+def _open_rooms(recipe: Recipe, number: int, split: Split, folder: Path, progress: Callable[[int, int], None]) -> Rooms:
+    entry = recipe.rooms[number]
+    if entry.rirs is not None:
+        return ReleasedRooms(_reverberations(entry, split), entry.seconds)
+    if entry.fresh and split == "train":
+        return FreshRooms(
+            entry.simulator, entry.options, sources=entry.sources, seconds=entry.seconds, weight=entry.scenes
+        )
+    return open_bank(
+        folder,
+        load_simulator(entry.simulator, **entry.options),
+        {"simulator": entry.simulator, "options": entry.options},
+        scenes=entry.scenes if split == "train" else entry.valid_scenes,
+        sources=entry.sources,
+        seconds=entry.seconds,
+        seed=recipe.seed + _SPLIT_SEED[split] + 1000 * number,
+        progress=progress,
+    )
+
+
+def _reverberations(entry: RoomsEntry, split: Split) -> Path:
+    """The reverberation JSON of a split: ``train`` and ``eval`` of the released layout."""
+    wanted = SPLITS[0] if split == "train" else SPLITS[1]
+    found = find_reverberations(Path(expand(str(entry.rirs))))
+    for file in found:
+        if file.name == f"{wanted}_reverberation.json":
+            return file
+    raise BadInput(f"{entry.rirs} has no {wanted}_reverberation.json, only {found[0].name}; add the other split")
 
 
 def validation(
@@ -92,7 +118,13 @@ def validation(
 ) -> Mixtures:
     """Unaugmented clips of the validation split in batches; the same arguments give the same clips."""
     clips_per_batch = min(clips_per_batch, max(clips, 1))
-    plain = Mixing(window_seconds=[seconds], window_weights=[1.0], mirror=0.0)
+    plain = Mixing(
+        window_seconds=[seconds],
+        window_weights=[1.0],
+        mirror=0.0,
+        normalise=recipe.mixing.normalise,
+        reverberation=recipe.mixing.reverberation,
+    )
     return Mixtures(
         open_pool(recipe, "valid"),
         open_banks(recipe, "valid"),
@@ -107,16 +139,17 @@ def validation(
     )
 
 
-def training(recipe: Recipe, stage_number: int) -> Mixtures:
-    """The batches of one stage."""
+def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 1)) -> Mixtures:
+    """The batches of one stage; of each, the clips rank::world of ``shard=(rank, world)``."""
     stage = recipe.stages[stage_number]
     asks = stage.trains == "reasoner"
+    pool = open_pool(recipe, "train")
     return Mixtures(
-        open_pool(recipe, "train"),
+        pool,
         open_banks(recipe, "train"),
         dataclasses.replace(recipe.mixing),
         seed=recipe.seed + 17 * (stage_number + 1),
-        steps=stage.steps,
+        steps=_steps(recipe, stage, pool),
         seconds_per_step=stage.seconds_per_step,
         two_sources=stage.two_sources,
         question_types=question_types(stage.question_types) if asks else (),
@@ -126,4 +159,32 @@ def training(recipe: Recipe, stage_number: int) -> Mixtures:
         imagined=stage.imagined,
         simple_words=stage.simple_words,
         question_kinds=stage.question_kinds if asks else (),
+        shard=shard,
+        render_on=render_on(recipe),
     )
+
+
+def render_on(recipe: Recipe) -> Literal["worker", "device"]:
+    """Where training clips are rendered: as the recipe says; ``auto`` is the device where that is a GPU."""
+    if recipe.render_on == "auto":
+        return "device" if torch.cuda.is_available() else "worker"
+    return "device" if recipe.render_on == "device" else "worker"
+
+
+def clips_per_step(recipe: Recipe, stage: Stage) -> int:
+    """How many clips a step of all processes has; the mean where they differ in length."""
+    pairs = zip(recipe.mixing.window_seconds, recipe.mixing.window_weights, strict=True)
+    counts = [(clips_in(stage.seconds_per_step, seconds), weight) for seconds, weight in pairs]
+    return max(1, round(sum(n * weight for n, weight in counts) / sum(weight for _, weight in counts)))
+
+
+def steps_of(recipe: Recipe, stage_number: int) -> int:
+    """Steps of a stage: its own number, or epochs · epoch_fraction · training sounds / clips a step, rounded up."""
+    stage = recipe.stages[stage_number]
+    return stage.steps if stage.epochs is None else _steps(recipe, stage, open_pool(recipe, "train"))
+
+
+def _steps(recipe: Recipe, stage: Stage, pool: SoundPool) -> int:
+    if stage.epochs is None:
+        return stage.steps
+    return math.ceil(stage.epochs * stage.epoch_fraction * len(pool) / clips_per_step(recipe, stage))

@@ -7,9 +7,7 @@ chance would score, and what the question alone gives away.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,26 +16,17 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from bat_agent import corpus, registry
 from bat_agent.agent import Bat
 from bat_agent.cli.entry import run_app
 from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import NUM_ELEVATION_BINS, Encoding, Reasoner
-from bat_agent.metrics import (
-    angular_errors_deg,
-    bootstrap_interval,
-    direction_accuracies,
-    distance_error_rate,
-    mean_average_precision,
-    prompt_only_answers,
-    random_answers,
-    score_answers,
-)
-from bat_agent.mixtures import Batch, Mixtures
-from bat_agent.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg
+from bat_agent.evaluation import figures
+from bat_agent.evaluation.hearing import batches, listen
+from bat_agent.interfaces import Reasoner
+from bat_agent.metrics import prompt_only_answers, random_answers, score_answers
+from bat_agent.mixtures import Mixtures
 from bat_agent.questions import Question
 from bat_agent.waveform import fit
 
@@ -45,48 +34,18 @@ REASONING_LETTERS = ("A", "B", "C", "D", "E", "E", "P")
 
 
 def encoder_figures(encoder: Any, data: Mixtures, device: torch.device) -> dict[str, float]:
-    """Class, direction and distance of single-source clips, in the terms of BAT's table 3 (shares, not per cent)."""
-    heard = [_single(encoder, batch, device) for batch in _batches(data)]
-    predicted, true, bins, scores, classes = (np.concatenate(parts) for parts in zip(*heard, strict=True))
-    errors = angular_errors_deg(predicted, true)
-    low, high = bootstrap_interval(errors, np.random.default_rng(0))
-    return {
-        "clips": float(len(errors)),
-        **direction_accuracies(predicted, true),
-        "mae_deg": float(errors.mean()),
-        "mae_low_deg": low,
-        "mae_high_deg": high,
-        "er20": float((errors > 20).mean()),
-        "der": distance_error_rate(bins[:, 0], bins[:, 1]),
-        "map": mean_average_precision(classes, scores),
-    }
+    """Class, direction and distance of single-source clips, in the terms of BAT's table 3 (shares, not per cent).
+
+    What the encoder has no head for is left out. :mod:`bat_agent.evaluation` measures more, with intervals.
+    """
+    return figures.plain(listen(encoder, data, device))
 
 
 def two_source_figures(encoder: Any, data: Mixtures, device: torch.device) -> dict[str, float]:
-    """Two sources at once: each is matched to a slot so that the angles are smallest; an encoder without slots says
-    one direction for both.
-    """
-    errors, scores, classes = [], [], []
-    for batch in _batches(data):
-        encoding = _encode(encoder, batch, device)
-        slots = encoding.slots or encoding
-        azimuth, elevation = decode_azimuth_deg(slots.azimuth_logits), decode_elevation_deg(slots.elevation_logits)
-        assert azimuth is not None
-        assert elevation is not None
-        assert encoding.class_logits is not None
-        said = np.stack((azimuth, elevation), axis=-1).reshape(len(azimuth), -1, 2)
-        for clip, sources in enumerate(batch.heard):
-            if len(sources) == 2:
-                errors.append(
-                    _matched(said[clip], [(s.position.azimuth_deg, s.position.elevation_deg) for s in sources])
-                )
-                scores.append(encoding.class_logits[clip].numpy())
-                classes.append(batch.truth.classes[clip].amax(dim=0).numpy())
-    return {
-        "clips": float(len(errors)),
-        "mae_deg": float(np.mean(errors)),
-        "map": mean_average_precision(np.stack(classes), np.stack(scores)),
-    }
+    """Two sources at once, as :func:`bat_agent.evaluation.figures.two_sources` measures them, without intervals."""
+    found = figures.two_sources(encoder, data, device)
+    clips = float(next(iter(found.values())).count)
+    return {"clips": clips, **{name: figure.value for name, figure in found.items()}}
 
 
 def question_figures(bat: Bat, data: Mixtures) -> dict[str, float]:
@@ -100,7 +59,7 @@ def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Mixtures) -> tupl
     """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""
     questions: list[Question] = []
     answers: dict[str, list[str]] = {name: [] for name in reasoners}
-    for batch in _batches(data):
+    for batch in batches(data, bat.device):
         asked = [question for some in batch.questions for question in some]
         encoding = bat.encoder(fit(batch.waveform.to(bat.device), bat.encoder))
         for name, reasoner in reasoners.items():
@@ -148,48 +107,15 @@ def _training_questions(recipe: Recipe, clips: int = 512) -> list[Question]:
     data = corpus.validation(
         recipe, clips, seconds=0.05, two_sources=0.6, letters=REASONING_LETTERS, questions_per_clip=8, seed=3
     )
-    return [question for batch in _batches(data) for some in batch.questions for question in some]
+    return [question for step in range(len(data)) for some in data[step].questions for question in some]
 
 
-def _batches(data: Mixtures) -> Iterable[Batch]:
-    return (data[step] for step in range(len(data)))
-
-
-@torch.inference_mode()
-def _encode(encoder: Any, batch: Batch, device: torch.device) -> Encoding:
-    return encoder(fit(batch.waveform.to(device), encoder)).to("cpu")
-
-
-def _single(encoder: Any, batch: Batch, device: torch.device) -> tuple[np.ndarray, ...]:
-    """Directions said and true, distance bins said and true, class scores and truth of one batch."""
-    encoding = _encode(encoder, batch, device)
-    azimuth, elevation = decode_azimuth_deg(encoding.azimuth_logits), decode_elevation_deg(encoding.elevation_logits)
-    distance = decode_distance_m(encoding.distance_logits)
-    assert azimuth is not None
-    assert elevation is not None
-    assert distance is not None
-    assert isinstance(encoding.class_logits, Tensor)
-    positions = [sources[0].position for sources in batch.heard]
-    true = np.array([(p.azimuth_deg, min(p.elevation_deg, NUM_ELEVATION_BINS / 2 - 1)) for p in positions])
-    bins = np.stack((np.rint(2 * distance).astype(int), batch.truth.distance[:, 0].numpy()), axis=1)
-    classes = batch.truth.classes[:, 0].numpy()
-    return np.stack((azimuth, elevation), axis=1), true, bins, encoding.class_logits.float().numpy(), classes
-
-
-def _matched(said: np.ndarray, true: Sequence[tuple[float, float]]) -> float:
-    """Smallest mean angle over all ways to give each true direction a slot of its own (or the only one)."""
-    choices: Iterable[tuple[int, ...]] = (
-        itertools.permutations(range(len(said)), len(true)) if len(said) >= len(true) else [(0,) * len(true)]
-    )
-    return min(float(angular_errors_deg(said[list(order)], true).mean()) for order in choices)
-
-
-def _table(figures: dict[str, Any]) -> Table:
+def _table(found: dict[str, Any]) -> Table:
     table = Table("what", "measure", "value")
     for part in ("one source", "two sources"):
-        for measure, value in figures[part].items():
+        for measure, value in found[part].items():
             table.add_row(part, measure, f"{value:.3f}")
-    for row, scores in figures["questions"].items():
+    for row, scores in found["questions"].items():
         for name, value in flatten(scores).items():
             if not name.endswith(("malformed", "exact")):
                 table.add_row(f"questions, {row}", name, f"{value:.3f}")
@@ -227,10 +153,10 @@ def main(
         torch.set_num_threads(1)
     settings = load_recipe(recipe, overrides)
     corpus.open_pool(settings, "valid")  # what is wrong with the sounds is told before rooms are rendered
-    figures = evaluate(Bat.from_pretrained(model), settings, clips=clips, questions=questions, seconds=seconds)
-    Console().print(_table(figures))
+    found = evaluate(Bat.from_pretrained(model), settings, clips=clips, questions=questions, seconds=seconds)
+    Console().print(_table(found))
     if out:
-        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

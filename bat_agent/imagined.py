@@ -28,22 +28,15 @@ def imagine(truth: Truth, token_dim: int, num_tokens: int, generator: torch.Gene
     The louder of two slots is drawn by lot, as which of two sources is the more active says nothing about it.
     """
     loudness = SURE * (1 + 0.1 * torch.rand(truth.active.shape, generator=generator))
-    slots = SlotEncoding(
-        torch.where(truth.active, loudness, -SURE),
+    category, distance, azimuth, elevation = (
         (2 * truth.classes - 1) * SURE,
         _blurred(truth.distance, NUM_DISTANCE_BINS, 0.5),
         _blurred(truth.azimuth, NUM_AZIMUTH_BINS, 8.0, circular=True),
         _blurred(truth.elevation, NUM_ELEVATION_BINS, 8.0),
     )
+    slots = SlotEncoding(torch.where(truth.active, loudness, -SURE), category, distance, azimuth, elevation)
     tokens = torch.zeros(len(truth.active), num_tokens, token_dim)
-    return Encoding(
-        tokens,
-        slots.class_logits[:, 0],
-        slots.distance_logits[:, 0],
-        slots.azimuth_logits[:, 0],
-        slots.elevation_logits[:, 0],
-        slots,
-    )
+    return Encoding(tokens, category[:, 0], distance[:, 0], azimuth[:, 0], elevation[:, 0], slots)
 
 
 def _blurred(bins: Tensor, count: int, width: float, circular: bool = False) -> Tensor:

@@ -40,11 +40,11 @@ class SlotEncoding:
     """(B, S); sigmoid gives the probability that the slot holds a source."""
     class_logits: Tensor
     """(B, S, 355)"""
-    distance_logits: Tensor
+    distance_logits: Tensor | None = None
     """(B, S, 21)"""
-    azimuth_logits: Tensor
+    azimuth_logits: Tensor | None = None
     """(B, S, 360)"""
-    elevation_logits: Tensor
+    elevation_logits: Tensor | None = None
     """(B, S, 180)"""
 
 
@@ -100,9 +100,17 @@ class Encoder(Protocol):
     The core prepares the waveform (rate, length, level); an encoder never resamples, pads or normalises. Silence is
     allowed and must give finite numbers. In evaluation mode a batch gives the same result as its clips one by one.
 
-    Optional: ``fixed_length`` (default true): the core pads every clip with silence to exactly ``clip_seconds``;
-    false: shorter clips come as they are. Optional: ``save_weights(directory, *, half=False)`` and
-    ``load_weights(path)``, where one ``model.safetensors`` with the state dict is not enough.
+    Optional, where an encoder has more to offer:
+
+    * ``fixed_length`` (default true): the core pads every clip with silence to exactly ``clip_seconds``; false: shorter
+      clips come as they are.
+    * ``level_known``: set to false, the encoder judges distance without the absolute level, which an uncalibrated
+      recording does not have.
+    * ``as_probabilities``: set to true, logits are such that softmax makes probabilities of them.
+    * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
+      statistics of a batch.
+    * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the
+      state dict is not enough.
     """
 
     sample_rate_hz: int

@@ -3,7 +3,8 @@
 loss = λ1·BCE(class) + λ2·CE(distance) + λ3·(CE(azimuth) + CE(elevation))
 
 With several source slots the loss is the smallest over all assignments of sources to slots (permutation-invariant),
-plus a binary cross-entropy on each slot's activity; a slot without a source contributes nothing else.
+plus a binary cross-entropy on each slot's activity; a slot without a source contributes nothing else. The class loss is
+the mean over the 355 classes, and the weights λ of a recipe are meant for it (1250, 1, 2 in the paper).
 """
 
 from __future__ import annotations
@@ -17,56 +18,96 @@ from torch import Tensor
 
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS, Encoding, SlotEncoding
+from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.mixtures import Truth
 
 
-def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor, dict[str, float]]:
-    """The weighted loss of a batch, and its parts for the log."""
-    slots = encoding.slots or _as_slot(encoding)
-    parts = _pairwise(slots, truth, stage)
-    weights = {
-        "class": stage.class_weight,
-        "distance": stage.distance_weight,
-        "azimuth": stage.direction_weight,
-        "elevation": stage.direction_weight,
-    }
-    total = sum(weights[name] * value for name, value in parts.items() if weights[name])
-    assert isinstance(total, Tensor)
-    chosen, cost = _assign(total, truth.active, slots.activity_logits if encoding.slots else None)
+def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted loss of a batch, and its parts for the log (of the chosen slots, scalars without gradient).
+
+    What an encoder has no head for is left out; classes may be soft (mixup). ``truth`` may lie on the CPU. Raises
+    :class:`~bat_agent.errors.BadInput` where the stage weighs only heads that the encoder lacks, or a clip has more
+    sources than the encoder slots.
+    """
+    heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
+    weights = _weights(stage)
+    if not any(weights[name] for name in heads):
+        raise BadInput(
+            f"stage {stage.name!r} trains nothing: the encoder has heads for {', '.join(heads) or 'nothing'}, and "
+            "their weights are 0; raise class_weight, distance_weight or direction_weight, or give the encoder the head"
+        )
+    activity = encoding.slots.activity_logits if encoding.slots else None
+    # Before the truth goes to the encoder's device: asking a GPU would wait for all of the forward pass.
+    _check_sources(truth.active, next(iter(heads.values())).shape[1])
+    truth = truth.to(next(iter(heads.values())).device)
+    parts = _pairwise(heads, truth, stage)
+    total = torch.stack([weights[name] * value for name, value in parts.items() if weights[name]]).sum(dim=0)
+    chosen, cost = _assign(total, truth.active, activity)
     rows = torch.arange(len(chosen), device=chosen.device)[:, None]
     columns = torch.arange(truth.active.shape[1], device=chosen.device)
     active = truth.active.float()
     log = {
-        name: float((value.detach()[rows, chosen, columns] * active).sum() / active.sum().clamp(min=1))
+        name: (value.detach()[rows, chosen, columns] * active).sum() / active.sum().clamp(min=1)
         for name, value in parts.items()
     }
     return cost.mean(), log
 
 
-def _as_slot(encoding: Encoding) -> SlotEncoding:
-    heads = (encoding.class_logits, encoding.distance_logits, encoding.azimuth_logits, encoding.elevation_logits)
-    assert all(head is not None for head in heads), "training needs all four heads"
-    single = [head[:, None] for head in heads if head is not None]
-    return SlotEncoding(single[0].new_zeros(len(single[0]), 1), *single)
-
-
-def _pairwise(slots: SlotEncoding, truth: Truth, stage: Stage) -> dict[str, Tensor]:
-    """Each part of the loss for every slot i and source j: (B, slots, sources)."""
-    classes = truth.classes[:, None]
-    class_logits = slots.class_logits.float()[:, :, None].expand(-1, -1, classes.shape[2], -1)
-    bce = F.binary_cross_entropy_with_logits(
-        class_logits, classes.expand(-1, class_logits.shape[1], -1, -1), reduction="none"
-    ).mean(-1)
-    azimuth = _soft_targets(NUM_AZIMUTH_BINS, stage.smoothing_deg, circular=True).to(bce.device)[truth.azimuth]
-    elevation = _soft_targets(NUM_ELEVATION_BINS, stage.smoothing_deg, circular=False).to(bce.device)[truth.elevation]
-    distance = F.one_hot(truth.distance, slots.distance_logits.shape[-1]).float()
+def _weights(stage: Stage) -> dict[str, float]:
+    direction = stage.direction_weight
     return {
-        "class": bce,
-        "distance": _cross_entropy(slots.distance_logits, distance),
-        "azimuth": _cross_entropy(slots.azimuth_logits, azimuth),
-        "elevation": _cross_entropy(slots.elevation_logits, elevation),
+        "class": stage.class_weight,
+        "distance": stage.distance_weight,
+        "azimuth": direction,
+        "elevation": direction,
     }
+
+
+def _heads(encoding: Encoding) -> dict[str, Tensor | None]:
+    """The logits of every slot (B, slots, bins); an encoder without slots has one."""
+    slots = encoding.slots
+    if slots is not None:
+        return {
+            "class": slots.class_logits,
+            "distance": slots.distance_logits,
+            "azimuth": slots.azimuth_logits,
+            "elevation": slots.elevation_logits,
+        }
+    single = {
+        "class": encoding.class_logits,
+        "distance": encoding.distance_logits,
+        "azimuth": encoding.azimuth_logits,
+        "elevation": encoding.elevation_logits,
+    }
+    return {name: None if logits is None else logits[:, None] for name, logits in single.items()}
+
+
+def _check_sources(active: Tensor, slots: int) -> None:
+    sources = active.shape[1]
+    if sources > slots and bool(active[:, slots:].any()):
+        raise BadInput(
+            f"a clip has {sources} sources but the encoder only {slots} slot(s); set two_sources to 0 for this stage, "
+            f"or give the encoder num_slots={sources}"
+        )
+
+
+def _pairwise(heads: dict[str, Tensor], truth: Truth, stage: Stage) -> dict[str, Tensor]:
+    """Each part of the loss for every slot i and source j: (B, slots, sources)."""
+    parts = {}
+    if "class" in heads:
+        classes = truth.classes[:, None]
+        logits = heads["class"].float()[:, :, None].expand(-1, -1, classes.shape[2], -1)
+        wanted = classes.expand(-1, logits.shape[1], -1, -1)
+        parts["class"] = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(-1)
+    if "distance" in heads:
+        distance = F.one_hot(truth.distance, heads["distance"].shape[-1]).float()
+        parts["distance"] = _cross_entropy(heads["distance"], distance)
+    angles = (("azimuth", NUM_AZIMUTH_BINS, True), ("elevation", NUM_ELEVATION_BINS, False))
+    for name, bins, circular in angles:
+        if name in heads:
+            targets = _soft_targets(bins, stage.smoothing_deg, circular, heads[name].device)
+            parts[name] = _cross_entropy(heads[name], targets[getattr(truth, name)])
+    return parts
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -78,11 +119,6 @@ def _assign(pairwise: Tensor, active: Tensor, activity_logits: Tensor | None) ->
     """The best slot of each source (B, sources), and the clip's loss (B,) with it."""
     slots, sources = pairwise.shape[1:]
     used = min(slots, sources)
-    if sources > slots and bool(active[:, slots:].any()):
-        raise BadInput(
-            f"a clip has {sources} sources but the encoder only {slots} slot(s); set two_sources to 0 for this stage, "
-            f"or give the encoder num_slots={sources}"
-        )
     orders = list(itertools.permutations(range(slots), used))
     costs = []
     for order in orders:
@@ -101,11 +137,11 @@ def _assign(pairwise: Tensor, active: Tensor, activity_logits: Tensor | None) ->
 
 
 @cache
-def _soft_targets(bins: int, width_deg: float, circular: bool) -> Tensor:
+def _soft_targets(bins: int, width_deg: float, circular: bool, device: torch.device) -> Tensor:
     """Row k: the target distribution of true bin k, a Gaussian of ``width_deg`` (one bin if 0)."""
     if width_deg == 0:
-        return torch.eye(bins)
-    index = torch.arange(bins, dtype=torch.float32)
+        return torch.eye(bins, device=device)
+    index = torch.arange(bins, dtype=torch.float32, device=device)
     apart = (index[:, None] - index).abs()
     if circular:
         apart = torch.minimum(apart, bins - apart)

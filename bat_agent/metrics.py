@@ -82,6 +82,13 @@ def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
     Classes without a positive clip are left out. Raises :class:`~bat_agent.errors.BadInput` where none remains, where
     shapes differ or where a score is not a number.
     """
+    return float(np.nanmean(average_precisions(targets, scores)))
+
+
+def average_precisions(targets: ArrayLike, scores: ArrayLike) -> Floats:
+    """Average precision of each of C classes, as :func:`mean_average_precision` takes the mean of; NaN where a class
+    has no positive clip. Raises :class:`~bat_agent.errors.BadInput` as that function does.
+    """
     from sklearn.metrics import average_precision_score  # a second of import that questions and answers never need
 
     truth, score = np.asarray(targets), np.asarray(scores, dtype=np.float64)
@@ -92,7 +99,9 @@ def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
     present = np.flatnonzero((truth > 0.5).any(axis=0))
     if not len(present):
         raise BadInput("no class has a positive clip, so average precision is undefined; check the labels")
-    return float(np.mean([average_precision_score(truth[:, c] > 0.5, score[:, c]) for c in present]))
+    found = np.full(truth.shape[1], np.nan)
+    found[present] = [average_precision_score(truth[:, c] > 0.5, score[:, c]) for c in present]
+    return found
 
 
 def angular_errors_deg(predicted_deg: ArrayLike, true_deg: ArrayLike) -> Floats:
@@ -128,9 +137,31 @@ def direction_accuracies(predicted_deg: ArrayLike, true_deg: ArrayLike) -> dict[
     ``region`` is the share with all three right. Borders count as right, front and above, as in
     :func:`bat_agent.scene.region`. Chance is 0.5, and 0.125 for the region.
     """
-    right = _sides(predicted_deg) == _sides(true_deg)
-    shares = {axis: float(share) for axis, share in zip(AXES, right.mean(axis=0), strict=True)}
-    return shares | {"region": float(right.all(axis=1).mean())}
+    return {name: float(hits.mean()) for name, hits in direction_hits(predicted_deg, true_deg).items()}
+
+
+def direction_hits(predicted_deg: ArrayLike, true_deg: ArrayLike) -> dict[str, NDArray[np.bool_]]:
+    """Clip by clip what :func:`direction_accuracies` takes the mean of: (N,) for each axis and the region."""
+    right = sides(predicted_deg) == sides(true_deg)
+    return dict(zip(AXES, right.T, strict=True)) | {"region": right.all(axis=1)}
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
+    """ECE = Σ_b n_b/N · |share correct in b − mean confidence in b|, over ``bins`` equal stretches of [0, 1].
+
+    ``confidence`` (N,) are probabilities, ``correct`` (N,) whether what they spoke of was so. 0 is perfect (Guo et al.,
+    ICML 2017). Raises :class:`~bat_agent.errors.BadInput` for other shapes, or numbers that are no probabilities.
+    """
+    sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if sure.ndim != 1 or sure.shape != right.shape or not len(sure):
+        raise BadInput(f"confidence and correct must be lists of one length above 0, got {sure.shape}, {right.shape}")
+    if not ((sure >= 0) & (sure <= 1)).all():
+        raise BadInput("confidences must be probabilities between 0 and 1; check how they were computed")
+    if bins < 1:
+        raise BadInput(f"bins must be 1 or more, got {bins}; 15 is usual")
+    number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)  # a stretch holds its upper end
+    gaps = np.bincount(number, right - sure, minlength=bins)
+    return float(np.abs(gaps).sum() / len(sure))
 
 
 def _unit_vectors(directions_deg: ArrayLike) -> Floats:
@@ -143,7 +174,8 @@ def _unit_vectors(directions_deg: ArrayLike) -> Floats:
     )
 
 
-def _sides(directions_deg: ArrayLike) -> NDArray[np.bool_]:
+def sides(directions_deg: ArrayLike) -> NDArray[np.bool_]:
+    """(N, 3): whether each direction (N, 2) is left, behind, below; borders count as right, front, above."""
     x, y, z = _unit_vectors(directions_deg).T
     tiny = 1e-12  # as in scene.region: rounding must not decide on a border
     return np.stack([x < -tiny, z > tiny, y < -tiny], axis=-1)

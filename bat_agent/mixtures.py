@@ -1,6 +1,8 @@
-"""Training and validation clips: sounds placed in rendered rooms, mixed, and the truth about them.
+"""Training and validation clips: sounds placed in rooms, mixed, and the truth about them.
 
-A batch depends on (seed, step) alone, never on the number of workers or on the batches before it.
+A clip depends on (seed, step, number of the clip) alone: never on the number of workers or processes, on the clips
+before it or on where it is rendered. Drawing a clip is cheap and is done in worker processes; putting its dry sounds
+into their rooms is done there as well, or on the training device by :meth:`Mixtures.finish`.
 """
 
 from __future__ import annotations
@@ -8,59 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch.utils.data import Dataset
 
-from bat_agent.acoustics import SOURCE_LEVEL_DBFS
+from bat_agent.batch import MAX_SOURCES, Batch, Truth, Weighted, truth_of
 from bat_agent.config import Mixing
+from bat_agent.dry import BETA, dry_source
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import NUM_CLASSES, SAMPLE_RATE_HZ
-from bat_agent.labels import class_number
-from bat_agent.metrics import targets_from_position
+from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
-from bat_agent.rooms import RoomBank
+from bat_agent.rooms import Place, RoomBank, Rooms
 from bat_agent.scene import Position, mirror_azimuth_deg
+from bat_agent.sounds import Balance as Drawing
 from bat_agent.sounds import Sound, SoundSet
+from bat_agent.wet import Reverberant, Unrendered, render
 
-MAX_SOURCES = 2
+__all__ = ["MAX_SOURCES", "Batch", "Mixtures", "SoundPool", "Truth", "truth_of"]
 TRIES = 1000
-
-
-@dataclass
-class Truth:
-    """Targets of B clips with up to S = 2 sources each; rows of absent sources are zero."""
-
-    active: torch.Tensor
-    """(B, S) bool"""
-    classes: torch.Tensor
-    """(B, S, 355) float, multi-hot"""
-    distance: torch.Tensor
-    """(B, S) int64 distance bins"""
-    azimuth: torch.Tensor
-    """(B, S) int64 azimuth bins"""
-    elevation: torch.Tensor
-    """(B, S) int64 elevation bins"""
-
-    def to(self, device: torch.device | str) -> Truth:
-        """The same targets on another device."""
-        return Truth(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-
-@dataclass
-class Batch:
-    """B clips of equal length."""
-
-    waveform: torch.Tensor
-    """(B, 2, N) float32"""
-    truth: Truth
-    heard: list[list[HeardSource]]
-    """What sounds in each clip and where."""
-    questions: list[list[Question]]
-    """Questions about each clip, equally many for all; empty when none were asked for."""
+NOISY = 0.7
+"""Share of clips with noise of the microphones, where there is any."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +41,85 @@ class SoundPool:
 
     sets: Sequence[SoundSet]
     weights: Sequence[float]
+    balance: Sequence[Drawing] = ()
+    """How to draw from each set (:meth:`~bat_agent.sounds.SoundSet.sample`); classes alike where it is empty."""
 
     def sample(self, rng: np.random.Generator) -> Sound:
-        """Draw a set by weight, then a sound, classes balanced."""
+        """Draw a set by weight, then a sound."""
         shares = np.asarray(self.weights, dtype=float)
-        return self.sets[int(rng.choice(len(self.sets), p=shares / shares.sum()))].sample(rng)
+        number = int(rng.choice(len(self.sets), p=shares / shares.sum()))
+        return self.sets[number].sample(rng, *self.balance[number : number + 1])
 
     def labels(self) -> tuple[str, ...]:
         """Every label that can be drawn."""
         return tuple(sorted({label for sounds in self.sets for label in sounds.labels()}))
 
+    def __len__(self) -> int:
+        """How many sounds can be drawn."""
+        return sum(len(sounds) for sounds, weight in zip(self.sets, self.weights, strict=True) if weight > 0)
 
-class Mixtures(Dataset):
-    """Batches of rendered clips, one per training step."""
+
+@dataclass(frozen=True)
+class _Placed:
+    """One source: its sound (or two, mixed up), where it is, and where its RIR is to be found."""
+
+    sounds: tuple[Sound, ...]
+    shares: tuple[float, ...]
+    position: Position
+    rooms: int
+    place: Place
+    spot: int
+
+    @property
+    def heard(self) -> HeardSource:
+        labels = dict.fromkeys(label for sound in self.sounds for label in sound.labels)
+        return HeardSource(tuple(labels), self.position)
+
+    @property
+    def weighted(self) -> Weighted:
+        pairs = zip(self.sounds, self.shares, strict=True)
+        return tuple((label, share) for sound, share in pairs for label in dict.fromkeys(sound.labels))
+
+
+@dataclass
+class _Microphones:
+    """What lies between the ears and the recording of one clip."""
+
+    mirrored: bool
+    gain: np.ndarray
+    """(2,)"""
+    noise: float
+    noise_seed: int
+
+
+@dataclass
+class _Drawn:
+    """A clip before any sound is loaded."""
+
+    placed: list[_Placed]
+    microphones: _Microphones
+    to_cut: np.random.Generator
+    to_equalise: np.random.Generator
+    to_ask: np.random.Generator
+
+    @property
+    def heard(self) -> list[HeardSource]:
+        heard = [placed.heard for placed in self.placed]
+        return [_mirror(source) for source in heard] if self.microphones.mirrored else heard
+
+
+class Mixtures(Dataset[Batch]):
+    """Batches of clips, one per training step; with ``shard=(rank, world)``, clips rank::world of each step.
+
+    ``render_on="device"`` leaves rendering to :meth:`finish`. ``rirs_on_device`` says whether banks are then kept on
+    the device in half precision, so that numbers travel instead of RIRs; by itself it is so where they take at most a
+    quarter of a GPU's free memory. Sounds are not mixed up where questions are asked, as those name one sound.
+    """
 
     def __init__(
         self,
         pool: SoundPool,
-        banks: Sequence[RoomBank],
+        banks: Sequence[Rooms],
         mixing: Mixing,
         *,
         seed: int,
@@ -100,6 +133,9 @@ class Mixtures(Dataset):
         imagined: bool = False,
         simple_words: bool = False,
         question_kinds: Sequence[str] = (),
+        shard: tuple[int, int] = (0, 1),
+        render_on: str = "worker",
+        rirs_on_device: bool | None = None,
     ) -> None:
         self.pool, self.banks, self.mixing = pool, banks, mixing
         self.seed, self.steps, self.seconds_per_step = seed, steps, seconds_per_step
@@ -111,28 +147,60 @@ class Mixtures(Dataset):
         self.simple_words = simple_words
         self.question_kinds = known_kinds(question_kinds)
         self.known_labels = pool.labels()
+        self.shard, self.render_on = shard, render_on
+        self.rirs_on_device = render_on == "device" and (_fit(banks) if rirs_on_device is None else rirs_on_device)
+        self._kept: dict[tuple[int, str], torch.Tensor] = {}
+        if render_on not in ("worker", "device"):
+            raise BadInput(f"render_on must be 'worker' or 'device' here, got {render_on!r}")
+        for seconds in mixing.window_seconds:
+            self._check_shares(seconds)
 
     def __len__(self) -> int:
         return self.steps
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what lies on a device: a worker process has no use for it."""
+        return self.__dict__ | {"_kept": {}}
+
     def __getitem__(self, step: int) -> Batch:
-        """The batch of one step."""
-        rng = np.random.default_rng((self.seed, step))
+        """This process' clips of one step."""
         shares = np.asarray(self.mixing.window_weights)
-        seconds = float(rng.choice(self.mixing.window_seconds, p=shares / shares.sum()))
-        clips = max(1, round(self.seconds_per_step / seconds))
-        placed = [self._place_to_ask(rng) for _ in range(clips)]
-        samples = round(seconds * SAMPLE_RATE_HZ)
+        seconds = float(
+            np.random.default_rng((self.seed, step)).choice(self.mixing.window_seconds, p=shares / shares.sum())
+        )
+        total = clips_in(self.seconds_per_step, seconds)
+        mine = range(self.shard[0], total, self.shard[1])
+        # Questions are levelled from clip to clip, so that all processes draw all of them.
+        everyone = range(total) if self.question_types else mine
+        drawn = {clip: self._draw(step, clip) for clip in everyone}
+        asked = dict(zip(everyone, self._ask(list(drawn.values())), strict=True))
+        clips = [drawn[clip] for clip in mine]
+        heard = [clip.heard for clip in clips]
+        truth = truth_of(heard, [[placed.weighted for placed in clip.placed] for clip in clips])
+        ids = [", ".join(self._name(placed) for placed in clip.placed) for clip in clips]
+        batch = Batch(torch.zeros(len(clips), 2, 0), truth, heard, [asked[clip] for clip in mine], ids)
         if self.imagined:
-            waveform = torch.zeros(clips, 2, 0)
-        else:
-            waveform = torch.stack([self._mix(clip, samples, rng) for clip in placed])
-        heard = [[HeardSource(p.sound.labels, p.position) for p in clip] for clip in placed]
-        mirrored = rng.random(clips) < self.mixing.mirror
-        waveform[mirrored] = waveform[mirrored].flip(1)
-        heard = [[_mirror(s) for s in h] if m else h for h, m in zip(heard, mirrored, strict=True)]
-        waveform = waveform if self.imagined else self._colour(waveform, rng)
-        return Batch(waveform, truth_of(heard), heard, self._ask(heard, rng))
+            return batch
+        batch.dry = self._dry(clips, round(seconds * SAMPLE_RATE_HZ))
+        return batch if self.render_on == "device" else self.finish(batch, "cpu")
+
+    def finish(self, batch: Batch, device: torch.device | str) -> Batch:
+        """The batch with its waveform on ``device``, rendered there if it is not yet; everything else stays.
+
+        On a CPU the result is the worker's to the last bit; a GPU rounds otherwise and draws other noise.
+        """
+        if batch.dry is None:
+            return replace(batch, waveform=batch.waveform.to(device, non_blocking=True))
+        with torch.no_grad():
+            rirs = self._rirs(batch.dry, torch.device(device))
+            return replace(batch, waveform=render(batch.dry, rirs, device), dry=None)
+
+    # --- what is drawn by lot ---
+
+    def _draw(self, step: int, clip: int) -> _Drawn:
+        # Streams of their own: a switch that needs more numbers leaves everything else as it was.
+        place, microphones, cut, equalise, ask = np.random.default_rng((self.seed, step, clip)).spawn(5)
+        return _Drawn(self._place_to_ask(place), self._microphones(microphones), cut, equalise, ask)
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[_Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
@@ -148,97 +216,109 @@ class Mixtures(Dataset):
 
     def _place(self, rng: np.random.Generator) -> list[_Placed]:
         """Choose a room and one or two sounds with disjoint labels in different regions of it."""
-        number = int(rng.integers(sum(len(bank.scenes) for bank in self.banks)))
-        for bank in self.banks:
-            if number < len(bank.scenes):
-                break
-            number -= len(bank.scenes)
-        positions = bank.scenes[number].positions()
-        spots = rng.permutation(len(positions))
+        number, rooms = int(rng.integers(sum(len(bank) for bank in self.banks))), 0
+        while number >= len(self.banks[rooms]):
+            number, rooms = number - len(self.banks[rooms]), rooms + 1
+        place = self.banks[rooms].place(number, rng)
         wanted = 2 if rng.random() < self.two_sources else 1
+        mixed_up = rng.random() < self.mixing.mixup and not self.question_types
         placed: list[_Placed] = []
-        for spot in spots:
-            sound = self.pool.sample(rng)
-            candidate = _Placed(sound, positions[spot], bank.rir(number, int(spot)))
+        for spot in rng.permutation(len(place.positions)):
+            sounds, shares = [self.pool.sample(rng)], [1.0]
+            if mixed_up:
+                share = float(rng.beta(BETA, BETA))
+                sounds, shares = [*sounds, self.pool.sample(rng)], [share, 1 - share]
+            candidate = _Placed(tuple(sounds), tuple(shares), place.positions[spot], rooms, place, int(spot))
             if not placed or compatible(placed[0].heard, candidate.heard):
                 placed.append(candidate)
             if len(placed) == wanted:
                 break
         return placed
 
-    def _mix(self, clip: Sequence[_Placed], samples: int, rng: np.random.Generator) -> torch.Tensor:
-        taps = clip[0].rir.shape[-1]
-        size = next_fast_len(samples + taps - 1, real=True)
-        dry = torch.stack([self._dry(placed.sound, samples, rng) for placed in clip])
-        spectrum = self._equalise(torch.fft.rfft(dry, size), rng)
-        rooms = torch.fft.rfft(torch.stack([placed.rir for placed in clip]), size)
-        # The mean of the two binaural signals, taken before the way back from the spectrum: one inverse FFT for both.
-        return torch.fft.irfft((spectrum[:, None] * rooms).mean(dim=0), size)[:, :samples]
-
-    def _dry(self, sound: Sound, samples: int, rng: np.random.Generator) -> torch.Tensor:
-        """A stretch of a sound at −14 dBFS (over its whole length), where there is something to hear."""
-        wave = np.asarray(sound.waveform(), dtype=np.float32)
-        rms = float(np.sqrt(np.mean(wave**2)))
-        if rms > 0:
-            wave = wave * np.float32(10 ** (SOURCE_LEVEL_DBFS / 20) / rms)
-        if self.mixing.speed and rng.random() < 0.5:
-            factor = 1 + rng.uniform(-self.mixing.speed, self.mixing.speed)
-            at = np.arange(0, len(wave) - 1, factor, dtype=np.float64)
-            wave = np.interp(at, np.arange(len(wave)), wave).astype(np.float32)
-        out = np.zeros(samples, dtype=np.float32)
-        if len(wave) > samples:
-            starts = rng.integers(0, len(wave) - samples + 1, size=4)
-            level = [float(np.mean(wave[s : s + samples : 8] ** 2)) for s in starts]
-            audible = [s for s, e in zip(starts, level, strict=True) if e > 0.1 * max(level)]
-            # All four stretches may lie in digital silence: then around the loudest sample.
-            start = audible[0] if audible else min(int(np.abs(wave).argmax()), len(wave) - samples)
-            out[:] = wave[start : start + samples]
-        else:
-            # Half of the clips begin with the sound and end in silence, as the released ones do.
-            start = 0 if rng.random() < 0.5 else int(rng.integers(0, samples - len(wave) + 1))
-            out[start : start + len(wave)] = wave
-        return torch.from_numpy(out)
-
-    def _equalise(self, spectrum: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        if not self.mixing.equalise_db:
-            return spectrum
-        bins = spectrum.shape[-1]
-        octaves = np.log2(np.linspace(62.5, SAMPLE_RATE_HZ / 2, 256) / 62.5)
-        knots = rng.uniform(-self.mixing.equalise_db, self.mixing.equalise_db, size=(len(spectrum), 9))
-        curves = np.stack([np.interp(octaves, np.arange(9), k) for k in knots]).astype(np.float32)
-        gain = torch.nn.functional.interpolate(torch.from_numpy(10 ** (curves / 20))[:, None], bins, mode="linear")[
-            :, 0
-        ]
-        shaped = spectrum * gain
-        before, after = spectrum.abs().square().sum(-1), shaped.abs().square().sum(-1)
-        return shaped * (before / after.clamp(min=1e-20)).sqrt()[:, None]
-
-    def _colour(self, waveform: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """What microphones add: their own noise and a small difference in gain."""
-        clips = len(waveform)
-        if self.mixing.mismatch_db:
-            gain = rng.normal(0, self.mixing.mismatch_db / 2, size=(clips, 2, 1)).clip(-1, 1)
-            waveform = waveform * torch.from_numpy(10 ** (gain / 20).astype(np.float32))
-        if self.mixing.noise_dbfs:
+    def _microphones(self, rng: np.random.Generator) -> _Microphones:
+        """What microphones add: their own noise and a small difference in gain. Draws alike whatever is switched on."""
+        mirrored, mismatch, jitter = rng.random() < self.mixing.mirror, rng.standard_normal(2), rng.uniform(-1, 1)
+        noisy, between, seed = rng.random() < NOISY, rng.random(), int(rng.integers(2**62))
+        gain_db = (mismatch * self.mixing.mismatch_db / 2).clip(-1, 1) + jitter * self.mixing.level_jitter_db
+        noise = 0.0
+        if self.mixing.noise_dbfs and noisy:
             low, high = self.mixing.noise_dbfs
-            amplitude = 10 ** (rng.uniform(low, high, size=(clips, 1, 1)) / 20)
-            level = torch.from_numpy((amplitude * (rng.random((clips, 1, 1)) < 0.7)).astype(np.float32))
-            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-            waveform = waveform + level * torch.randn(waveform.shape, generator=generator)
-        return waveform
+            noise = 10 ** ((low + between * (high - low)) / 20)
+        return _Microphones(bool(mirrored), 10 ** (gain_db / 20), noise, seed)
 
-    def _ask(self, heard: list[list[HeardSource]], rng: np.random.Generator) -> list[list[Question]]:
+    # --- what is rendered ---
+
+    def _dry(self, clips: Sequence[_Drawn], samples: int) -> Unrendered:
+        """The dry sounds of clips, and where their rooms are."""
+        placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
+        sounds = [dry_source(p.sounds, p.shares, samples, self.mixing, clip.to_cut) for _, clip, p in placed]
+        limit, microphones = self.mixing.equalise_db, [clip.microphones for clip in clips]
+        knots = np.stack([clip.to_equalise.uniform(-limit, limit, 9) for _, clip, _ in placed]).astype(np.float32)
+        return Unrendered(
+            torch.from_numpy(np.stack(sounds)),
+            torch.tensor([number for number, _, _ in placed]),
+            torch.from_numpy(knots) if limit else None,
+            torch.tensor([m.mirrored for m in microphones]),
+            torch.from_numpy(np.stack([m.gain for m in microphones]).astype(np.float32)),
+            torch.tensor([m.noise for m in microphones]),
+            torch.tensor([m.noise_seed for m in microphones]),
+            self.mixing.reverberation,
+            self._where([p for _, _, p in placed]) if self.mixing.reverberation != "none" else [],
+        )
+
+    def _where(self, placed: Sequence[_Placed]) -> list[Reverberant]:
+        """Where the RIRs of sources are to be found."""
+        found = []
+        for rooms in sorted({p.rooms for p in placed}):
+            of = [number for number, p in enumerate(placed) if p.rooms == rooms]
+            rows = [placed[number].place.rows[placed[number].spot] for number in of]
+            part = Reverberant(rooms, torch.tensor(of), torch.tensor(rows))
+            places = {id(placed[n].place): placed[n].place for n in of}
+            if any(place.scene for place in places.values()):
+                part.scenes = [_heard_part(place, [placed[n] for n in of]) for place in places.values()]
+            elif not (self.rirs_on_device and isinstance(self.banks[rooms], RoomBank)):
+                part.rirs = self.banks[rooms].read(rows)
+            found.append(part)
+        return found
+
+    def _rirs(self, clips: Unrendered, device: torch.device) -> torch.Tensor | None:
+        """(M, 2, L) RIRs of all sources, where they are rendered; shorter ones end in silence."""
+        if not clips.rirs:
+            return None
+        parts = [self._some_rirs(part, device) for part in clips.rirs]
+        if len(parts) == 1:
+            return parts[0]
+        out = torch.zeros(len(clips.sounds), 2, max(part.shape[-1] for part in parts), device=device)
+        for where, rirs in zip(clips.rirs, parts, strict=True):
+            out[where.of.to(device), :, : rirs.shape[-1]] = rirs.to(device).float()
+        return out
+
+    def _some_rirs(self, part: Reverberant, device: torch.device) -> torch.Tensor:
+        bank = self.banks[part.rooms]
+        if part.scenes:
+            return bank.render(part.scenes, device)
+        if part.rirs is not None:
+            return part.rirs
+        if device.type == "cpu" or not isinstance(bank, RoomBank):
+            return bank.read(part.rows.tolist())
+        if (part.rooms, str(device)) not in self._kept:
+            self._kept[part.rooms, str(device)] = bank.all(device)
+        return self._kept[part.rooms, str(device)][part.rows.to(device)]
+
+    # --- what is asked and said ---
+
+    def _ask(self, clips: Sequence[_Drawn]) -> list[list[Question]]:
         """Equally many questions for every clip; a clip that admits fewer is asked some of them again."""
         if not self.question_types:
-            return [[] for _ in heard]
+            return [[] for _ in clips]
         wanted, balance = self.questions_per_clip, Balance()
         asked = []
-        for sources in heard:
+        for clip in clips:
             ask = partial(
                 generate,
-                sources,
+                clip.heard,
                 self.question_types,
-                rng,
+                clip.to_ask,
                 wanted,
                 split=self.wording,
                 known_labels=self.known_labels,
@@ -248,34 +328,46 @@ class Mixtures(Dataset):
             kinds = self.question_kinds
             found = ask(balance=balance, kinds=kinds) or ask(kinds=kinds) or ask()
             if self.loose_words and not self.simple_words:
-                found = [replace(q, text=loosen(q.text, rng, self.loose_words)) for q in found]
+                found = [replace(q, text=loosen(q.text, clip.to_ask, self.loose_words)) for q in found]
             asked.append([found[i % len(found)] for i in range(wanted)])
         return asked
 
+    def _name(self, placed: _Placed) -> str:
+        sounds = " + ".join(sound.id for sound in placed.sounds)
+        room = self.banks[placed.rooms].name(placed.place.rows[placed.spot], placed.place.scene)
+        return f"{sounds} in rooms {placed.rooms} {room}"
 
-@dataclass(frozen=True)
-class _Placed:
-    sound: Sound
-    position: Position
-    rir: torch.Tensor
+    def _check_shares(self, seconds: float) -> None:
+        """Whether a step can be shared out evenly."""
+        rank, world = self.shard
+        clips = clips_in(self.seconds_per_step, seconds)
+        if not 0 <= rank < world:
+            raise BadInput(f"shard must be (rank, world) with 0 <= rank < world, got {self.shard}")
+        if clips % world:
+            fitting = max(clips // world, 1) * world
+            raise BadInput(
+                f"a step of {clips} clips of {seconds:g} s cannot be shared evenly by {world} processes; change "
+                f"seconds_per_step, e.g. to {fitting * seconds:g}, or the number of processes"
+            )
 
-    @property
-    def heard(self) -> HeardSource:
-        return HeardSource(self.sound.labels, self.position)
+
+def clips_in(seconds_per_step: float, seconds: float) -> int:
+    """How many clips of ``seconds`` a step of ``seconds_per_step`` has; at least one."""
+    return max(1, round(seconds_per_step / seconds))
 
 
-def truth_of(heard: Sequence[Sequence[HeardSource]]) -> Truth:
-    """The targets of clips whose sources are known."""
-    clips = len(heard)
-    active = torch.zeros(clips, MAX_SOURCES, dtype=torch.bool)
-    classes = torch.zeros(clips, MAX_SOURCES, NUM_CLASSES)
-    bins = torch.zeros(3, clips, MAX_SOURCES, dtype=torch.int64)
-    for clip, sources in enumerate(heard):
-        for slot, source in enumerate(sources[:MAX_SOURCES]):
-            active[clip, slot] = True
-            classes[clip, slot, [class_number(label) for label in source.labels]] = 1
-            bins[:, clip, slot] = torch.tensor(targets_from_position(source.position))
-    return Truth(active, classes, bins[0], bins[1], bins[2])
+def _heard_part(place: Place, placed: Sequence[_Placed]) -> Any:
+    """The scene of a place with only the sources that sound, in their order."""
+    assert place.scene is not None
+    chosen = [place.rows[p.spot] for p in placed if p.place is place]
+    return replace(place.scene, sources=tuple(place.scene.sources[row] for row in chosen))
+
+
+def _fit(banks: Sequence[Rooms]) -> bool:
+    if not torch.cuda.is_available():
+        return False
+    free, _ = torch.cuda.mem_get_info()
+    return sum(bank.bytes for bank in banks if isinstance(bank, RoomBank)) <= free // 4
 
 
 def _mirror(source: HeardSource) -> HeardSource:

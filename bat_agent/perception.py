@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.errors import BadInput
-from bat_agent.interfaces import Encoding
+from bat_agent.confidence import Calibration, direction_confidence, distance_confidence
+from bat_agent.interfaces import (
+    NUM_AZIMUTH_BINS,
+    NUM_CLASSES,
+    NUM_DISTANCE_BINS,
+    NUM_ELEVATION_BINS,
+    Encoding,
+    SlotEncoding,
+)
 from bat_agent.scene import region
 
 DIRECTION_KERNEL_DEG = 10.0
@@ -31,6 +38,9 @@ class PerceivedSource:
     """0 to 10 in steps of 0.5."""
     confidence: float
     """Probability that something like this sounds at all."""
+    confidences: dict[str, float] = field(default_factory=dict)
+    """Probability that what is said is right: ``label`` (the first one sounds), ``direction`` (within 20°),
+    ``distance`` (within 0.5 m); see :mod:`bat_agent.confidence`."""
 
     @property
     def region(self) -> str | None:
@@ -48,6 +58,7 @@ class PerceivedSource:
             "distance_m": self.distance_m,
             "region": self.region,
             "confidence": round(self.confidence, 4),
+            "confidences": {name: round(value, 4) for name, value in self.confidences.items()},
         }
 
 
@@ -82,79 +93,112 @@ class Thresholds:
 
 
 def perceive(
-    encoding: Encoding, labels: Sequence[str], thresholds: Thresholds, notes: Sequence[str] = ()
+    encoding: Encoding,
+    labels: Sequence[str],
+    thresholds: Thresholds,
+    notes: Sequence[str] = (),
+    calibration: Calibration | None = None,
 ) -> list[Perception]:
     """One perception per clip of the encoding. Bins are decoded where they hold most probability together with their
-    neighbours (10° around for directions, one bin for the distance), which is steadier than the single best bin.
+    neighbours (10° around for directions, one bin for the distance), which is steadier than the single best bin. An
+    encoder without a class head names no labels.
     """
-    if encoding.class_logits is None:
-        raise BadInput("this encoder has no class head, so it cannot say what sounds; use one that has")
-    class_probs = encoding.class_logits.detach().float().sigmoid().cpu().numpy()
-    heard = _single(encoding) if encoding.slots is None else _several(encoding)
+    calibration = calibration or Calibration()
+    clips = len(encoding.tokens)
+    probs = _probabilities(encoding.class_logits, torch.sigmoid)
     return [
         Perception(
-            _sources(sources, labels, thresholds),
-            dict(zip(labels, probs.tolist(), strict=True)),
+            _sources(sources, labels, thresholds, calibration),
+            {} if probs is None else dict(zip(labels, probs[clip].tolist(), strict=True)),
             tuple(notes),
         )
-        for sources, probs in zip(heard, class_probs, strict=True)
+        for clip, sources in zip(range(clips), _heard(encoding), strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _Heard:
+    """One slot of one clip; a head that the encoder lacks is ``None``."""
+
     activity: float
-    class_probs: np.ndarray
-    azimuth_deg: float | None
-    elevation_deg: float | None
-    distance_m: float | None
+    class_probs: np.ndarray | None
+    azimuth: tuple[float, np.ndarray] | None
+    """Degrees and the probabilities of all bins; likewise below."""
+    elevation: tuple[float, np.ndarray] | None
+    distance: tuple[float, np.ndarray] | None
 
 
-def _sources(heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds) -> tuple[PerceivedSource, ...]:
+def _sources(
+    heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration
+) -> tuple[PerceivedSource, ...]:
     ranked = sorted(heard, key=lambda h: -h.activity)
     # A clip that is not silent has at least one source: the strongest slot always speaks.
     audible = [h for rank, h in enumerate(ranked) if rank == 0 or h.activity >= thresholds.activity]
-    sources = []
-    for h in audible:
+    return tuple(_source(h, labels, thresholds, calibration) for h in audible)
+
+
+def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibration: Calibration) -> PerceivedSource:
+    confidences: dict[str, float] = {}
+    named: list[int] = []
+    if h.class_probs is not None:
         order = np.argsort(-h.class_probs)
         named = [int(i) for i in order if h.class_probs[i] >= thresholds.label] or [int(order[0])]
-        sources.append(
-            PerceivedSource(
-                tuple(labels[i] for i in named), h.azimuth_deg, h.elevation_deg, h.distance_m, float(h.activity)
-            )
+        confidences["label"] = calibration.label(float(h.class_probs[order[0]]))
+    if h.azimuth and h.elevation:
+        sure = direction_confidence(h.azimuth[1], h.elevation[1], h.azimuth[0], h.elevation[0])
+        confidences["direction"] = calibration.direction(sure)
+    if h.distance:
+        confidences["distance"] = calibration.distance(distance_confidence(h.distance[1], h.distance[0]))
+    azimuth, elevation, distance = (None if head is None else head[0] for head in (h.azimuth, h.elevation, h.distance))
+    return PerceivedSource(
+        tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences
+    )
+
+
+def _heard(encoding: Encoding) -> list[list[_Heard]]:
+    """The slots of each clip; an encoder without slots has one, as active as its likeliest class."""
+    said: Encoding | SlotEncoding = encoding.slots or encoding
+    shape = (len(encoding.tokens), -1)
+
+    def per_slot(values: np.ndarray | None, *bins: int) -> np.ndarray | None:
+        return None if values is None else values.reshape(*shape, *bins)
+
+    classes = per_slot(_probabilities(said.class_logits, torch.sigmoid), NUM_CLASSES)
+    decoded = [
+        (per_slot(decode(logits)), per_slot(_probabilities(logits, _softmax), bins))
+        for decode, logits, bins in (
+            (decode_azimuth_deg, said.azimuth_logits, NUM_AZIMUTH_BINS),
+            (decode_elevation_deg, said.elevation_logits, NUM_ELEVATION_BINS),
+            (decode_distance_m, said.distance_logits, NUM_DISTANCE_BINS),
         )
-    return tuple(sources)
-
-
-def _single(encoding: Encoding) -> list[list[_Heard]]:
-    assert encoding.class_logits is not None
-    probs = encoding.class_logits.detach().float().sigmoid().cpu().numpy()
-    azimuth = decode_azimuth_deg(encoding.azimuth_logits)
-    elevation = decode_elevation_deg(encoding.elevation_logits)
-    distance = decode_distance_m(encoding.distance_logits)
-    return [
-        [_Heard(float(probs[i].max()), probs[i], _at(azimuth, i), _at(elevation, i), _at(distance, i))]
-        for i in range(len(probs))
     ]
-
-
-def _several(encoding: Encoding) -> list[list[_Heard]]:
-    slots = encoding.slots
-    assert slots is not None
-    activity = slots.activity_logits.detach().float().sigmoid().cpu().numpy()
-    probs = slots.class_logits.detach().float().sigmoid().cpu().numpy()
-    azimuth = decode_azimuth_deg(slots.azimuth_logits)
-    elevation = decode_elevation_deg(slots.elevation_logits)
-    distance = decode_distance_m(slots.distance_logits)
+    if isinstance(said, SlotEncoding):
+        activity = _probabilities(said.activity_logits, torch.sigmoid)
+    else:
+        activity = np.ones((len(encoding.tokens), 1)) if classes is None else classes.max(axis=-1)
+    assert activity is not None
     return [
         [
             _Heard(
-                float(activity[i, s]), probs[i, s], _at(azimuth, (i, s)), _at(elevation, (i, s)), _at(distance, (i, s))
+                float(activity[clip, slot]),
+                None if classes is None else classes[clip, slot],
+                *(
+                    None if best is None or probs is None else (float(best[clip, slot]), probs[clip, slot])
+                    for best, probs in decoded
+                ),
             )
-            for s in range(activity.shape[1])
+            for slot in range(activity.shape[1])
         ]
-        for i in range(len(activity))
+        for clip in range(len(activity))
     ]
+
+
+def _probabilities(logits: Tensor | None, squash: Callable[[Tensor], Tensor]) -> np.ndarray | None:
+    return None if logits is None else squash(logits.detach().float()).cpu().numpy()
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=-1)
 
 
 def decode_azimuth_deg(logits: Tensor | None) -> np.ndarray | None:
@@ -181,7 +225,3 @@ def _best_bin(logits: Tensor, width: float, circular: bool) -> np.ndarray:
         apart = torch.minimum(apart, bins - apart)
     window = torch.exp(-0.5 * (apart / width) ** 2)
     return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1).cpu().numpy()
-
-
-def _at(values: np.ndarray | None, index: Any) -> float | None:
-    return None if values is None else float(values[index])

@@ -1,24 +1,70 @@
-"""A bank of rendered rooms: scenes and their RIRs in one memory-mapped file, made once and read by every worker."""
+"""Where rooms come from: a bank rendered once, rooms drawn anew for every clip, or RIRs in the released layout.
+
+A bank is one memory-mapped file of scenes and their RIRs, read by every worker. All three are :class:`Rooms`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from bat_agent.acoustics import fit_length
+from bat_agent.datasets import layout
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
-from bat_agent.scene import Scene
+from bat_agent.registry import config_of, load_simulator
+from bat_agent.scene import Position, Scene
 
 RENDER_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """A listener in a room, and where a source may be."""
+
+    positions: Sequence[Position]
+    rows: Sequence[int]
+    """Number of the RIR of each position, for :meth:`Rooms.read`; its place in ``scene`` where there is one."""
+    scene: Scene | None = None
+    """A room that is not rendered yet."""
+
+
+class Rooms(Protocol):
+    """Somewhere to get rooms from."""
+
+    @property
+    def taps(self) -> int:
+        """Length of its RIRs, samples at 32 kHz."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rooms, or how often to come here next to others that have so many."""
+        ...
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """Room ``number``, or a new one drawn by ``rng``."""
+        ...
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """RIRs (n, 2, taps), float16 or float32, by the rows of places."""
+        ...
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """RIRs (n, 2, taps) on ``device`` of new rooms, all their sources one after another."""
+        ...
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Which room and source, for people."""
+        ...
 
 
 @dataclass
@@ -29,9 +75,161 @@ class RoomBank:
     rirs: np.ndarray
     """float16 (scenes, sources, 2, taps); half precision keeps 60 dB of decay to 0.05 % of the peak."""
 
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @property
+    def taps(self) -> int:
+        """Length of the RIRs."""
+        return int(self.rirs.shape[-1])
+
+    @property
+    def bytes(self) -> int:
+        """Size of all RIRs."""
+        return int(self.rirs.nbytes)
+
     def rir(self, scene: int, source: int) -> torch.Tensor:
         """One RIR, float32 (2, taps)."""
         return torch.from_numpy(np.asarray(self.rirs[scene, source], dtype=np.float32))
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """Scene ``number``."""
+        positions = self.scenes[number].positions()
+        sources = self.rirs.shape[1]
+        return Place(positions, range(number * sources, number * sources + len(positions)))
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """(n, 2, taps) float16, by scene · sources + source."""
+        return torch.from_numpy(self.rirs.reshape(-1, *self.rirs.shape[2:])[np.asarray(rows, dtype=np.int64)])
+
+    def all(self, device: torch.device) -> torch.Tensor:
+        """Every RIR, float16 (rows, 2, taps), copied to ``device`` a portion at a time."""
+        flat = self.rirs.reshape(-1, *self.rirs.shape[2:])
+        out = torch.empty(flat.shape, dtype=torch.float16, device=device)
+        for start in range(0, len(flat), 1024):
+            out[start : start + 1024] = torch.from_numpy(np.array(flat[start : start + 1024]))
+        return out
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """Nothing is left to render here; raises :class:`TypeError`."""
+        raise TypeError("a bank is rendered when it is opened; read its RIRs by row")
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Scene and source number."""
+        return f"scene {row // self.rirs.shape[1]} source {row % self.rirs.shape[1]}"
+
+
+class FreshRooms:
+    """A new room for every clip: drawn where clips are drawn, rendered where they are rendered."""
+
+    def __init__(self, simulator: str, options: dict[str, Any], *, sources: int, seconds: float, weight: int) -> None:
+        """``weight``: how often to come here, next to banks of so many rooms."""
+        if sources < 1 or seconds <= 0 or weight < 1:
+            raise BadInput(f"rooms need scenes, sources and seconds above 0, got {weight}, {sources} and {seconds}")
+        self.simulator, self.options, self.sources = simulator, dict(options), sources
+        self.taps: int = round(seconds * SAMPLE_RATE_HZ)
+        self.weight = weight
+        self._takes_device = hasattr(config_of("simulator", simulator, options), "device")
+        self._built: dict[str, Simulator] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the simulators: a worker process builds its own."""
+        return self.__dict__ | {"_built": {}}
+
+    def __len__(self) -> int:
+        return self.weight
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """A new room."""
+        scene = self._on(torch.device("cpu")).sample_scene(rng, self.sources)
+        return Place(scene.positions(), range(len(scene.sources)), scene)
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """Nothing is kept here; raises :class:`TypeError`."""
+        raise TypeError("fresh rooms have no RIRs to read; render their scenes")
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """(n, 2, taps) float32; on a CPU scene by scene, so that a room does not depend on its neighbours."""
+        simulator = self._on(device)
+        if device.type == "cpu":
+            return torch.cat([_render_scenes(simulator, [scene], self.taps) for scene in scenes])
+        return _render_scenes(simulator, scenes, self.taps).to(device)
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Which seed and source."""
+        return f"fresh room {scene.seed if scene else '?'} source {row}"
+
+    def _on(self, device: torch.device) -> Simulator:
+        if str(device) not in self._built:
+            there = {"device": str(device)} if self._takes_device else {}
+            self._built[str(device)] = load_simulator(self.simulator, **{**self.options, **there})
+        return self._built[str(device)]
+
+
+class ReleasedRooms:
+    """RIRs in the released layout, read when they are needed; a room is all RIRs of one listener.
+
+    The released set gives nearly every RIR a listener of its own: then its building counts as the room, as two sources
+    in one clip are otherwise impossible.
+    """
+
+    def __init__(self, json_file: Path, seconds: float) -> None:
+        """Read the positions; raises :class:`~bat_agent.errors.BadInput` for a broken file or one without entries."""
+        self.taps: int = round(seconds * SAMPLE_RATE_HZ)
+        self.json_file = json_file
+        names, positions = [], []
+        listeners: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        buildings: dict[str, list[int]] = defaultdict(list)
+        for row, item in enumerate(layout.ReverberationFile(json_file)):
+            position = layout.position_of(item)
+            names.append(item["fname"].encode())
+            positions.append((position.azimuth_deg, position.elevation_deg, position.distance_m))
+            building = item["fname"].rpartition("/")[0]
+            listeners[building, item["sensor_position"], str(item.get("heading_deg", 0.0))].append(row)
+            buildings[building].append(row)
+        if not names:
+            raise BadInput(f"{json_file} lists no reverberation, expected at least one; make or download it again")
+        if self.taps < 1:
+            raise BadInput(f"rooms need seconds above 0, got {seconds}")
+        shared = sum(len(rows) for rows in listeners.values() if len(rows) > 1)
+        groups = listeners.values() if 2 * shared > len(names) else buildings.values()
+        # Columns: 21 000 entries take two megabytes.
+        self._names, self._positions = np.array(names, dtype=np.bytes_), np.array(positions)
+        self._rows, self._ends = np.concatenate([np.array(g) for g in groups]), np.cumsum([0, *map(len, groups)])
+        self._room_of = np.repeat(np.arange(len(groups)), np.diff(self._ends))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """RIR ``number`` and some others of its room, it being the first."""
+        room = self._room_of[number]
+        others = self._rows[self._ends[room] : self._ends[room + 1]]
+        others = others[others != self._rows[number]]
+        rows = [self._rows[number], *rng.permutation(others)[:7]]
+        return Place([Position(*map(float, self._positions[row])) for row in rows], [int(row) for row in rows])
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """(n, 2, taps) float32, cut or padded with silence; only what is needed of a file is read."""
+        out = np.zeros((len(rows), 2, self.taps), dtype=np.float32)
+        for rir, row in zip(out, rows, strict=True):
+            path = layout.rir_path(self.json_file, self._names[row].decode())
+            try:
+                kept = np.load(path, mmap_mode="r")[:, : self.taps]
+            except (OSError, ValueError, IndexError) as error:
+                raise BadInput(f"cannot read the RIR {path} ({error}); make or download it again") from error
+            if len(kept) != 2:
+                raise BadInput(f"the RIR {path} has {len(kept)} channels, expected 2; make or download it again")
+            rir[:, : kept.shape[1]] = kept
+        return torch.from_numpy(out)
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """Nothing is left to render here; raises :class:`TypeError`."""
+        raise TypeError("released RIRs are read, not rendered")
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Its file."""
+        return self._names[row].decode()
 
 
 def open_bank(
@@ -73,7 +271,9 @@ def _render(
         rirs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
         for start in range(0, len(scenes), RENDER_AT_ONCE):
             some = scenes[start : start + RENDER_AT_ONCE]
-            rirs[start : start + len(some)] = _render_scenes(simulator, some, taps).numpy().reshape(-1, *shape[1:])
+            rirs[start : start + len(some)] = (
+                _render_scenes(simulator, some, taps).cpu().numpy().reshape(-1, *shape[1:])
+            )
             progress(start + len(some), len(scenes))
         rirs.flush()
         del rirs
@@ -85,7 +285,8 @@ def _render(
 def _render_scenes(simulator: Simulator, scenes: Sequence[Scene], taps: int) -> torch.Tensor:
     """(all sources, 2, taps), in one go where the simulator can."""
     if hasattr(simulator, "render_batch"):
-        return simulator.render_batch(scenes, taps).cpu()
+        rirs: torch.Tensor = simulator.render_batch(scenes, taps)
+        return rirs
     return torch.stack([fit_length(rir, taps) for scene in scenes for rir in simulator.render(scene)])
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from bat_agent.audio import read_mono
 from bat_agent.errors import BadInput
+from bat_agent.kept import Cached
 from bat_agent.labels import class_number, label_index, label_table, labels
 from bat_agent.synthesis import PROCEDURAL_LABELS, synthesise
 
@@ -132,9 +133,9 @@ class SoundSet(Sequence[Sound]):
         raise BadInput(f"balance must be 'class', 'bat' or 'none', got {balance!r}")
 
     def cached(self) -> SoundSet:
-        """The same set, keeping what was loaded once in memory as 16-bit samples (about 0.2 MB for 3 s)."""
+        """The same set, keeping what was loaded in memory as 16-bit samples (0.2 MB for 3 s), up to a gigabyte."""
         other = self._take(np.arange(len(self)))
-        other._loaders = tuple(_Cached(loader) for loader in self._loaders)
+        other._loaders = tuple(Cached(loader) for loader in self._loaders)
         return other
 
     def _take(self, numbers: np.ndarray) -> SoundSet:
@@ -276,11 +277,12 @@ def open_sounds(spec: str | Sequence[str], *, cache: bool = False) -> SoundSet:
     kind, _, place = spec.partition(":")
     if kind not in _OPENERS or (kind != "procedural" and not place):
         raise BadInput(f"no library {spec!r}, expected procedural, manifest:PATH, folder:DIR, audioset:ROOT/split")
-    sounds = _OPENERS[kind](_expand(place))
+    sounds = _OPENERS[kind](expand(place))
     return sounds.cached() if cache else sounds
 
 
-def _expand(place: str) -> str:
+def expand(place: str) -> str:
+    """A place in a recipe with ``~``, ``$BAT_SHARED`` (default ``../shared``) and other variables filled in."""
     root = os.environ.get("BAT_SHARED") or os.path.join(os.pardir, "shared")
     return os.path.expanduser(os.path.expandvars(place.replace("${BAT_SHARED}", root).replace("$BAT_SHARED", root)))
 
@@ -323,25 +325,6 @@ class _Procedural:
     def __call__(self, sound_id: str) -> np.ndarray:
         _, name, variant = sound_id.split("/")
         return synthesise(name, np.random.default_rng([self.seed, label_index()[name], int(variant)]))
-
-
-class _Cached:
-    """Keeps waveforms as 16-bit numbers relative to their own peak: 96 dB below it is the rounding."""
-
-    def __init__(self, loader: Callable[[str], np.ndarray]) -> None:
-        self.loader: Callable[[str], np.ndarray] = loader.loader if isinstance(loader, _Cached) else loader
-        self._kept: dict[str, tuple[np.ndarray, np.float32]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Cached, (self.loader,)  # a worker process is sent the set, not the samples
-
-    def __call__(self, sound_id: str) -> np.ndarray:
-        if sound_id not in self._kept:
-            waveform = self.loader(sound_id)
-            step = np.float32(max(float(np.abs(waveform).max()), 1e-12) / 32767)
-            self._kept[sound_id] = (np.round(waveform / step).astype(np.int16), step)
-        samples, step = self._kept[sound_id]
-        return samples.astype(np.float32) * step  # also the first time, so that a clip never changes
 
 
 class _Listing:

@@ -1,6 +1,7 @@
 """``python -m bat_agent.train RECIPE [key=value …]``: the curriculum, stage by stage, from nothing to a model.
 
-Everything random depends on (seed, stage, step), so a run that was interrupted goes on to the same result.
+Everything random depends on (seed, stage, step), so a run that was interrupted goes on to the same result; and under
+``torchrun`` or ``accelerate launch`` several processes share each step and come to that of one.
 """
 
 from __future__ import annotations
@@ -8,34 +9,58 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
+import numpy as np
 import torch
 import typer
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import DistributedType, gather_object
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from bat_agent import corpus, registry
+from bat_agent import corpus, distributed, registry
 from bat_agent.agent import Bat, ModelConfig
-from bat_agent.checkpoint import load_module, load_state, read_tensors, save_module, write_tensors
+from bat_agent.checkpoint import load_module, save_module
 from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.evaluate import encoder_figures, question_figures
 from bat_agent.imagined import imagine
 from bat_agent.interfaces import Encoding
-from bat_agent.losses import encoder_loss
 from bat_agent.mixtures import Batch, Mixtures
-from bat_agent.optimizers import Optimizers, learning_rate
+from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
+from bat_agent.training import folder as files
+from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
 from bat_agent.waveform import fit
 
 console = Console()
 IMAGINED_TOKENS = 16
+# One process renders rooms and validates while the others wait for it.
+LONGEST_WAIT = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Now:
+    """The stage that is being trained."""
+
+    number: int
+    stage: Stage
+    folder: Path
+    module: nn.Module
+    """The part that it trains."""
+    objective: nn.Module
+    """What it minimises."""
+    optimizers: Optimizers
+    rates: Schedule
 
 
 class Trainer:
@@ -44,13 +69,15 @@ class Trainer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.folder = Path(recipe.run_dir)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.accelerator = _accelerator()
+        self.device = self.accelerator.device
+        self.leads = self.accelerator.is_main_process
         torch.manual_seed(recipe.seed)
         self.encoder: Any = _build("encoder", recipe.encoder)
         options = {"token_dim": self.encoder.token_dim, **recipe.reasoner.options}
         self.reasoner_part = Part(recipe.reasoner.name, options, recipe.reasoner.weights)
         self.reasoner: Any = _build("reasoner", self.reasoner_part)
-        self.encoder.to(self.device)
+        self.encoder = distributed.synchronise(self.encoder.to(self.device))
         self.reasoner.to(self.device)
 
     def run(self) -> Path:
@@ -58,17 +85,21 @@ class Trainer:
         # What is wrong with the sounds is told before rooms are rendered, which takes minutes.
         corpus.open_pool(self.recipe, "train")
         corpus.open_pool(self.recipe, "valid")
-        self._keep_recipe()
-        with _progress() as progress:
-            for split in ("train", "valid"):
-                task = progress.add_task(f"rooms ({split})", total=None)
-                corpus.open_banks(self.recipe, split, progress=partial(_show, progress, task))
-                progress.remove_task(task)
+        if self.leads:
+            self._keep_recipe()
+        with _progress(self.leads) as progress:
+            with self.accelerator.main_process_first():
+                for split in ("train", "valid"):
+                    task = progress.add_task(f"rooms ({split})", total=None)
+                    corpus.open_banks(self.recipe, split, progress=partial(_show, progress, task))
+                    progress.remove_task(task)
             for number, stage in enumerate(self.recipe.stages):
                 self._stage(number, stage, progress)
         agent = self.folder / "agent"
-        self.agent().save_pretrained(agent, half=True)
-        console.print(f"agent saved in {agent}")
+        if self.leads:
+            self.agent().save_pretrained(agent, half=True)
+            console.print(f"agent saved in {agent}")
+        self.accelerator.wait_for_everyone()
         return agent
 
     def _keep_recipe(self) -> None:
@@ -112,62 +143,121 @@ class Trainer:
         if (folder / "done").exists():
             load_module(module, folder)
             return
-        optimizers = Optimizers(module, stage)
-        start = _resume(folder, module, optimizers)
-        writer = SummaryWriter(str(folder))
+        data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
+        stage = replace(stage, steps=data.steps)
+        with only_trained(module, stage):
+            rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
+            now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
+            self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
+        if self.leads:
+            save_module(module, folder)
+            (folder / "done").touch()
+        self.accelerator.free_memory()
+        self.accelerator.wait_for_everyone()
+
+    def _objective(self, stage: Stage) -> nn.Module:
+        objective = (
+            EncoderObjective(self.encoder, stage, self.recipe.compile)
+            if stage.trains == "encoder"
+            else ReasonerObjective(self.reasoner)
+        )
+        return self.accelerator.prepare_model(objective) if distributed.world_size() > 1 else objective
+
+    def _steps(self, now: Now, data: Mixtures, start: int, progress: Progress) -> None:
+        stage, last_step = now.stage, now.stage.steps - 1
+        curve = files.LossCurve(now.folder, start, keep=self.leads)
+        writer = SummaryWriter(str(now.folder), purge_step=start or None) if self.leads else None
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
         smooth = Smooth()
-        for step, batch in self._batches(number, stage, start):
-            torch.manual_seed(hash((self.recipe.seed, number, step)) % 2**63)
-            log = self._step(stage, optimizers, batch, step)
-            smooth.add(log, len(batch.waveform))
+        for step, batch in self._batches(data, start):
+            log = self._step(now, batch, step)
+            curve.add(step, log["loss"])
+            smooth.add(log, len(batch.waveform) * distributed.world_size())
             progress.update(task, completed=step + 1, description=f"{stage.name} loss {smooth['loss']:.3f}")
-            last = step + 1 == stage.steps
-            if step % 20 == 0:
+            if step % 20 == 0 and writer:
                 for name, value in {**log, "clips_per_second": smooth.rate()}.items():
                     writer.add_scalar(f"train/{name}", value, step)
-            if (step + 1) % self.recipe.save_every == 0 or last:
-                _save(folder, module, optimizers, step + 1)
-            if (step + 1) % self.recipe.validate_every == 0 or last:
-                self._validate(stage, writer, step + 1)
-        save_module(module, folder)
-        (folder / "done").touch()
+            if ((step + 1) % self.recipe.save_every == 0 or step == last_step) and self.leads:
+                files.save_checkpoint(now.folder / files.LAST, now.module, now.optimizers, step + 1)
+            if (step + 1) % self.recipe.validate_every == 0 or step == last_step:
+                if writer:
+                    self._validate(stage, writer, step + 1)
+                self.accelerator.wait_for_everyone()
         progress.remove_task(task)
-        writer.close()
+        if writer:
+            writer.close()
 
-    def _batches(self, number: int, stage: Stage, start: int) -> Iterator[tuple[int, Batch]]:
-        data: Mixtures = corpus.training(self.recipe, number)
+    def _batches(self, data: Mixtures, start: int) -> Iterator[tuple[int, Batch]]:
         loader = DataLoader(
             data,
             batch_size=None,
-            sampler=range(start, stage.steps),
+            sampler=range(start, data.steps),
             num_workers=self.recipe.workers,
             prefetch_factor=4 if self.recipe.workers else None,
+            pin_memory=self.device.type == "cuda",
         )
-        yield from zip(range(start, stage.steps), loader, strict=True)
+        for step, batch in zip(range(start, data.steps), loader, strict=True):
+            yield step, data.finish(batch, self.device)
 
-    def _step(self, stage: Stage, optimizers: Optimizers, batch: Batch, step: int) -> dict[str, float]:
-        rate = learning_rate(stage, step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            loss, log = self._loss(stage, batch)
-        if not bool(loss.isfinite()):
-            raise BatAgentError(f"stage {stage.name}: the loss of step {step} is {loss.item()}; lower learning_rate")
-        norm = optimizers.step(loss, rate)
-        if not bool(norm.isfinite()):
-            raise BatAgentError(f"stage {stage.name}: the gradient of step {step} is {norm:g}; lower learning_rate")
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm), "learning_rate": rate, **log}
+    def _step(self, now: Now, batch: Batch, step: int) -> dict[str, float]:
+        """One step of the optimiser; what is logged is of all processes."""
+        now.optimizers.zero()
+        sums = self._backward(now, batch, step)
+        log = dict(zip(sums, distributed.summed(torch.stack(list(sums.values()))).tolist(), strict=True))
+        if not np.isfinite(log["loss"]):
+            self._stop(now, batch, step, "loss", log["loss"])
+        rate = now.rates.rate(step)
+        norm = float(now.optimizers.update(rate))
+        if not np.isfinite(norm):
+            self._stop(now, batch, step, "gradient", norm)
+        return {**log, "gradient_norm": norm, "learning_rate": rate}
 
-    def _loss(self, stage: Stage, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        if stage.trains == "encoder":
+    def _backward(self, now: Now, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Gradients of the mean loss over the clips of all processes; that loss and its parts, this process' share."""
+        here, world = len(batch.waveform), distributed.world_size()
+        total = here * world  # clips are shared out evenly, so every process has as many pieces to meet the others in
+        sums: dict[str, Tensor] = {}
+        for start, stop in pieces(here, now.stage.accumulate):
+            torch.manual_seed(self._seed(now, step))
+            share = (stop - start) / total
+            hold = nullcontext() if stop == here or world == 1 else self.accelerator.no_sync(now.objective)
+            with hold, distributed.computing(total, start, stop):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+                    loss, log = self._loss(now, part_of(batch, start, stop))
+                # Wrapped for several processes, the gradient is the mean over them: here it shall be the sum.
+                (loss * (share * world)).backward()
+            for name, value in {"loss": loss.detach(), **log}.items():
+                sums[name] = sums.get(name, 0.0) + value.float() * (1.0 if name == "questions" else share)
+        return sums
+
+    def _seed(self, now: Now, step: int) -> int:
+        """Seed of all that is drawn while a step is computed; the same on every machine."""
+        drawn = np.random.SeedSequence((self.recipe.seed, now.number, step)).generate_state(1, np.uint64)
+        return int(drawn[0] >> np.uint64(1))
+
+    def _loss(self, now: Now, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if now.stage.trains == "encoder":
             self.encoder.train()
-            return encoder_loss(self._hear(batch), batch.truth.to(self.device), stage)
+            return now.objective(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
         self.encoder.eval()
         self.reasoner.train()
         with torch.no_grad():
-            encoding = self._imagine(batch) if stage.imagined else self._hear(batch)
+            encoding = self._imagine(batch) if now.stage.imagined else self._hear(batch)
         questions = [q for asked in batch.questions for q in asked]
-        loss = self.reasoner.loss(encoding, [q.text for q in questions], [q.answer for q in questions])
-        return loss, {"questions": float(len(questions))}
+        return now.objective(encoding, [q.text for q in questions], [q.answer for q in questions])
+
+    def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
+        """Keep what is needed to look at a step that went wrong, and end the run."""
+        finite = batch.waveform.isfinite().flatten(1).all(dim=1).tolist()
+        clips = gather_object(list(zip(batch.ids, finite, strict=True)))
+        failure = files.Failure(step, what, value, self._seed(now, step), clips)
+        if self.leads:
+            files.save_failure(now.folder, now.module, now.optimizers, failure)
+        self.accelerator.wait_for_everyone()  # the end of one process ends the others, also in the middle of a file
+        raise BatAgentError(
+            f"stage {now.stage.name}: the {what} of step {step} is {value:g} ({failure.suspects}); lower "
+            f"learning_rate, or look at the clips: {now.folder / files.FAILED} keeps the state, failed.json names them"
+        )
 
     def _hear(self, batch: Batch) -> Encoding:
         return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
@@ -226,38 +316,32 @@ def _build(kind: str, part: Part) -> nn.Module:
     return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
 
 
-def _save(folder: Path, module: nn.Module, optimizers: Optimizers, step: int) -> None:
-    """One atomic file with weights, optimiser state and step."""
-    tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
-    tensors |= {f"optimizer.{key}": value for key, value in optimizers.state().items()}
-    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_tensors(folder / "last.safetensors", {**tensors, "step": torch.tensor(step)})
-
-
-def _resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
-    """Take up an interrupted stage; returns the next step."""
-    file = folder / "last.safetensors"
-    if not file.exists():
-        return 0
-    state = read_tensors(file)
-    step = int(state.pop("step"))
-    load_state(module, _beginning_with("module.", state), str(file))
-    optimizers.load_state(_beginning_with("optimizer.", state))
-    return step
-
-
-def _beginning_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+def _accelerator() -> Accelerator:
+    """The processes of this run; one where it was not launched with more."""
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",  # the recipe's precision is applied here, the same way for one process and for many
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+        ],
+    )
+    known = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+    if accelerator.distributed_type not in known:
+        raise BadInput(
+            f"training cannot be launched as {accelerator.distributed_type.value}; use torchrun, or accelerate launch "
+            "with --multi_gpu"
+        )
+    return accelerator
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
+def _progress(shown: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not shown)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -276,7 +360,11 @@ def main(
     if not torch.cuda.is_available():
         # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
         torch.set_num_threads(1)
-    Trainer(load_recipe(recipe, overrides)).run()
+    try:
+        Trainer(load_recipe(recipe, overrides)).run()
+    finally:
+        if distributed.world_size() > 1:
+            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

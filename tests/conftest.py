@@ -11,7 +11,8 @@ import torch
 from jaxtyping import install_import_hook
 
 # Shapes in signatures are checked in tests; for this the hook must be there before the modules are imported.
-install_import_hook(["bat_agent.features", "bat_agent.acoustics", "bat_agent_spatial_ast"], "beartype.beartype")
+CHECKED = ["bat_agent.features", "bat_agent.acoustics", "bat_agent_spatial_ast", "bat_agent_baselines"]
+install_import_hook(CHECKED, "beartype.beartype")
 
 # Two OpenMP threads on two shared cores can be several times slower than one.
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bat_agent.cli import inputs
-from bat_agent.cli.output import LEVEL_NOTE, print_json, print_notes
+from bat_agent.cli.output import print_json, print_notes
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def ask(
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
+    unknown_level: inputs.UnknownLevel = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Answer questions about a recording, one line each."""
@@ -36,11 +37,11 @@ def ask(
 
     questions = _questions(audio, questions)
     waveform, notes = inputs.read_ears(audio, mono, channels)
-    bat = inputs.open_bat(model, device, encoder, encoder_weights)
+    bat = inputs.open_bat(model, device, encoder, encoder_weights, level_known=not unknown_level)
     answers = bat.ask(waveform, questions)
     notes += [note for answer in answers for note in answer.notes]
     if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):
-        notes.append(LEVEL_NOTE)
+        notes.append(bat.level_note)
     if any(answer.text == NOT_UNDERSTOOD for answer in answers):
         notes.append('try "Where is the dog?" or "What do you hear?"')
     print_notes(notes)

@@ -43,6 +43,9 @@ EncoderName = Annotated[
     typer.Option(help="Listen with another encoder (see bat-agent plugins); questions are then answered by rules."),
 ]
 EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
+UnknownLevel = Annotated[
+    bool, typer.Option("--unknown-level", help="The recording's level is not calibrated: judge distance without it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 DEFAULT_MODEL = "bat-small"
@@ -61,7 +64,12 @@ def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, lis
 
 
 def open_bat(
-    model: str, device: str | None = None, encoder: str | None = None, encoder_weights: Path | None = None
+    model: str,
+    device: str | None = None,
+    encoder: str | None = None,
+    encoder_weights: Path | None = None,
+    *,
+    level_known: bool = True,
 ) -> Bat:
     """The agent ``model``, with the encoder named ``encoder`` in place of its own where one is given.
 
@@ -69,17 +77,18 @@ def open_bat(
     """
     if encoder is None and encoder_weights is not None:
         raise BadInput("--encoder-weights was given without --encoder; name the encoder these weights belong to")
-    _check_device(device)
+    check_device(device)
     if encoder is None:
-        return bat_agent.load(model, device=device)
+        return bat_agent.load(model, device=device, level_known=level_known)
     from bat_agent.registry import config_of
 
     config_of("encoder", encoder, {})  # an unknown name is told at once, before a model is loaded
     weights = None if encoder_weights is None else str(encoder_weights)
-    return bat_agent.load(model, device=device).with_encoder(encoder, weights=weights)
+    return bat_agent.load(model, device=device, level_known=level_known).with_encoder(encoder, weights=weights)
 
 
-def _check_device(device: str | None) -> None:
+def check_device(device: str | None) -> None:
+    """Raise :class:`~bat_agent.errors.BadInput` for a device that this machine does not have."""
     import torch
 
     if device is None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-LEVEL_NOTE = "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 _WIDTH_OF_A_FILE = 120
 _BESIDE_A_COLUMN = 2  # a blank of padding and the (invisible) line between columns
 

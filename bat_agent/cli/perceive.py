@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bat_agent.cli import inputs
-from bat_agent.cli.output import LEVEL_NOTE, print_json, print_notes, print_table
+from bat_agent.cli.output import print_json, print_notes, print_table
 
 if TYPE_CHECKING:
     from bat_agent.perception import PerceivedSource, Perception
@@ -26,6 +26,7 @@ def perceive(
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
+    unknown_level: inputs.UnknownLevel = False,
     json: inputs.AsJson = False,
 ) -> None:
     """List what sounds where in a recording: class, direction, distance, each with a confidence."""
@@ -34,10 +35,11 @@ def perceive(
     if plot is not None:
         plotting.check_figure_path(plot)
     waveform, notes = inputs.read_ears(audio, mono, channels)
-    perception = inputs.open_bat(model, device, encoder, encoder_weights).perceive(waveform)
+    bat = inputs.open_bat(model, device, encoder, encoder_weights, level_known=not unknown_level)
+    perception = bat.perceive(waveform)
     notes += perception.notes
     if any(source.distance_m is not None for source in perception.sources):
-        notes.append(LEVEL_NOTE)
+        notes.append(bat.level_note)
     if plot is not None:
         plotting.save_figure(plotting.perception_figure(perception, waveform), plot)
     if json:

@@ -27,6 +27,7 @@ SHARPNESS = 6.0
 """How decided speech is: at 55 % left, the token is 77 % "left"."""
 TYPICAL_DISTANCE_M = 3.0
 SIDES = (("left", "right"), ("front", "behind"), ("above", "below"))
+NEEDS_ALL_HEADS = "spoken_slots needs an encoder with all four heads; set spoken_slots=0 for this one"
 
 
 class SpokenPerception(nn.Module):
@@ -70,10 +71,10 @@ class SpokenPerception(nn.Module):
         """(B, S, 5, words): the probability of each word in each of the five tokens."""
         present = slots.activity_logits.float().sigmoid()[..., None]
         classes = _sharpened(slots.class_logits.float().sigmoid()) * present
-        azimuth, elevation = (t.float().softmax(-1) for t in (slots.azimuth_logits, slots.elevation_logits))
+        azimuth, elevation, distance = (logits.float().softmax(-1) for logits in _places(slots))
         sides = torch.cat((azimuth, elevation), dim=-1) @ self.shares  # type: ignore[operator]
         sides = _sharpened(sides.unflatten(-1, (len(SIDES), 2))).flatten(-2) * present
-        distance = _sharpened(slots.distance_logits.float().softmax(-1)) * present
+        distance = _sharpened(distance) * present
         rows = [(classes, 0), *((sides[..., 2 * i : 2 * i + 2], 2 * i) for i in range(3)), (distance, 0)]
         offsets = (0, *(classes.shape[-1] for _ in SIDES), classes.shape[-1] + 2 * len(SIDES))
         total = classes.shape[-1] + 2 * len(SIDES) + NUM_DISTANCE_BINS
@@ -90,15 +91,20 @@ def _expected_position(slots: SlotEncoding) -> Tensor:
     The expected direction is shorter than 1 where the heads are undecided.
     """
     present = slots.activity_logits.float().sigmoid()[..., None]
-    azimuth, elevation, distance = (
-        logits.float().softmax(-1) for logits in (slots.azimuth_logits, slots.elevation_logits, slots.distance_logits)
-    )
+    azimuth, elevation, distance = (logits.float().softmax(-1) for logits in _places(slots))
     turn = torch.arange(NUM_AZIMUTH_BINS, device=present.device) * (torch.pi / 180)
     rise = (torch.arange(NUM_ELEVATION_BINS, device=present.device) - 90.0) * (torch.pi / 180)
     metres = distance @ (torch.arange(NUM_DISTANCE_BINS, device=present.device) / 2)
     level, up = elevation @ rise.cos(), elevation @ rise.sin()
     direction = torch.stack((azimuth @ turn.cos() * level, azimuth @ turn.sin() * level, up), dim=-1)
     return torch.cat((direction * metres[..., None], metres[..., None]), dim=-1) * present / TYPICAL_DISTANCE_M
+
+
+def _places(slots: SlotEncoding) -> tuple[Tensor, Tensor, Tensor]:
+    azimuth, elevation, distance = slots.azimuth_logits, slots.elevation_logits, slots.distance_logits
+    if azimuth is None or elevation is None or distance is None:
+        raise BadInput(NEEDS_ALL_HEADS)
+    return azimuth, elevation, distance
 
 
 def _sharpened(probabilities: Tensor) -> Tensor:
@@ -113,13 +119,14 @@ def _ranked(encoding: Encoding, count: int) -> SlotEncoding:
     if slots is None:
         heads = (encoding.class_logits, encoding.distance_logits, encoding.azimuth_logits, encoding.elevation_logits)
         if any(head is None for head in heads):
-            raise BadInput("spoken_slots needs an encoder with all four heads; set spoken_slots=0 for this one")
+            raise BadInput(NEEDS_ALL_HEADS)
         certain = encoding.tokens.new_full((len(encoding.tokens), 1), 20.0)
         slots = SlotEncoding(certain, *(head[:, None] for head in heads if head is not None))
     if slots.activity_logits.shape[1] < count:
         raise BadInput(f"the encoder has {slots.activity_logits.shape[1]} slots, fewer than spoken_slots={count}")
     order = slots.activity_logits.argsort(dim=1, descending=True)[:, :count]
     rows = torch.arange(len(order), device=order.device)[:, None]
+    _places(slots)
     return SlotEncoding(*(getattr(slots, name)[rows, order] for name in SlotEncoding.__dataclass_fields__))
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from bat_agent.errors import BadInput
 
+Task = Literal["class", "distance", "direction"]
+TASKS: tuple[Task, ...] = ("class", "distance", "direction")
+
 
 @dataclass(frozen=True)
 class SpatialASTConfig:
@@ -16,8 +19,20 @@ class SpatialASTConfig:
     """Longest clip, seconds."""
     target_frames: int | None = 1024
     """Frames after the bicubic time resize of a full clip; ``None`` takes the frames as they are, of any length."""
+    short_clips: bool = False
+    """With ``target_frames``: take shorter clips too, at the same time scale and with the first positions of the table,
+    instead of padding them with silence."""
     features: Literal["mel+ipd", "mel", "mono"] = "mel+ipd"
     """Input maps: log-mel of both ears with or without interaural phase, or log-mel of the mean of the ears."""
+    mel_of: Literal["magnitude", "power"] = "magnitude"
+    """What the mel filters sum: the magnitude, as the released code does, or the power, as equation 3 has it."""
+    level: Literal["absolute", "token", "free"] = "absolute"
+    """``absolute``: the level is in the maps, as released; ``token``: apart, and the encoder also works where it is
+    unknown; ``free``: not heard at all, for recordings whose level says nothing."""
+    level_dropout: float = 0.3
+    """With ``level: token``, share of training clips whose level is hidden."""
+    tasks: tuple[Task, ...] = TASKS
+    """Heads to have; one of them alone is the paper's single-task encoder (table 7)."""
     unit_ipd: bool = False
     """Scale the phase maps to ±1 (the released ones reach only ±0.036)."""
     stem_channels: int = 1
@@ -54,6 +69,9 @@ class SpatialASTConfig:
     """SpecAugment: longest frequency mask in training, mel bands; 0 for none."""
     store_front_end: bool = True
     """Keep the (constant) STFT and mel kernels in the state dict, as the released layout does."""
+    compute: Literal["float32", "bf16", "int8"] = "float32"
+    """How the linear layers of the blocks compute in evaluation mode on a CPU; weights stay float32, and so does
+    training. bf16 needs AMX to be faster, int8 needs VNNI or AMX."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -70,12 +88,20 @@ class SpatialASTConfig:
             raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
         if self.summary_frames < 0 or (self.summary_frames and self.features != "mel+ipd"):
             raise BadInput("spatial-ast summary_frames must be 0, or positive together with features 'mel+ipd'")
-        if self.slot_summary and not (
-            self.num_slots > 1 and self.patch_mels == 128 and self.features == "mel+ipd" and not self.mask_time
-        ):
+        masked = self.mask_time or self.mask_mels
+        if self.slot_summary and (self.num_slots < 2 or self.features != "mel+ipd" or masked or self.target_frames):
             raise BadInput(
-                "spatial-ast slot_summary needs at least 2 num_slots, patch_mels 128, mask_time 0, features 'mel+ipd'"
+                "spatial-ast slot_summary needs at least 2 num_slots, target_frames null, mask_time and mask_mels 0, "
+                "features 'mel+ipd'"
             )
+        if not self.tasks or set(self.tasks) - set(TASKS):
+            raise BadInput(f"spatial-ast tasks must be some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.num_slots > 1 and "class" not in self.tasks:
+            raise BadInput("spatial-ast with several slots needs the task 'class', which tells the sources apart")
+        if self.level == "token" and "distance" not in self.tasks:
+            raise BadInput("spatial-ast level 'token' is for the task 'distance'; without it take level 'free'")
+        if self.short_clips and self.target_frames is None:
+            raise BadInput("spatial-ast with target_frames null takes short clips anyway; leave short_clips out")
         if self.features not in ("mel+ipd", "mel", "mono"):
             raise BadInput(f"spatial-ast features must be 'mel+ipd', 'mel' or 'mono', got {self.features!r}")
 
@@ -87,7 +113,7 @@ class SpatialASTConfig:
     @property
     def fixed_length(self) -> bool:
         """Whether every clip must be full length: it is resized to one number of frames."""
-        return self.target_frames is not None
+        return self.target_frames is not None and not self.short_clips
 
     @property
     def summary_tokens(self) -> int:
@@ -108,3 +134,10 @@ class SpatialASTConfig:
 
         frames = self.target_frames or num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ))
         return frames // self.patch_frames, NUM_MELS // self.patch_mels
+
+
+@dataclass(frozen=True)
+class SpatialASTSlotsConfig(SpatialASTConfig):
+    """Spatial-AST that tells several sources apart: everything as released, but each of two slots has class tokens."""
+
+    num_slots: int = 2

@@ -8,12 +8,17 @@ shared and one more head tells whether the slot holds a source.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent import features
+from bat_agent.checkpoint import save_module
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -24,13 +29,20 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
+from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
+from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
+from bat_agent_spatial_ast.level import LevelToken, to_reference
 from bat_agent_spatial_ast.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 TOKENS_PER_SLOT = 3
+HEADS = ("class_logits", "distance_logits", "azimuth_logits", "elevation_logits")
 DISTANCE, DIRECTION, CLASS = range(TOKENS_PER_SLOT)
 
 
@@ -48,8 +60,8 @@ class SpatialAST(nn.Module):
         self.token_dim = config.width
         self.num_tokens = TOKENS_PER_SLOT * config.num_slots + config.summary_tokens + config.grid[0] * config.grid[1]
 
-        self.spectrogram_extractor = _FourierKernels(config.store_front_end)
-        self.logmel_extractor = _MelKernel(config.store_front_end)
+        self.spectrogram_extractor = FourierKernels(config.store_front_end)
+        self.logmel_extractor = MelKernel(config.store_front_end)
         if config.features == "mono":
             self.bn = nn.BatchNorm2d(1, affine=False)
         else:
@@ -64,30 +76,43 @@ class SpatialAST(nn.Module):
         self.pos_embed = nn.Parameter(sincos_positions(*config.grid, config.width), requires_grad=False)
         rates = torch.linspace(0, config.drop_path, config.depth).tolist()
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates)
-        self.dis_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.doa_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.fc_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.head = nn.Linear(config.width, NUM_CLASSES)
-        self.distance_head = nn.Linear(config.width, NUM_DISTANCE_BINS)
-        self.azimuth_head = nn.Linear(config.width, NUM_AZIMUTH_BINS)
-        self.elevation_head = nn.Linear(config.width, NUM_ELEVATION_BINS)
+        if "distance" in config.tasks:
+            self.dis_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+            self.distance_head = nn.Linear(config.width, NUM_DISTANCE_BINS)
+        if "direction" in config.tasks:
+            self.doa_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+            self.azimuth_head = nn.Linear(config.width, NUM_AZIMUTH_BINS)
+            self.elevation_head = nn.Linear(config.width, NUM_ELEVATION_BINS)
+        if "class" in config.tasks:
+            self.fc_norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+            self.head = nn.Linear(config.width, NUM_CLASSES)
+        if config.level == "token":
+            self.level_token = LevelToken(config.width, config.level_dropout)
         if config.summary_frames:
             self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames)
         if config.slot_summary:
-            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_frames)
+            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_frames, config.patch_mels)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
+        # In a tuple it is no submodule: neither saved, nor moved, nor trained.
+        self._faster: tuple[nn.Module] | None = None
+        if config.level != "absolute":
+            self.level_known = config.level == "token"
 
     def forward(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """Encode clips; tokens are the raw output of the last block, as the released language model takes them.
 
-        N must be ``clip_seconds`` long, or, where the configuration has no ``target_frames``, at least one patch.
+        N must be ``clip_seconds`` long, or, where ``fixed_length`` is false, at least 17 ms.
         """
+        level = None
         with torch.autocast(waveform.device.type, enabled=False):
+            if self.config.level != "absolute":
+                waveform, level_dbfs = to_reference(waveform)
+                level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
             maps, mel, phase = self._front_end(waveform)
         summary = self.summary(mel, phase) if self.config.summary_frames else None
-        tokens = self.encode_maps(maps, summary)
+        tokens = self.encode_maps(maps, summary, level)
         if self.config.slot_summary:
             tokens = self._locate_slots(tokens, mel, phase)
         return self.read_heads(tokens)
@@ -98,15 +123,18 @@ class SpatialAST(nn.Module):
         Always float32: under autocast the products with the mel filters would keep three digits only.
         """
         with torch.autocast(waveform.device.type, enabled=False):
+            if self.config.level != "absolute":
+                waveform, _ = to_reference(waveform)
             return self._front_end(waveform)[0]
 
     def _front_end(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The stacked maps, the log-mel in dB, and (cos, sin) of the phase difference scaled to ±1."""
         filters = self.logmel_extractor.melW
+        power = self.config.mel_of == "power"
         if self.config.features == "mono":
-            mel = features.monaural_features(waveform, filters)
+            mel = features.monaural_features(waveform, filters, power=power)
             return self._fit_frames(self.bn(mel)), mel, mel
-        mel, phase = features.binaural_features(waveform, filters)
+        mel, phase = features.binaural_features(waveform, filters, power=power)
         unit_phase = phase / filters.sum(dim=0)
         maps = self.bn(mel)
         if self.config.features == "mel+ipd":
@@ -114,7 +142,10 @@ class SpatialAST(nn.Module):
         return self._fit_frames(maps), mel, unit_phase
 
     def encode_maps(
-        self, maps: Float[Tensor, "B C T 128"], summary: Float[Tensor, "B S D"] | None = None
+        self,
+        maps: Float[Tensor, "B C T 128"],
+        summary: Float[Tensor, "B S D"] | None = None,
+        level: Float[Tensor, "B D"] | None = None,
     ) -> Float[Tensor, "B K D"]:
         """From front-end maps to the tokens after the last block: class tokens, summary tokens, patches."""
         config = self.config
@@ -126,39 +157,80 @@ class SpatialAST(nn.Module):
         if self.training:
             patches = keep_patches(patches, config.grid[1], config.mask_time, config.mask_mels)
         own = self.cls_tokens.expand(len(patches), -1, -1).to(patches.dtype)
+        if level is not None:
+            tells_distance = torch.zeros(TOKENS_PER_SLOT, 1, device=own.device)
+            tells_distance[DISTANCE] = 1
+            own = own + level[:, None] * tells_distance.repeat(config.num_slots, 1)
         if summary is not None:
             # The class tokens start from the summary of the whole clip; the segments they may attend to.
             own = torch.cat((own + summary[:, :1], summary), dim=1)
         x = torch.cat((own, patches), dim=1)
-        for block in self.blocks:
+        for block in self._blocks_to_use():
             x = block(x)
         return x
+
+    def _blocks_to_use(self) -> nn.Module:
+        """The blocks themselves, or a faster copy for inference, made when first used."""
+        if self.training or self.config.compute == "float32":
+            return self.blocks
+        if self._faster is None:
+            make = quantise_layers if self.config.compute == "int8" else narrow_layers
+            self._faster = (make(self.blocks),)
+        return self._faster[0]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode."""
+        self._faster = None
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._faster = None
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._faster = None
+        super()._load_from_state_dict(*args)
 
     def _locate_slots(self, tokens: Tensor, mel: Tensor, phase: Tensor) -> Tensor:
         """Add to the distance and direction tokens of each slot what the bands it claims say."""
         slots = self.config.num_slots
         own, rest = tokens[:, : TOKENS_PER_SLOT * slots], tokens[:, TOKENS_PER_SLOT * slots :]
         per_slot = own.unflatten(1, (slots, TOKENS_PER_SLOT))
-        patches = rest[:, -(mel.shape[2] // self.config.patch_frames or 1) :]
+        rows = mel.shape[2] // self.config.patch_frames or 1
+        patches = rest[:, -rows * self.config.grid[1] :]
         place = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
         added = torch.stack((place, place, torch.zeros_like(place)), dim=2)
         return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1)
 
     def read_heads(self, tokens: Float[Tensor, "B K D"]) -> Encoding:
         """Class, distance and direction from the class tokens."""
-        slots = self.config.num_slots
+        slots, tasks = self.config.num_slots, self.config.tasks
         own = tokens[:, : TOKENS_PER_SLOT * slots].unflatten(1, (slots, TOKENS_PER_SLOT))
-        direction, category = self.doa_norm(own[:, :, DIRECTION]), self.fc_norm(own[:, :, CLASS])
-        class_logits = self.head(category)
-        distance_logits = self.distance_head(self.dis_norm(own[:, :, DISTANCE]))
-        azimuth_logits, elevation_logits = self.azimuth_head(direction), self.elevation_head(direction)
+        said: dict[str, Tensor] = {}
+        if "distance" in tasks:
+            said["distance_logits"] = self.distance_head(self.dis_norm(own[:, :, DISTANCE]))
+        if "direction" in tasks:
+            direction = self.doa_norm(own[:, :, DIRECTION])
+            said["azimuth_logits"] = self.azimuth_head(direction)
+            said["elevation_logits"] = self.elevation_head(direction)
+        if "class" in tasks:
+            category = self.fc_norm(own[:, :, CLASS])
+            said["class_logits"] = self.head(category)
         if slots == 1:
-            return Encoding(
-                tokens, class_logits[:, 0], distance_logits[:, 0], azimuth_logits[:, 0], elevation_logits[:, 0]
-            )
-        activity = self.activity_head(category).squeeze(-1)
-        per_slot = SlotEncoding(activity, class_logits, distance_logits, azimuth_logits, elevation_logits)
-        return _strongest(tokens, per_slot)
+            category, distance, azimuth, elevation = (said[name][:, 0] if name in said else None for name in HEADS)
+            return Encoding(tokens, category, distance, azimuth, elevation)
+        return _strongest(tokens, SlotEncoding(self.activity_head(category).squeeze(-1), **said))
+
+    def load_weights(self, path: Path | str) -> None:
+        """Fill the encoder from a file or folder; the transformer of an AudioMAE checkpoint begins it, with a warning.
+
+        Raises :class:`~bat_agent.errors.WeightsError` where the file is another model, or the same in another size.
+        """
+        load(self, path)
+
+    def save_weights(self, directory: Path | str, *, half: bool = False) -> None:
+        """Write ``model.safetensors`` into a folder; ``half`` stores matrices as float16."""
+        save_module(self, directory, half=half)
 
     def _fit_frames(self, maps: Tensor) -> Tensor:
         target = self.config.target_frames
@@ -166,15 +238,23 @@ class SpatialAST(nn.Module):
             frames = max(maps.shape[2] // self.config.patch_frames, 1) * self.config.patch_frames
             missing = frames - maps.shape[2]
             return F.pad(maps, (0, 0, 0, missing), mode="replicate") if missing > 0 else maps[:, :, :frames]
+        if self.config.short_clips:
+            full = features.num_frames(round(self.config.clip_seconds * SAMPLE_RATE_HZ))
+            rows = max(round(maps.shape[2] * target / full / self.config.patch_frames), 1)
+            target = min(rows * self.config.patch_frames, target)
         if maps.shape[2] == target:
             return maps
-        return F.interpolate(maps, (target, maps.shape[3]), mode="bicubic", align_corners=True)
+        return features.stretch_frames(maps, target)
 
     def _positions(self, rows: int) -> Tensor:
         """Positions of ``rows`` time steps; a short training clip starts anywhere, so that all of them are trained."""
         total, mels = self.config.grid
-        start = int(torch.randint(total - rows + 1, ())) if self.training and rows < total else 0
-        return self.pos_embed[:, 1 + start * mels : 1 + (start + rows) * mels]
+        if not self.training or rows == total:
+            return self.pos_embed[:, 1 : 1 + rows * mels]
+        device = self.pos_embed.device
+        start = (torch.rand((), device=device) * (total - rows + 1)).long()
+        table = self.pos_embed[:, 1:].unflatten(1, (total, mels))
+        return table.index_select(1, start + torch.arange(rows, device=device)).flatten(1, 2)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -185,13 +265,15 @@ class SpatialAST(nn.Module):
             self.slot_summary.reset()
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(self.config.width, -1))
         nn.init.normal_(self.cls_tokens, std=0.02)
-        for head in (self.head, self.distance_head, self.azimuth_head, self.elevation_head):
-            nn.init.trunc_normal_(head.weight, std=2e-5)
-        # Every class is rare: from here the class loss starts small instead of drowning the others for an epoch.
-        nn.init.constant_(self.head.bias, -5.0)
+        for name in ("head", "distance_head", "azimuth_head", "elevation_head"):
+            if hasattr(self, name):
+                nn.init.trunc_normal_(getattr(self, name).weight, std=2e-5)
+        if "class" in self.config.tasks:
+            # Every class is rare: from here the class loss starts small instead of drowning the others for an epoch.
+            nn.init.constant_(self.head.bias, -5.0)
 
 
-class _FourierKernels(nn.Module):
+class FourierKernels(nn.Module):
     """The released layout stores the STFT as two convolution kernels; they are constants, the FFT computes the same."""
 
     def __init__(self, stored: bool) -> None:
@@ -204,7 +286,7 @@ class _FourierKernels(nn.Module):
             self.conv_imag = _kernel((-angle.sin() * window)[:, None])
 
 
-class _MelKernel(nn.Module):
+class MelKernel(nn.Module):
     """The mel filterbank, stored in the released layout."""
 
     melW: Tensor
@@ -238,14 +320,19 @@ class _PatchEmbed(nn.Module):
 
 def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
     """One answer for the clip: the heads of its most active slot; a class is heard if any slot hears it."""
+    assert slots.class_logits is not None
     rows, best = torch.arange(len(tokens), device=tokens.device), slots.activity_logits.argmax(dim=1)
     heard = slots.activity_logits.float().sigmoid()[..., None] * slots.class_logits.float().sigmoid()
     class_probs = (1 - (1 - heard).prod(dim=1)).clamp(1e-6, 1 - 1e-6)
     return Encoding(
         tokens,
         class_probs.logit(),
-        slots.distance_logits[rows, best],
-        slots.azimuth_logits[rows, best],
-        slots.elevation_logits[rows, best],
+        _of(slots.distance_logits, rows, best),
+        _of(slots.azimuth_logits, rows, best),
+        _of(slots.elevation_logits, rows, best),
         slots,
     )
+
+
+def _of(logits: Tensor | None, rows: Tensor, slots: Tensor) -> Tensor | None:
+    return None if logits is None else logits[rows, slots]

@@ -7,12 +7,24 @@ from bat_agent.hookspecs import Component, hookimpl
 
 @hookimpl
 def bat_agent_encoders() -> list[Component]:
-    """The encoder ``spatial-ast``."""
+    """The encoders ``spatial-ast``, ``spatial-ast-slots`` and ``dspast``."""
     return [
         Component(
             name="spatial-ast",
             target="bat_agent_spatial_ast.encoder:SpatialAST",
             config="bat_agent_spatial_ast.config:SpatialASTConfig",
             summary="Spatial-AST of BAT (ICML 2024): class, distance, azimuth, elevation; loads the released layout",
-        )
+        ),
+        Component(
+            name="spatial-ast-slots",
+            target="bat_agent_spatial_ast.encoder:SpatialAST",
+            config="bat_agent_spatial_ast.config:SpatialASTSlotsConfig",
+            summary="Spatial-AST that tells several sources apart: class, place and activity of each",
+        ),
+        Component(
+            name="dspast",
+            target="bat_agent_spatial_ast.dspast:DSpAST",
+            config="bat_agent_spatial_ast.dspast_config:DSpASTConfig",
+            summary="DSpAST (arXiv 2509.13927): three branches over one transformer; loads the released layout",
+        ),
     ]

@@ -1,23 +1,38 @@
-"""What is hidden from the encoder in training: SpecAugment masks, whole rows and columns of patches (BAT, appendix)."""
+"""What is hidden from the encoder in training: SpecAugment masks, whole rows and columns of patches (BAT, appendix).
+
+Nothing here is read by the host, so a compiled training step is one graph; what is drawn for a clip does not depend on
+the number of processes (:func:`bat_agent.distributed.clip_rand`).
+"""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from bat_agent.distributed import clip_rand
 
 
 def spec_augment(maps: Float[Tensor, "B C T M"], time_frames: int, mels: int) -> Float[Tensor, "B C T M"]:
-    """Zero one random block of at most ``mels`` bands and one of ``time_frames`` frames, the same for the batch."""
-    for axis, longest in ((3, mels), (2, time_frames)):
-        longest = min(longest, maps.shape[axis] // (4 if axis == 2 else 1))  # a short clip keeps most of its frames
-        length = int(torch.randint(longest + 1, ()))
-        if length:
-            start = int(torch.randint(maps.shape[axis] - length + 1, ()))
-            keep = torch.ones(maps.shape[axis], device=maps.device, dtype=maps.dtype)
-            keep[start : start + length] = 0
-            maps = maps * (keep if axis == 3 else keep[:, None])
+    """Zero one random block of at most ``mels`` bands and one of ``time_frames`` frames, the same for the batch.
+
+    A short clip keeps at least three quarters of its frames. The blocks are drawn on the device and never looked at.
+    """
+    frames, bands = maps.shape[2:]
+    draws = torch.rand(4, device=maps.device)  # drawn even where not used: the masks after it stay the same
+    if mels:
+        maps = maps * _outside_block(bands, min(mels, bands), draws[:2]).to(maps.dtype)
+    if time_frames:
+        maps = maps * _outside_block(frames, min(time_frames, frames // 4), draws[2:]).to(maps.dtype)[:, None]
     return maps
+
+
+def _outside_block(size: int, longest: int, draws: Float[Tensor, " 2"]) -> Bool[Tensor, " size"]:
+    """False in a block of 0 to ``longest`` places, every length and then every place of it equally likely."""
+    length = (draws[0] * (longest + 1)).floor()
+    start = (draws[1] * (size + 1 - length)).floor()
+    place = torch.arange(size, device=draws.device)
+    return (place < start) | (place >= start + length)
 
 
 def keep_patches(
@@ -38,4 +53,4 @@ def keep_patches(
 
 
 def _draw(batch: int, population: int, count: int, device: torch.device) -> Tensor:
-    return torch.rand(batch, population, device=device).argsort(dim=1)[:, :count]
+    return clip_rand(batch, population, device=device).argsort(dim=1)[:, :count]

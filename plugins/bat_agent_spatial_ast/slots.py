@@ -21,11 +21,11 @@ WEIGHTINGS = 2
 class SlotSummary(nn.Module):
     """Adds to the tokens of each slot what the bands it claims say of direction and distance."""
 
-    def __init__(self, width: int, hidden: int, patch_frames: int) -> None:
+    def __init__(self, width: int, hidden: int, patch_frames: int, patch_mels: int = NUM_MELS) -> None:
         super().__init__()
-        self.patch_frames = patch_frames
+        self.patch_frames, self.patch_mels = patch_frames, patch_mels
         self.patch_norm = nn.LayerNorm(width)
-        self.patch_factors = nn.Linear(width, NUM_MELS * FACTORS)
+        self.patch_factors = nn.Linear(width, patch_mels * FACTORS)
         self.slot_norm = nn.LayerNorm(width)
         self.slot_factors = nn.Linear(width, NUM_MELS * FACTORS)
         self.mlp = nn.Sequential(
@@ -45,12 +45,12 @@ class SlotSummary(nn.Module):
         mel: Float[Tensor, "B 2 T 128"],
         phase: Float[Tensor, "B 2 T 128"],
     ) -> Float[Tensor, "B S D"]:
-        """``slots`` are the class tokens, ``patches`` one token per ``patch_frames`` frames of all bands."""
+        """``slots`` are the class tokens, ``patches`` the tokens of all patches in time-major order."""
         return self.mlp(self.means(self.masks(slots, patches), mel, phase))
 
     def means(
         self,
-        masks: Float[Tensor, "B S P 128"],
+        masks: Float[Tensor, "B S R 128"],
         mel: Float[Tensor, "B 2 T 128"],
         phase: Float[Tensor, "B 2 T 128"],
     ) -> Float[Tensor, "B S V"]:
@@ -63,8 +63,9 @@ class SlotSummary(nn.Module):
             means = torch.einsum("bswtm,bqtm->bswqm", claimed, quantities)
             return scaled(means / (claimed.sum(dim=3)[:, :, :, None] + 1e-4)).flatten(2)
 
-    def masks(self, slots: Float[Tensor, "B S D"], patches: Float[Tensor, "B P D"]) -> Float[Tensor, "B S P 128"]:
-        """Share of each slot in each band of each patch; the shares of all slots sum to 1."""
-        here = self.patch_factors(self.patch_norm(patches)).unflatten(-1, (NUM_MELS, FACTORS))
+    def masks(self, slots: Float[Tensor, "B S D"], patches: Float[Tensor, "B P D"]) -> Float[Tensor, "B S R 128"]:
+        """Share of each slot in each band of each row of patches (one time); the shares of all slots sum to 1."""
+        here = self.patch_factors(self.patch_norm(patches)).unflatten(-1, (self.patch_mels, FACTORS))
+        here = here.unflatten(1, (-1, NUM_MELS // self.patch_mels)).flatten(2, 3)
         wanted = self.slot_factors(self.slot_norm(slots)).unflatten(-1, (NUM_MELS, FACTORS))
         return torch.einsum("bpmf,bsmf->bspm", here, wanted).softmax(dim=1)

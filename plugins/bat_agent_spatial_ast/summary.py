@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bat_agent.distributed import clip_rand
 from bat_agent.features import NUM_MELS
 
 WEIGHTINGS = 4
@@ -71,6 +72,19 @@ def _cut(values: Float[Tensor, "B V T 128"], segment_frames: int) -> Float[Tenso
     return F.pad(values, (0, 0, 0, missing)).unflatten(2, (-1, segment_frames))
 
 
+class _ClipDropout(nn.Module):
+    """Dropout that draws the same for a clip whatever the number of processes."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "B S H"]) -> Float[Tensor, "B S H"]:
+        if not self.training:
+            return x
+        return x * (clip_rand(*x.shape, device=x.device) >= self.rate).to(x.dtype) / (1 - self.rate)
+
+
 class SummaryTokens(nn.Module):
     """One token for the whole clip and one for each ``segment_frames`` of it."""
 
@@ -80,8 +94,8 @@ class SummaryTokens(nn.Module):
         features = WEIGHTINGS * QUANTITIES * NUM_MELS
         self.norm = nn.BatchNorm1d(features)
         self.mlp = nn.Sequential(
-            nn.Linear(features, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, hidden), nn.GELU(),
-            nn.Dropout(0.1), nn.Linear(hidden, width),
+            nn.Linear(features, hidden), nn.GELU(), _ClipDropout(0.1), nn.Linear(hidden, hidden), nn.GELU(),
+            _ClipDropout(0.1), nn.Linear(hidden, width),
         )  # fmt: skip
 
     def forward(self, mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"]) -> Float[Tensor, "B S D"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bat_agent import corpus
 from bat_agent.config import Part, Recipe, Rooms, Sounds, Stage, load_recipe, shipped_recipes, to_yaml
 from bat_agent.curriculum import LETTERS, question_types
 from bat_agent.errors import BadInput
+from bat_agent.optimizers import schedule
 from bat_agent.questions import QuestionType
 from bat_agent.registry import config_of
 
@@ -39,6 +41,12 @@ def test_what_is_written_arrives_and_the_rest_has_its_default(write: Write) -> N
     assert (recipe.name, recipe.seed, recipe.run_dir) == ("small", 0, "runs/small")
     assert recipe.encoder == Part("echo", {"token_dim": 8})
     assert recipe.stages[1] == Stage("two", "reasoner", 2, question_types=["A", "B"])
+
+
+def test_a_recipe_may_leave_the_reasoner_out(write: Write) -> None:
+    recipe = load_recipe(write("name: ear\nencoder: {name: echo}\nstages: [{name: one, trains: encoder, steps: 3}]"))
+    assert recipe.reasoner == Part("rules")
+    assert load_recipe(write(to_yaml(recipe))) == recipe
 
 
 def test_overrides_reach_every_depth_and_leave_the_rest(write: Write) -> None:
@@ -102,6 +110,12 @@ def test_overrides_reach_every_depth_and_leave_the_rest(write: Write) -> None:
         ("", ["stages.1.two_sources=0.3"], r"none of question_types \['A', 'B'\] fits clips with 2 source.*30%"),
         ("", ["stages.1.question_types=[E]"], r"none of question_types \['E'\] fits clips with 1 source.*100%"),
         ("mixing: {window_seconds: [1, 2]}", [], "must have the same length"),
+        ("", ["stages.0.epochs=2"], "'one' has both steps and epochs, give one: got 3 and 2"),
+        ("", ["stages.0.steps=0", "stages.0.epochs=0"], "'one': epochs and epoch_fraction must be above 0, got 0"),
+        ("", ["stages.0.warmup_epochs=1"], r"'one': warmup_epochs must be 0 to epochs \(None\), got 1"),
+        ("", ["stages.0.layer_decay=0"], "'one': layer_decay is a factor above 0 and at most 1, got 0"),
+        ("", ["stages.0.accumulate=0"], "'one': accumulate must be 1 or more, got 0"),
+        ("", ["stages.0.min_learning_rate=1"], "'one': min_learning_rate must be 0 to learning_rate"),
     ],
 )
 def test_every_mistake_is_one_sentence_that_names_it(write: Write, added: str, overrides: list[str], said: str) -> None:
@@ -153,10 +167,72 @@ def test_every_shipped_recipe_is_complete_and_can_be_repeated_from_its_print(wri
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_no_shipped_recipe_validates_on_what_it_trains_on(name: str) -> None:
+    """Neither by fold nor, where sounds have no folds, by source: an empty list of folds takes none of an entry."""
+    sources: dict[str, set[str]] = {"train": set(), "valid": set()}
     for sounds in load_recipe(name).sounds:
-        assert sounds.train_folds is not None
-        assert sounds.valid_folds is not None
-        assert not set(sounds.train_folds) & set(sounds.valid_folds)
+        train, valid = sounds.train_folds, sounds.valid_folds
+        if train and valid:
+            assert not set(train) & set(valid)
+            continue
+        assert (train == []) != (valid == [])  # for one of both splits alone
+        sources["valid" if train == [] else "train"].add(sounds.source)
+    assert not sources["train"] & sources["valid"]
+
+
+class _Pool:
+    def __init__(self, clips: int) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return self.clips
+
+
+# Steps from the sizes of the released lists (1 861 750 unbalanced and 18 373 balanced clips) by hand.
+PUBLISHED = [
+    # recipe, stage, clips, clips a step, steps, warm-up steps, peak, betas, decay, losses' weights
+    ("spatial-ast-2m", 0, 1_861_750, 512, 21_818, 3_636, 2e-3, (0.9, 0.95), 1e-4, (1, 0, 0)),
+    ("spatial-ast-2m", 1, 1_861_750, 512, 14_545, 1_818, 2e-3, (0.9, 0.95), 1e-4, (1250, 1, 2)),
+    ("spatial-ast-20k", 0, 18_373, 256, 3_589, 359, 1e-3, (0.9, 0.95), 1e-4, (1250, 1, 2)),
+    ("dspast", 0, 1_861_750, 128, 145_450, 14_545, 5e-4, (0.9, 0.999), 5e-4, (1, 0, 0)),
+    ("dspast", 1, 1_861_750, 128, 7_273, 1_455, 5e-4, (0.9, 0.999), 5e-4, (100, 2, 1)),
+    ("dspast", 2, 1_861_750, 128, 7_273, 1_455, 5e-5, (0.9, 0.999), 5e-4, (100, 2, 1)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "clips", "batch", "steps", "warmup", "peak", "betas", "decay", "weights"), PUBLISHED
+)
+def test_published_recipes_have_the_published_values(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, clips: int, batch: int, steps: int, warmup: int,
+    peak: float, betas: tuple[float, float], decay: float, weights: tuple[float, float, float],
+) -> None:  # fmt: skip
+    """Table 5 of BAT and the released scripts (spatial-ast), README and scripts of DSpAST."""
+    monkeypatch.setattr(corpus, "open_pool", lambda recipe, split: _Pool(clips))
+    recipe = load_recipe(name)
+    stage = recipe.stages[number]
+    assert corpus.clips_per_step(recipe, stage) == batch
+    assert corpus.steps_of(recipe, number) == steps
+    rates = schedule(replace(stage, steps=steps), batch)
+    assert rates.rate(0) == pytest.approx(peak / warmup)
+    assert rates.rate(warmup - 1) == pytest.approx(peak)
+    assert rates.rate(warmup) == pytest.approx(peak)
+    middle = 1e-6 + (peak - 1e-6) / 2
+    assert rates.rate(warmup + (steps - warmup) // 2) == pytest.approx(middle, rel=1e-3)
+    assert rates.rate(steps) == pytest.approx(1e-6)
+    assert (tuple(stage.betas), stage.weight_decay, stage.layer_decay) == (betas, decay, 0.75)
+    assert (stage.class_weight, stage.distance_weight, stage.direction_weight) == weights
+    assert (recipe.mixing.mixup, recipe.mixing.normalise, recipe.mixing.roll, recipe.mixing.gain) == (0.5, *[True] * 3)
+    assert recipe.sounds[0].balance == ("none" if name == "spatial-ast-20k" else "bat")
+    assert recipe.reasoner == Part("rules")
+
+
+@pytest.mark.parametrize("name", ["spatial-ast-2m", "spatial-ast-20k", "dspast"])
+def test_the_encoder_starts_from_audiomae_where_that_is_given(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("BAT_AUDIOMAE", raising=False)
+    assert load_recipe(name).encoder.weights is None
+    assert load_recipe(name, ["encoder.weights=here.pth"]).encoder.weights == "here.pth"
+    monkeypatch.setenv("BAT_AUDIOMAE", "/models/pretrained.pth")
+    assert load_recipe(name).encoder.weights == "/models/pretrained.pth"
 
 
 def test_the_two_splits_of_a_recipe_share_neither_sounds_nor_rooms(write: Write, tmp_path: Path) -> None:

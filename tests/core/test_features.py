@@ -77,6 +77,19 @@ def test_log_mel_is_librosas_of_the_magnitude() -> None:
     np.testing.assert_allclose(ours[0, 0].numpy(), reference, atol=1e-3)
 
 
+def test_log_mel_of_the_power_is_librosas_melspectrogram() -> None:
+    """Equation 3 as the paper prints it; librosa's default exponent is the power."""
+    waveform = noise(1, 2, 32_000)
+    mel = librosa.feature.melspectrogram(S=np.abs(librosa_stft(waveform[0, 1]).T) ** 2, sr=32_000, n_mels=128,
+                                         fmin=50, fmax=14_000, n_fft=1024)  # fmt: skip
+    reference = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None).T
+    found, phase = binaural_features(waveform, mel_filterbank(), power=True)
+    np.testing.assert_allclose(found[0, 1].numpy(), reference, atol=1e-3)
+    assert torch.equal(phase, binaural_features(waveform, mel_filterbank())[1])
+    both = monaural_features(waveform[:, 1:].expand(-1, 2, -1), mel_filterbank(), power=True)
+    np.testing.assert_allclose(both[0, 0].numpy(), reference, atol=1e-3)
+
+
 def test_doubling_the_amplitude_adds_three_decibel_because_the_map_is_of_magnitudes() -> None:
     waveform = noise(1, 2, 16_000)
     quiet, loud = (binaural_features(gain * waveform, mel_filterbank())[0] for gain in (1, 2))
@@ -156,6 +169,20 @@ def test_phase_of_a_faint_sound_is_that_of_the_loud_one(gains: tuple[float, floa
     torch.testing.assert_close(faint, loud, atol=1e-5, rtol=0)
 
 
+def test_what_runs_without_looking_at_values_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices and compiled graphs take every bin through the care for faint ones; loud, faint and silent bins agree."""
+    waveform = noise(3, 2, 48_000) * torch.tensor([1.0, 2.0**-60, 1.0])[:, None, None]
+    waveform[2, 0, 20_000:30_000] = 0
+    waveform[2, :, 35_000:] *= torch.exp(-torch.arange(13_000.0) / 100)
+    looked = binaural_features(waveform, mel_filterbank())
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda _: pytest.fail("a value was looked at"))
+    blind = binaural_features(waveform, mel_filterbank())
+    monkeypatch.undo()
+    for one, other in zip(looked, blind, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
 def test_a_decay_into_nothing_stays_finite() -> None:
     time = torch.arange(64_000) / SAMPLE_RATE_HZ
     mel, phase = binaural_features(noise(1, 2, 64_000) * torch.exp(-60 * time), mel_filterbank())
@@ -173,6 +200,13 @@ def test_monaural_map_is_of_the_mean_of_the_ears() -> None:
     assert bool((opposite == -100).all())
 
 
+@pytest.mark.parametrize(("old", "new"), [(1001, 1024), (101, 112), (40, 31), (7, 7), (2, 9), (1, 16)])
+def test_stretching_in_time_is_bicubic_resizing(old: int, new: int) -> None:
+    maps = noise(2, 3, old, 8)
+    wanted = torch.nn.functional.interpolate(maps.double(), (new, 8), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(features.stretch_frames(maps, new).double(), wanted, atol=1e-6, rtol=0)
+
+
 def test_signatures_tell_the_true_shapes() -> None:
     """Every public function of features and acoustics runs with its jaxtyping shapes enforced."""
     checked = {
@@ -188,6 +222,7 @@ def test_signatures_tell_the_true_shapes() -> None:
     checked["binaural_features"](waveform, filters)
     checked["monaural_features"](waveform, filters)
     checked["stft"](waveform)
+    checked["stretch_frames"](waveform[..., None], 12)
     checked["rms_dbfs"](waveform)
     checked["rms_normalise"](waveform)
     checked["convolve"](waveform[:, :1], noise(2, 2, 9))

@@ -13,12 +13,14 @@ from sklearn.metrics import average_precision_score
 from bat_agent.errors import BadInput
 from bat_agent.metrics import (
     angular_errors_deg,
+    average_precisions,
     blank_labels,
     bootstrap_interval,
     decode_bins,
     direction_accuracies,
     distance_error_rate,
     er20,
+    expected_calibration_error,
     mean_angular_error_deg,
     mean_average_precision,
     prompt_only_answers,
@@ -64,6 +66,29 @@ def test_average_precision_refuses_nonsense() -> None:
         mean_average_precision(np.ones((3, 2)), np.full((3, 2), np.nan))
     with pytest.raises(BadInput, match="must both be"):
         mean_average_precision(np.ones((3, 2)), np.ones((3, 3)))
+
+
+def test_average_precision_of_each_class_like_sklearn(rng: np.random.Generator) -> None:
+    targets = (rng.random((80, 6)) < 0.3).astype(int)
+    targets[:, 2] = 0
+    scores = rng.normal(size=(80, 6))
+    found = average_precisions(targets, scores)
+    assert np.isnan(found[2])
+    for c in (0, 1, 3, 4, 5):
+        assert found[c] == pytest.approx(average_precision_score(targets[:, c], scores[:, c]))
+
+
+def test_calibration_error_by_hand_and_of_honest_confidences(rng: np.random.Generator) -> None:
+    """Two bins: |0.5 − 0.9| of three quarters, |0 − 0.2| of a quarter; honest confidences have nearly 0."""
+    found = expected_calibration_error([0.9, 0.9, 0.9, 0.2], [1, 0.5, 0, 0], bins=2)
+    assert found == pytest.approx(0.75 * 0.4 + 0.25 * 0.2)
+    sure = rng.random(20_000)
+    assert expected_calibration_error(sure, rng.random(20_000) < sure) < 0.02
+    assert expected_calibration_error(sure, np.zeros(20_000)) == pytest.approx(sure.mean())
+    assert expected_calibration_error([0.0, 1.0], [False, True]) == 0.0
+    for confidence, right in (([], []), ([1.5], [1]), ([0.5], [1, 0]), ([float("nan")], [1])):
+        with pytest.raises(BadInput):
+            expected_calibration_error(confidence, right)
 
 
 def test_angles_like_arccos_of_the_dot_product(rng: np.random.Generator) -> None:

@@ -219,18 +219,6 @@ def test_level_tells_the_distance(make: Make) -> None:
             assert found == pytest.approx(-14 + 20 * np.log10(0.28209 / source.position.distance_m), abs=0.6)
 
 
-def test_two_sources_are_the_mean_of_each_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """(a + b)/2 as released, found again by rendering each source of the same clips alone."""
-    data = make(two_sources=1.0)
-    placed = data._place(np.random.default_rng(3))
-    assert len(placed) == 2
-    stretch = iter([hiss(0.1), hiss(0.1)[::-1].copy(), hiss(0.1), hiss(0.1)[::-1].copy()])
-    monkeypatch.setattr(data, "_dry", lambda *_: torch.from_numpy(next(stretch).astype(np.float32)))
-    rng = np.random.default_rng(0)
-    both, first, second = (data._mix(clip, 3200, rng) for clip in (placed, placed[:1], placed[1:]))
-    torch.testing.assert_close(both, (first + second) / 2, atol=1e-6, rtol=1e-4)
-
-
 def test_mirrored_clips_are_the_same_with_ears_and_azimuth_swapped(make: Make) -> None:
     straight, mirrored = (make(dataclasses.replace(QUIET, mirror=m, two_sources=0.5))[1] for m in (0.0, 1.0))
     torch.testing.assert_close(mirrored.waveform, straight.waveform.flip(1))
@@ -283,11 +271,13 @@ def test_without_augmentation_a_clip_depends_on_the_placement_only(make: Make) -
 def test_equalising_keeps_the_level_of_each_clip_and_changes_its_colour(make: Make) -> None:
     plain, coloured = (make(dataclasses.replace(QUIET, equalise_db=db), pool=pool_of(hiss()))[0] for db in (0.0, 6.0))
     assert plain.heard != []
-    # The equaliser draws random numbers of its own, so later stretches of the same hiss differ: levels, not samples.
-    first = [batch.waveform[0] for batch in (plain, coloured)]
-    assert rms_dbfs(first[1]).tolist() == pytest.approx(rms_dbfs(first[0]).tolist(), abs=0.5)
-    spectra = [torch.fft.rfft(wave[0]).abs()[10:1600].reshape(-1, 10).square().mean(1) for wave in first]
-    assert float((10 * (spectra[1] / spectra[0]).log10()).std()) > 0.8
+    levels = [rms_dbfs(batch.waveform).flatten().tolist() for batch in (plain, coloured)]
+    assert levels[1] == pytest.approx(levels[0], abs=0.5)
+    for before, after in zip(plain.waveform, coloured.waveform, strict=True):
+        spectra = [torch.fft.rfft(wave[0]).abs()[10:1600].reshape(-1, 10).square().mean(1) for wave in (before, after)]
+        change_db = 10 * (spectra[1] / spectra[0]).log10()
+        assert float(change_db.std()) > 0.8
+        assert float(change_db.max() - change_db.min()) < 12.5 + 1
 
 
 def test_microphones_add_noise_of_the_given_level_to_seven_clips_in_ten(make: Make) -> None:
@@ -308,35 +298,6 @@ def test_microphones_differ_in_gain_only(make: Make) -> None:
     assert float((gain[:, 0] - gain[:, 1]).std()) > 0.1
     scaled = plain.waveform * 10 ** (gain[..., None] / 20)
     torch.testing.assert_close(differ.waveform, scaled, atol=1e-6, rtol=1e-4)
-
-
-def test_a_short_sound_lies_anywhere_in_the_clip_and_whole(make: Make) -> None:
-    data = make(pool=pool_of(hiss(0.02)))
-    rng = np.random.default_rng(0)
-    dry = torch.stack([data._dry(data.pool.sample(rng), 3200, rng) for _ in range(60)])
-    begins = (dry != 0).int().argmax(dim=1)
-    assert rms_dbfs(dry).tolist() == pytest.approx([-14 + 10 * np.log10(0.2)] * 60, abs=0.01)
-    assert (begins == 0).float().mean() == pytest.approx(0.5, abs=0.2)
-    assert len(set(begins.tolist())) > 20
-
-
-def test_of_a_long_sound_a_stretch_is_taken_that_can_be_heard(make: Make) -> None:
-    """A click in seconds of digital silence: drawing four silent stretches once ended the run (IndexError)."""
-    wave = np.zeros(5 * RATE_HZ)
-    wave[100_000:100_300] = hiss(0.1)[:300]
-    rng = np.random.default_rng(0)
-    data = make(pool=pool_of(wave))
-    assert all(data._dry(data.pool.sample(rng), 1600, rng).any() for _ in range(50))
-    assert make(pool=pool_of(np.zeros(5 * RATE_HZ)))[0].waveform.shape == (8, 2, 3200)
-
-
-def test_speed_changes_the_pitch_within_its_bounds(make: Make) -> None:
-    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE_HZ) / RATE_HZ)
-    data, rng = make(dataclasses.replace(QUIET, speed=0.1), pool=pool_of(tone)), np.random.default_rng(0)
-    pitch = [float(torch.fft.rfft(data._dry(data.pool.sample(rng), 16_000, rng)).abs().argmax()) * 2 for _ in range(40)]
-    assert 890 < min(pitch) < 970
-    assert 1030 < max(pitch) < 1110
-    assert pitch.count(1000.0) > 8  # half of the sounds keep their speed
 
 
 # --- questions ---

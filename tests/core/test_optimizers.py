@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput
-from bat_agent.optimizers import Optimizers, learning_rate, parameter_groups
+from bat_agent.optimizers import Optimizers, layer_scales, only_trained, parameter_groups, schedule
 
 
 class Small(nn.Module):
@@ -42,20 +43,31 @@ def names(module: nn.Module, optimizer: torch.optim.Optimizer) -> set[str]:
 
 
 def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
-    stage = Stage("s", "encoder", 200, learning_rate=2e-3, warmup=0.1)
-    rates = [learning_rate(stage, step) for step in range(200)]
+    rates_of = schedule(Stage("s", "encoder", 200, learning_rate=2e-3, warmup=0.1), 64)
+    rates = [rates_of.rate(step) for step in range(200)]
     assert rates[0] == pytest.approx(2e-3 / 20)
     assert all(b > a for a, b in itertools.pairwise(rates[:20]))
     assert max(rates) == rates[19] == pytest.approx(2e-3)
     assert all(b < a for a, b in itertools.pairwise(rates[20:]))
     assert rates[20 + 90] == pytest.approx(1e-3)  # the cosine is at half height half way
     assert 0 < rates[-1] < 1e-3 * 2e-3
-    assert learning_rate(stage, 200) == pytest.approx(0, abs=1e-12)
+    assert rates_of.rate(200) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_single_step_and_no_warm_up_have_a_rate() -> None:
-    assert learning_rate(Stage("s", "encoder", 1, learning_rate=1.0), 0) == 1.0
-    assert learning_rate(Stage("s", "encoder", 10, learning_rate=1.0, warmup=0.0), 0) == 1.0
+    assert schedule(Stage("s", "encoder", 1, learning_rate=1.0), 64).rate(0) == 1.0
+    assert schedule(Stage("s", "encoder", 10, learning_rate=1.0, warmup=0.0), 64).rate(0) == 1.0
+
+
+def test_the_rate_scales_with_the_batch_and_ends_above_nothing() -> None:
+    """The released rule: learning rate = base · clips / 256, warm-up in epochs, down to a lowest rate."""
+    stage = Stage("s", "encoder", 600, epochs=60.0, warmup_epochs=10.0, learning_rate=1e-3, per_256=True)
+    rates = schedule(replace(stage, min_learning_rate=1e-6), 512)
+    assert (rates.warmup_steps, rates.peak) == (100, 2e-3)
+    assert rates.rate(99) == pytest.approx(2e-3)
+    assert rates.rate(350) == pytest.approx(1e-6 + (2e-3 - 1e-6) / 2)
+    assert rates.rate(600) == pytest.approx(1e-6)
+    assert schedule(replace(stage, per_256=False), 512).peak == 1e-3
 
 
 def test_every_parameter_is_in_one_group_and_only_matrices_decay(module: Small) -> None:
@@ -72,6 +84,82 @@ def test_frozen_parameters_are_left_out_and_a_wrong_name_is_told(module: Small) 
     assert not {id(p) for group in groups for p in group["params"]} & {id(p) for p in module.out.parameters()}
     with pytest.raises(BadInput, match=r"freezes nothing.*\['outt'\]"):
         parameter_groups(module, Stage("s", "encoder", 1, frozen=["outt"]))
+
+
+def test_what_is_frozen_gets_no_gradient_and_thaws(module: Small) -> None:
+    module.norm.bias.requires_grad_(False)
+    with only_trained(module, Stage("s", "encoder", 1, frozen=["out.", "embed"])):
+        module(torch.arange(12)).sum().backward()
+    got = {name for name, p in module.named_parameters() if p.grad is not None}
+    assert got == {"cls_tokens", "queries", "norm.weight"}
+    assert [name for name, p in module.named_parameters() if not p.requires_grad] == ["norm.bias"]
+
+
+def test_a_stage_with_nothing_to_train_is_refused() -> None:
+    with pytest.raises(BadInput, match="stage 's' has nothing to train: Identity has no parameters"):
+        Optimizers(nn.Identity(), Stage("s", "reasoner", 1))
+
+
+class Layered(nn.Module):
+    """Names as an encoder's, of three blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.Linear(4, 4)
+        self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.cls_tokens = nn.Parameter(torch.zeros(1, 3, 4))
+        self.head = nn.Linear(4, 2)
+
+
+def test_the_learning_rate_falls_from_block_to_block() -> None:
+    """The released rule for a depth of 12: the patch embedding at 0.75¹³, block k at 0.75^(12 − k), all else at 1."""
+    names = ["patch_embed.proj.weight", "cls_tokens", "head.bias", "dis_norm.weight"]
+    names += [f"blocks.{k}.attn.qkv.weight" for k in range(12)]
+    scales = layer_scales(names, Stage("s", "encoder", 1, layer_decay=0.75))
+    assert scales["patch_embed.proj.weight"] == pytest.approx(0.75**13)
+    assert [scales[f"blocks.{k}.attn.qkv.weight"] for k in range(12)] == pytest.approx(
+        [0.75 ** (12 - k) for k in range(12)]
+    )
+    assert {scales[name] for name in ("cls_tokens", "head.bias", "dis_norm.weight")} == {1.0}
+    with pytest.raises(BadInput, match="stage 's': layer_decay needs parameters named blocks"):
+        layer_scales(["out.weight"], Stage("s", "encoder", 1, layer_decay=0.75))
+
+
+@pytest.mark.parametrize("muon", [0.0, 2.0])
+def test_layers_move_at_their_own_rate(muon: float) -> None:
+    """Equal gradients: AdamW's first step is the learning rate itself; Muon's scales with it as well."""
+    moved = {}
+    for decay in (1.0, 0.5):
+        torch.manual_seed(0)
+        module = Layered()
+        optimizers = Optimizers(module, Stage("s", "encoder", 1, layer_decay=decay, weight_decay=0.0, muon=muon))
+        before = {name: value.clone() for name, value in module.named_parameters()}
+        optimizers.step(sum(p.sum() for p in module.parameters()), 1e-2)
+        moved[decay] = {name: value.detach() - before[name] for name, value in module.named_parameters()}
+    for name, scale in (
+        ("patch_embed", 1 / 16),
+        ("blocks.0", 1 / 8),
+        ("blocks.1", 1 / 4),
+        ("blocks.2", 1 / 2),
+        ("head", 1),
+    ):
+        for part in ("weight", "bias"):
+            expected = scale * moved[1.0][f"{name}.{part}"]
+            torch.testing.assert_close(moved[0.5][f"{name}.{part}"], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_pieces_add_up_to_the_step_of_the_whole(module: Small) -> None:
+    ids, stage, results = torch.arange(12), Stage("s", "encoder", 1), []
+    for pieces in (1, 3):
+        torch.manual_seed(0)
+        model = Small()
+        optimizers = Optimizers(model, stage)
+        optimizers.zero()
+        for some in ids.chunk(pieces):
+            (model(some).square().mean() * len(some) / 12).backward()
+        results.append((float(optimizers.update(1e-2)), model.out.weight.detach().clone()))
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-5)
+    torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-4, atol=1e-6)
 
 
 def test_muon_gets_the_linear_maps_and_adamw_the_rest(module: Small) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.labels import labels
 from bat_agent.metrics import decode_bins
@@ -161,12 +161,20 @@ def test_clips_of_a_batch_do_not_mix() -> None:
     assert together == [perceive(one, labels(), Thresholds())[0] for one in (first, second)]
 
 
-def test_missing_heads_are_none_and_a_missing_class_head_is_refused() -> None:
+def test_missing_heads_are_none() -> None:
     (perception,) = perceive(Encoding(torch.zeros(1, 3, 4), torch.zeros(1, 355)), labels(), Thresholds())
     source = perception.sources[0].to_dict()
     assert [source[name] for name in ("azimuth_deg", "elevation_deg", "distance_m", "region")] == [None] * 4
-    with pytest.raises(BadInput, match="no class head"):
-        perceive(Encoding(torch.zeros(1, 3, 4)), labels(), Thresholds())
+    assert source["confidences"] == {"label": 0.5}
+
+
+def test_an_encoder_of_direction_alone_names_no_labels() -> None:
+    encoding = dataclasses.replace(single(azimuth=200, elevation=110), class_logits=None, distance_logits=None)
+    (perception,) = perceive(encoding, labels(), Thresholds())
+    (source,) = perception.sources
+    assert (source.labels, source.azimuth_deg, source.elevation_deg, source.distance_m) == ((), 200.0, 20.0, None)
+    assert perception.class_probs == {}
+    assert set(source.confidences) == {"direction"}
 
 
 def test_half_precision_logits_decode_alike() -> None:
@@ -178,7 +186,7 @@ def test_half_precision_logits_decode_alike() -> None:
 
 
 def test_to_dict_is_json_in_the_shape_of_the_contract() -> None:
-    source = PerceivedSource(("Dog", "Bark"), 100.0, -20.0, 3.5, 0.87654321)
+    source = PerceivedSource(("Dog", "Bark"), 100.0, -20.0, 3.5, 0.87654321, {"direction": 0.123456})
     perception = Perception((source,), {"Dog": 0.123456}, ("n",))
     assert json.loads(json.dumps(perception.to_dict())) == {
         "sources": [
@@ -189,6 +197,7 @@ def test_to_dict_is_json_in_the_shape_of_the_contract() -> None:
                 "distance_m": 3.5,
                 "region": "left, front, below",
                 "confidence": 0.8765,
+                "confidences": {"direction": 0.1235},
             }
         ],
         "class_probs": {"Dog": 0.1235},

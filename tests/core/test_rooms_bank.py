@@ -153,3 +153,19 @@ def test_rirs_without_their_scenes_are_made_again(tmp_path: Path, monkeypatch: p
 def test_an_empty_bank_is_refused(tmp_path: Path, nothing: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="above 0"):
         bank(tmp_path, **nothing)
+
+
+def test_rows_lead_from_a_place_to_its_rirs(tmp_path: Path) -> None:
+    """Whether read from the file by a worker, or taken out of the whole bank as it lies on a device."""
+    made = bank(tmp_path)
+    everything = made.all(torch.device("cpu"))
+    assert everything.dtype == torch.float16
+    for number in range(len(made)):
+        place = made.place(number, np.random.default_rng(0))
+        assert list(place.positions) == made.scenes[number].positions()
+        read = made.read(list(place.rows))
+        assert torch.equal(everything[list(place.rows)], read)
+        for source, row in enumerate(place.rows):
+            assert torch.equal(read[source].float(), made.rir(number, source))
+            assert made.name(row, None) == f"scene {number} source {source}"
+    assert made.bytes == everything.numel() * 2

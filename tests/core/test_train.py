@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,12 +15,13 @@ import yaml
 from safetensors.torch import load_file
 
 import bat_agent
-from bat_agent import corpus, train
+from bat_agent import corpus
 from bat_agent.config import Recipe, Stage, load_recipe
 from bat_agent.errors import BadInput, BatAgentError, WeightsError
 from bat_agent.mixtures import Batch, Mixtures
-from bat_agent.optimizers import Optimizers
-from bat_agent.train import Trainer
+from bat_agent.train import Now, Trainer
+from bat_agent.training import objective
+from bat_agent.training.folder import read_losses
 
 ENCODER = {
     "clip_seconds": 0.5,
@@ -102,11 +104,11 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
     """The run dies in the middle of a step, once."""
     step_of = Trainer._step
 
-    def step(self: Trainer, stage: Stage, optimizers: Optimizers, batch: Batch, step: int) -> Any:
-        if (stage.name, step) == (name, at):
+    def step(self: Trainer, now: Now, batch: Batch, step: int) -> Any:
+        if (now.stage.name, step) == (name, at):
             monkeypatch.setattr(Trainer, "_step", step_of)
             raise KeyboardInterrupt
-        return step_of(self, stage, optimizers, batch, step)
+        return step_of(self, now, batch, step)
 
     monkeypatch.setattr(Trainer, "_step", step)
 
@@ -116,9 +118,9 @@ def losses_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
     seen: list[tuple[str, int, float]] = []
     step_of = Trainer._step
 
-    def step(self: Trainer, stage: Stage, *rest: Any) -> dict[str, float]:
-        log = step_of(self, stage, *rest)
-        seen.append((stage.name, rest[-1], log["loss"]))
+    def step(self: Trainer, now: Now, batch: Batch, step: int) -> dict[str, float]:
+        log = step_of(self, now, batch, step)
+        seen.append((now.stage.name, step, log["loss"]))
         return log
 
     monkeypatch.setattr(Trainer, "_step", step)
@@ -147,7 +149,9 @@ def test_from_nothing_to_an_agent_that_answers(write: Write, monkeypatch: pytest
     ]
     assert load_recipe(str(run / "recipe.yaml")) == recipe
     for stage in ("listen", "answer"):
-        assert {"done", "last.safetensors", "model.safetensors"} < {path.name for path in (run / stage).iterdir()}
+        there = {path.name for path in (run / stage).iterdir()}
+        assert {"done", "last.safetensors", "losses.csv", "model.safetensors"} < there
+        assert read_losses(run / stage / "losses.csv") == [(step, loss) for name, step, loss in seen if name == stage]
         assert list((run / stage).glob("events.out.tfevents*"))
 
     bat = bat_agent.load(folder, device="cpu")
@@ -261,11 +265,11 @@ def test_clips_reach_an_encoder_of_fixed_length_padded_to_it(write: Write, monke
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_not_a_number_stops_the_run_and_names_the_step(
+def test_not_a_number_stops_the_run_names_the_batch_and_keeps_the_state(
     write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
     """A gradient that is not a number would spoil the weights, and the checkpoint with them."""
-    calls, loss_of = [], train.encoder_loss
+    calls, loss_of = [], objective.encoder_loss
 
     def loss(*arguments: Any) -> Any:
         value, log = loss_of(*arguments)
@@ -276,12 +280,44 @@ def test_not_a_number_stops_the_run_and_names_the_step(
             value.register_hook(lambda gradient: gradient * math.nan)
         return value, log
 
-    monkeypatch.setattr(train, "encoder_loss", loss)
-    with pytest.raises(BatAgentError, match=f"stage listen: the {what} of step 3 is nan; lower learning_rate"):
-        Trainer(write(LISTEN)).run()
-    kept = load_file(tmp_path / "run" / "listen" / "last.safetensors")
-    assert int(kept["step"]) == 2
-    assert all(bool(value.isfinite().all()) for value in kept.values())
+    recipe = write(LISTEN)
+    ids = corpus.training(recipe, 0)[3].ids
+    monkeypatch.setattr(objective, "encoder_loss", loss)
+    with pytest.raises(BatAgentError) as stopped:
+        Trainer(recipe).run()
+    said = str(stopped.value)
+    assert said.startswith(
+        f"stage listen: the {what} of step 3 is nan (its clips {'; '.join(ids[:3])}; … 1 more); lower"
+    )
+    assert "\n" not in said
+    stage = tmp_path / "run" / "listen"
+    kept, failed = load_file(stage / "last.safetensors"), load_file(stage / "failed.safetensors")
+    assert (int(kept["step"]), int(failed["step"])) == (2, 3)
+    assert all(bool(value.isfinite().all()) for value in (*kept.values(), *failed.values()))
+    told = json.loads((stage / "failed.json").read_text())
+    assert (told["step"], told["what"], told["value"], told["clips"]) == (3, what, "nan", ids)
+    assert [step for step, _ in read_losses(stage / "losses.csv")] == [0, 1, 2]
+
+
+def test_a_clip_that_is_not_finite_is_the_suspect(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    item = Mixtures.__getitem__
+
+    def broken(self: Mixtures, step: int) -> Batch:
+        batch = item(self, step)
+        if step == 1 and self.steps == 5:
+            batch.waveform[2, 1, 100] = math.inf
+        return batch
+
+    monkeypatch.setattr(Mixtures, "__getitem__", broken)
+    recipe = write(LISTEN)
+    name = corpus.training(recipe, 0)[1].ids[2]
+    with pytest.raises(BatAgentError) as stopped:
+        Trainer(recipe).run()
+    assert f"step 1 is nan (not finite are the clips {name});" in str(stopped.value)
+    told = json.loads((tmp_path / "run" / "listen" / "failed.json").read_text())
+    assert told["clips_not_finite"] == [name]
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(
@@ -315,3 +351,111 @@ def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
 def test_the_encoder_cannot_be_trained_on_imagination(write: Write) -> None:
     with pytest.raises(BadInput, match="needs sound"):
         write({**LISTEN, "imagined": True})
+
+
+def test_only_heads_that_are_weighted_are_trained(write: Write) -> None:
+    """BAT's first stage: what the class loss does not reach stays, weight decay included."""
+    trainer = Trainer(write(LISTEN | {"distance_weight": 0.0, "direction_weight": 0.0, "weight_decay": 0.5}))
+    before = {name: value.clone() for name, value in trainer.encoder.state_dict().items()}
+    trainer.run()
+    after = trainer.encoder.state_dict()
+    assert torch.equal(before["azimuth_head.weight"], after["azimuth_head.weight"])
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
+def test_a_recipe_without_a_reasoner_gives_an_agent_that_answers_by_rules(write: Write) -> None:
+    recipe = write(LISTEN | {"steps": 1}, reasoner={"name": "rules"})
+    file = Path(recipe.run_dir).parent / "run.yaml"
+    content = yaml.safe_load(file.read_text())
+    del content["reasoner"]
+    file.write_text(yaml.safe_dump(content))
+    bare = load_recipe(str(file))
+    bat = bat_agent.load(Trainer(bare).run(), device="cpu")
+    assert bat.config.reasoner["name"] == "rules"
+    assert str(bat.ask(corpus.validation(bare, 1, seconds=0.5)[0].waveform[0], "Where is the sound?"))
+
+
+def test_epochs_give_the_steps(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = write(LISTEN | {"steps": 0, "epochs": 0.4, "epoch_fraction": 0.5, "warmup_epochs": 0.2})
+    sounds = len(corpus.open_pool(recipe, "train"))
+    seen = losses_of(monkeypatch)
+    Trainer(recipe).run()
+    assert len(seen) == math.ceil(0.4 * 0.5 * sounds / 4)
+    assert len(seen) > 1
+    rates = logged(tmp_path / "run" / "listen", "train/learning_rate")
+    assert rates[0] == pytest.approx(recipe.stages[0].learning_rate / round(len(seen) / 2), rel=1e-6)
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    """A curve as TensorBoard reads it."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
+@pytest.mark.parametrize("tasks", [["class"], ["direction"]])
+def test_pieces_of_a_step_add_up_to_it(write: Write, tmp_path: Path, tasks: list[str]) -> None:
+    """An encoder without batch norms, with every random mask: one piece or four (of 2, 2, 2 and 1 clips), one result.
+
+    The heads that its other tasks would need are not there, and are not missed.
+    """
+    options = ENCODER | {"num_slots": 1, "patch_mels": 32, "mask_mels": 0.25, "tasks": tasks}
+    stage = LISTEN | {"steps": 2, "seconds_per_step": 3.5, "direction_weight": 100}
+    for pieces in (1, 4):
+        recipe = write(
+            stage | {"accumulate": pieces},
+            run=str(pieces),
+            encoder={"name": "spatial-ast", "options": options},
+            mixing={"window_seconds": [0.5], "mirror": 0.5},
+        )
+        trainer = Trainer(recipe)
+        for module in trainer.encoder.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+                module.train = lambda mode=True, self=module: self  # type: ignore[method-assign, misc]
+        trainer.run()
+    one, many = (read_losses(tmp_path / str(pieces) / "listen" / "losses.csv") for pieces in (1, 4))
+    assert [loss for _, loss in many] == pytest.approx([loss for _, loss in one], rel=1e-5)
+    assert one[0][1] != one[1][1]
+    for name, value in weights(tmp_path / "1", "listen").items():
+        torch.testing.assert_close(weights(tmp_path / "4", "listen")[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_a_compiled_encoder_is_trained_and_saved_as_itself(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler itself is left out (it takes a minute), and so is an encoder whose shapes beartype checks: it cannot
+    be traced.
+    """
+    compile_, compiled = torch.compile, []
+
+    def traced(module: torch.nn.Module) -> Any:
+        compiled.append(module)
+        return compile_(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    states = []
+    for wanted in (False, True):
+        recipe = write(
+            LISTEN | {"steps": 2, "two_sources": 0.0}, run=str(wanted), encoder={"name": "echo"}, compile=wanted
+        )
+        trainer = Trainer(recipe)
+        trainer.run()
+        states.append(trainer.encoder.state_dict())
+    assert compiled == [trainer.encoder]
+    assert list(states[0]) == list(states[1]) == ["sharpness"]
+    torch.testing.assert_close(states[0], states[1])
+    assert float(states[0]["sharpness"]) != pytest.approx(0.1)
+
+
+def test_the_encoder_may_adapt_its_heads_to_the_truth(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(write(LISTEN | {"steps": 2}))
+    seen = []
+
+    def adapt(encoding: Any, truth: Any) -> Any:
+        seen.append((len(encoding.tokens), len(truth.active), trainer.encoder.training))
+        return encoding
+
+    trainer.encoder.adapt = adapt
+    trainer.run()
+    assert seen == [(4, 4, True)] * 2

@@ -1,0 +1,59 @@
+"""``bat-agent evaluate calibrate``: confidences that come true, fitted on validation clips and kept with the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bat_agent.cli import inputs
+from bat_agent.cli.output import print_json, print_table
+from bat_agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from bat_agent.evaluation.report import Data
+
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model; its config.json is rewritten.")],
+    recipe: Annotated[str | None, typer.Option(help="Recipe whose validation split to fit on.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Instead: the clips of bat-agent evaluate manifest.")] = None,
+    clips: Annotated[int, typer.Option(min=40, help="Clips with one source, of a recipe.")] = 1000,
+    two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 500,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a recipe's clips.")] = 10.0,
+    batch: Annotated[int, typer.Option(min=1, help="Clips that are encoded at once.")] = 32,
+    device: inputs.Device = None,
+    json: inputs.AsJson = False,
+) -> None:
+    """Fit the confidence of everything a model says to how often it is right, and write the curves into the model."""
+    from bat_agent.agent import CONFIG_FILE, write_config
+    from bat_agent.confidence import Calibration
+    from bat_agent.evaluation.calibrate import calibrate as fit
+
+    if not (model / CONFIG_FILE).is_file():
+        raise BadInput(f"{model} is no folder of a model, expected one with {CONFIG_FILE}; give the folder itself")
+    bat = inputs.open_bat(str(model), device)
+    curves, checks = fit(bat.encoder, _data(recipe, manifest, (clips, two_sources), seconds, batch), bat.device)
+    write_config(replace(bat.config, calibration=curves), model)
+    if json:
+        print_json({"calibration": Calibration.to_dict(curves), "checks": [asdict(check) for check in checks]})
+        return
+    rows = [(c.output, str(c.clips), f"{100 * c.before:.1f} %", f"{100 * c.after:.1f} %") for c in checks]
+    columns = ("output", "statements", "error before", "after")
+    print_table("Expected calibration error, on clips the curve was not fitted on", columns, rows)
+    print(f"written: {model / CONFIG_FILE}")
+
+
+def _data(recipe: str | None, manifest: Path | None, counts: tuple[int, int], seconds: float, batch: int) -> Data:
+    from bat_agent.config import load_recipe
+    from bat_agent.evaluation import report
+    from bat_agent.evaluation.runs import Run
+
+    if (recipe is None) == (manifest is None):
+        raise BadInput("name the clips to fit on, either with --recipe NAME or with --manifest FILE")
+    if manifest is not None:
+        return report.manifest_data(manifest, batch, Run("", "", {}))
+    assert recipe is not None
+    return report.recipe_data(load_recipe(recipe), *counts, seconds, batch)

@@ -1,0 +1,113 @@
+"""How sure an encoder is of each thing it says, as probabilities that can be taken at their word.
+
+Each output has an event that makes it right: the source is there; its first label sounds; the true direction lies
+within 20° of the one said; the true distance within 0.5 m. The raw confidence is the probability mass that the heads
+put on that event. Heads are often too sure, so a curve per output, fitted on validation clips (Platt scaling),
+turns raw confidence c into σ(scale · logit(c) + offset). What is left is the expected calibration error (ECE).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS
+
+Floats = NDArray[np.float64]
+WITHIN_DEG = 20.0
+WITHIN_BINS = 1
+_EDGE = 1e-4
+FEWEST = 20
+"""Fewer clips than this fit no curve."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """From raw to calibrated confidence; as it is by default."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, confidence: float) -> float:
+        """Calibrated probability of a raw one."""
+        if (self.scale, self.offset) == (1.0, 0.0):
+            return confidence
+        clipped = min(max(confidence, _EDGE), 1 - _EDGE)
+        return float(1 / (1 + np.exp(-self.scale * np.log(clipped / (1 - clipped)) - self.offset)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One curve for each output."""
+
+    source: Curve = field(default_factory=Curve)
+    """A source is there at all."""
+    label: Curve = field(default_factory=Curve)
+    """Its first label sounds in the clip."""
+    direction: Curve = field(default_factory=Curve)
+    """The true direction lies within 20°."""
+    distance: Curve = field(default_factory=Curve)
+    """The true distance lies within 0.5 m (one bin)."""
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Calibration:
+        """The inverse of :meth:`to_dict`; what is missing stays uncalibrated."""
+        return cls(**{name: Curve(**curve) for name, curve in data.items()})
+
+
+OUTPUTS: tuple[str, ...] = tuple(f.name for f in fields(Calibration))
+
+
+def fit_curve(confidence: NDArray[Any], right: NDArray[Any]) -> Curve:
+    """The curve that makes raw ``confidence`` (N,) the likeliest given what was ``right`` (N, bool).
+
+    Without clips of both kinds there is nothing to fit, and the confidence stays as it is.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    right = np.asarray(right, dtype=bool)
+    if len(right) < FEWEST or right.all() or not right.any():
+        return Curve()
+    clipped = np.clip(np.asarray(confidence, dtype=np.float64), _EDGE, 1 - _EDGE)
+    logit = np.log(clipped / (1 - clipped))[:, None]
+    fitted = LogisticRegression(C=1e6).fit(logit, right)
+    scale = float(fitted.coef_[0, 0])
+    if scale <= 0:  # the raw confidence says nothing: then what is right on average
+        mean = right.mean()
+        return Curve(0.0, float(np.log(mean / (1 - mean))))
+    return Curve(scale, float(fitted.intercept_[0]))
+
+
+def direction_confidence(
+    azimuth_probs: NDArray[Any], elevation_probs: NDArray[Any], azimuth_deg: float, elevation_deg: float
+) -> float:
+    """Probability within 20° (great circle) of the direction said; azimuth (360,) and elevation (180,) independent."""
+    azimuth, elevation = np.radians([azimuth_deg, elevation_deg])
+    said = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    near = _directions() @ said >= np.cos(np.radians(WITHIN_DEG))
+    return float(azimuth_probs @ near @ elevation_probs)
+
+
+def distance_confidence(probs: NDArray[Any], distance_m: float) -> float:
+    """Probability (21,) within one bin of the distance said."""
+    said = round(2 * distance_m)
+    return float(probs[max(said - WITHIN_BINS, 0) : said + WITHIN_BINS + 1].sum())
+
+
+@cache
+def _directions() -> Floats:
+    """(360, 180, 3): unit vectors of all pairs of azimuth and elevation bins."""
+    azimuth = np.radians(np.arange(NUM_AZIMUTH_BINS))[:, None]
+    elevation = np.radians(np.arange(NUM_ELEVATION_BINS) - 90.0)[None]
+    level = np.cos(elevation)
+    return np.stack(
+        [level * np.cos(azimuth), level * np.sin(azimuth), np.broadcast_to(np.sin(elevation), (360, 180))], axis=-1
+    )

@@ -1,0 +1,245 @@
+"""The figures of an encoder: each with its interval, none where the encoder has no head for it.
+
+Shares lie in 0…1, angles in degrees. ``map``, ``er20``, ``mae_deg`` and ``der`` are those of BAT's table 3.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bat_agent.confidence import Calibration, Curve
+from bat_agent.errors import BadInput
+from bat_agent.evaluation.hearing import Decode, Heard, Progress, batches, encode, said, true_directions
+from bat_agent.evaluation.intervals import Figure, RankedClasses, mean_figure, resampled_figure
+from bat_agent.labels import labels
+from bat_agent.metrics import (
+    angular_errors_deg,
+    average_precisions,
+    direction_hits,
+    expected_calibration_error,
+    mean_average_precision,
+    sides,
+)
+from bat_agent.scene import region
+
+SWAP_NEAR_DEG = 20.0
+Figures = dict[str, Figure]
+_BORDER_DEG = 1e-6
+
+
+def single_source(heard: Heard, decode: Decode = "kernel") -> Figures:
+    """Class, direction and distance of clips with one source; what the encoder has no head for is left out."""
+    found: Figures = {}
+    if heard.scores is not None:
+        found["map"] = resampled_figure(RankedClasses(heard.classes, heard.scores), len(heard))
+    if decode in heard.directions_deg:
+        errors = direction_errors_deg(heard, decode)
+        hits = direction_hits(heard.directions_deg[decode], true_directions(heard, decode))
+        found |= {"er20": mean_figure(errors > 20), "mae_deg": mean_figure(errors)}
+        found |= {axis: mean_figure(right) for axis, right in hits.items()}
+    if decode in heard.distances:
+        found["der"] = mean_figure(distance_misses(heard, decode))
+    return found
+
+
+def direction_errors_deg(heard: Heard, decode: Decode = "kernel") -> NDArray[np.float64]:
+    """(N,) great-circle angles between what is said and what is true."""
+    return angular_errors_deg(heard.directions_deg[decode], true_directions(heard, decode))
+
+
+def distance_misses(heard: Heard, decode: Decode = "kernel") -> NDArray[np.bool_]:
+    """(N,) whether the distance is more than 0.5 m (one bin) off."""
+    return np.abs(heard.distances[decode] - heard.true_bins[:, 0]) > 1
+
+
+def swap_consistency(heard: Heard, decode: Decode = "kernel") -> Figures:
+    """Whether swapping the ears mirrors what is said: azimuth within 20° of its mirror image (``mirrors``), on the
+    other side (``side_flips``; of clips said to be on a side at all), likeliest class unchanged (``class_stays``).
+
+    Nothing of it depends on the truth. Empty where the ears were not swapped.
+    """
+    found: Figures = {}
+    if decode in heard.swapped_deg:
+        before, after = heard.directions_deg[decode], heard.swapped_deg[decode]
+        apart = np.abs((180.0 - before[:, 0] - after[:, 0] + 180.0) % 360.0 - 180.0)
+        found["mirrors"] = mean_figure(apart <= SWAP_NEAR_DEG)
+        lateral = np.abs((before[:, 0] + 90.0) % 180.0) > _BORDER_DEG  # 90° and 270° are on no side
+        if lateral.any():
+            found["side_flips"] = mean_figure((sides(before)[:, 0] != sides(after)[:, 0])[lateral])
+    if heard.scores is not None and heard.swapped_top is not None:
+        found["class_stays"] = mean_figure(heard.scores.argmax(axis=1) == heard.swapped_top)
+    return found
+
+
+def calibration(heard: Heard, curves: Calibration | None = None) -> Figures:
+    """ECE of every output, as :mod:`bat_agent.confidence` names and defines them; ``…_calibrated`` after the model's
+    ``curves``, where it has some.
+    """
+    found = {}
+    for output, (sure, right) in heard.confidence.items():
+        found[output] = resampled_figure(_Miscalibration(sure, right), len(sure))
+        curve = getattr(curves, output, Curve())
+        if curve != Curve():
+            said_so = np.array([curve(float(confidence)) for confidence in sure])
+            found[f"{output}_calibrated"] = resampled_figure(_Miscalibration(said_so, right), len(sure))
+    return found
+
+
+@dataclass(frozen=True)
+class _Miscalibration:
+    sure: NDArray[Any]
+    right: NDArray[Any]
+
+    def __call__(self, times: NDArray[np.int64]) -> float:
+        return expected_calibration_error(np.repeat(self.sure, times), np.repeat(self.right, times))
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How well one class is heard."""
+
+    label: str
+    clips: int
+    """Clips in which it sounds."""
+    average_precision: float | None
+    mae_deg: float | None
+    er20: float | None
+    der: float | None
+
+
+def per_class(heard: Heard, decode: Decode = "kernel") -> list[ClassRow]:
+    """Every class that sounds in some clip, in the order of the class table."""
+    precision = None if heard.scores is None else average_precisions(heard.classes, heard.scores)
+    errors = direction_errors_deg(heard, decode) if decode in heard.directions_deg else None
+    missed = distance_misses(heard, decode) if decode in heard.distances else None
+    rows = []
+    for number in np.flatnonzero(heard.classes.any(axis=0)):
+        there = heard.classes[:, number]
+        rows.append(
+            ClassRow(
+                labels()[number],
+                int(there.sum()),
+                None if precision is None else float(precision[number]),
+                None if errors is None else float(errors[there].mean()),
+                None if errors is None else float((errors[there] > 20).mean()),
+                None if missed is None else float(missed[there].mean()),
+            )
+        )
+    return rows
+
+
+def per_region(heard: Heard, decode: Decode = "kernel") -> dict[str, dict[str, float]]:
+    """Each of the eight regions that occurs → how many clips lie in it, and the share that is heard there."""
+    if decode not in heard.directions_deg:
+        return {}
+    truth = true_directions(heard, decode)
+    right = direction_hits(heard.directions_deg[decode], truth)["region"]
+    where = np.array([region(azimuth, elevation) for azimuth, elevation in truth])
+    names = sorted(set(where.tolist()))
+    return {
+        name: {"clips": float((where == name).sum()), "heard": float(right[where == name].mean())} for name in names
+    }
+
+
+@dataclass
+class _Pairs:
+    """What was said of clips with two sources."""
+
+    errors_deg: list[float]
+    """Per clip, mean of both sources."""
+    misses: list[float]
+    scores: list[NDArray[Any]]
+    classes: list[NDArray[Any]]
+    source_scores: list[NDArray[Any]]
+    source_classes: list[NDArray[Any]]
+
+
+def two_sources(
+    encoder: Any,
+    data: Any,
+    device: torch.device | str,
+    decode: Decode = "kernel",
+    progress: Progress = lambda done, total: None,
+) -> Figures:
+    """Two sources at once: each is matched to a slot of its own so that the angles are smallest; an encoder without
+    slots says the same of both. ``mae_deg`` and ``der`` are means over both sources, ``map`` asks what sounds in the
+    clip, ``source_map`` what each source is. Clips with another number of sources do not count.
+    """
+    pairs = _Pairs([], [], [], [], [], [])
+    for done, batch in enumerate(batches(data, device), 1):
+        encoding = encode(encoder, batch.waveform, device)
+        for clip, sources in enumerate(batch.heard):
+            if len(sources) == 2:
+                _add_pair(pairs, encoding[[clip]], sources, batch.truth, clip, decode)
+        progress(done, len(data))
+    count = max(len(pairs.errors_deg), len(pairs.scores), len(pairs.misses))
+    if not count:
+        raise BadInput("no clip has two sources, expected at least one; draw clips with two sources")
+    found: Figures = {}
+    if pairs.errors_deg:
+        found["mae_deg"] = mean_figure(np.array(pairs.errors_deg))
+    if pairs.scores:
+        found["map"] = resampled_figure(RankedClasses(np.stack(pairs.classes), np.stack(pairs.scores)), count)
+        each = RankedClasses(np.concatenate(pairs.source_classes), np.concatenate(pairs.source_scores))
+        found["source_map"] = resampled_figure(lambda times: each(np.repeat(times, 2)), count)
+    if pairs.misses:
+        found["der"] = mean_figure(np.array(pairs.misses))
+    return found
+
+
+def _add_pair(pairs: _Pairs, encoding: Any, sources: Sequence[Any], truth: Any, clip: int, decode: Decode) -> None:
+    """One clip: ``encoding`` is of it alone."""
+    slots = encoding.slots or encoding
+    directions, bins = said(slots, decode)
+    true = [(s.position.azimuth_deg, min(s.position.elevation_deg, 89.0)) for s in sources]
+    number = slots.class_logits.shape[1] if encoding.slots else 1
+    order: tuple[int, ...] = (0, 1) if number > 1 else (0, 0)
+    if directions is not None:
+        error, order = match(directions.reshape(-1, 2), true)
+        pairs.errors_deg.append(error)
+    if bins is not None:
+        distance = truth.distance[clip].cpu().numpy()
+        pairs.misses.append(float((np.abs(bins.reshape(-1)[list(order)] - distance) > 1).mean()))
+    classes = truth.classes[clip].cpu().numpy() > 0.5
+    if encoding.class_logits is not None:
+        pairs.scores.append(encoding.class_logits[0].float().numpy())
+        pairs.classes.append(classes.any(axis=0))
+        pairs.source_scores.append(slots.class_logits.reshape(number, -1).float().numpy()[list(order)])
+        pairs.source_classes.append(classes)
+
+
+def match(said_deg: NDArray[Any], true_deg: Sequence[tuple[float, float]]) -> tuple[float, tuple[int, ...]]:
+    """Smallest mean angle over all ways to give each true direction a slot (S, 2) of its own, or the only one, and
+    which slot each then has.
+    """
+    choices: Iterable[tuple[int, ...]] = (
+        itertools.permutations(range(len(said_deg)), len(true_deg))
+        if len(said_deg) >= len(true_deg)
+        else [(0,) * len(true_deg)]
+    )
+    means = ((float(angular_errors_deg(said_deg[list(order)], true_deg).mean()), order) for order in choices)
+    return min(means)
+
+
+def plain(heard: Heard, decode: Decode = "kernel") -> dict[str, float]:
+    """The figures of one source without mAP's interval, which costs seconds: for the validation within training."""
+    found: dict[str, float] = {"clips": float(len(heard))}
+    if decode in heard.directions_deg:
+        errors = direction_errors_deg(heard, decode)
+        mae = mean_figure(errors)
+        hits = direction_hits(heard.directions_deg[decode], true_directions(heard, decode))
+        found |= {axis: float(right.mean()) for axis, right in hits.items()}
+        found |= {"mae_deg": mae.value, "mae_low_deg": mae.low, "mae_high_deg": mae.high}
+        found["er20"] = float((errors > 20).mean())
+    if decode in heard.distances:
+        found["der"] = float(distance_misses(heard, decode).mean())
+    if heard.scores is not None:
+        found["map"] = mean_average_precision(heard.classes, heard.scores)
+    return found

@@ -1,0 +1,245 @@
+"""``python -m bat_agent.study STUDY``: one recipe in several variants and seeds, measured on the same clips.
+
+A study is a YAML file: a recipe, the overrides of each variant, seeds, what to measure. Every run is a folder of its
+own; what is finished is not trained again, so a study may be interrupted, widened and repeated. This is how the
+ablations of BAT (tables 7 and 8) are reproduced at small scale.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+from yaml import YAMLError
+
+from bat_agent import corpus, registry
+from bat_agent.cli.entry import run_app
+from bat_agent.config import Recipe, load_recipe
+from bat_agent.errors import BadInput
+from bat_agent.evaluation.figures import single_source, two_sources
+from bat_agent.evaluation.hearing import listen
+
+console = Console()
+NORMAL_95 = 1.96
+LESS_IS_BETTER = ("er20", "mae_deg", "der")
+
+
+@dataclass
+class Variant:
+    """One way to train."""
+
+    name: str = MISSING
+    """What its row is called."""
+    overrides: list[str] = field(default_factory=list)
+    """``key=value`` changes to the recipe."""
+    two_sources: bool = False
+    """Measure on clips with two sources instead of one."""
+
+
+@dataclass
+class Study:
+    """Variants of a recipe, and how to measure them."""
+
+    name: str = MISSING
+    """Name of the study, and of its folder under ``runs``."""
+    recipe: str = MISSING
+    """Recipe that all variants change; a file beside the study, or a shipped one."""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """Each variant is trained once with each."""
+    clips: int = 1000
+    """Validation clips, the same for all runs."""
+    seconds: float = 10.0
+    """Their length."""
+    variants: list[Variant] = field(default_factory=list)
+    """What is compared."""
+    differences: list[str] = field(default_factory=list)
+    """``measure: variant - variant`` to print with intervals, e.g. ``mae_deg: mono - mel``."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One measure of one variant over its seeds."""
+
+    values: tuple[float, ...]
+    """One per seed."""
+    clip_error: float
+    """Standard error from the choice of clips."""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean: of clips (all seeds hear the same ones) and of seeds together."""
+        spread = float(np.var(self.values, ddof=1)) / len(self.values) if len(self.values) > 1 else 0.0
+        return math.sqrt(self.clip_error**2 + spread)
+
+    def minus(self, other: Outcome) -> tuple[float, float]:
+        """Difference of the means, and its standard error (clips taken as independent, which is too cautious)."""
+        return self.mean - other.mean, math.hypot(self.error, other.error)
+
+
+Outcomes = dict[str, dict[str, Outcome]]
+"""Variant → measure → outcome."""
+
+
+def load_study(name_or_path: str) -> Study:
+    """Read a shipped study by name, or any YAML file; :class:`~bat_agent.errors.BadInput` for what does not fit."""
+    path = Path(name_or_path)
+    shipped = Path(str(resources.files("bat_agent") / "recipes" / "studies"))
+    if not path.suffix:
+        path = shipped / f"{name_or_path}.yaml"
+    if not path.is_file():
+        have = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+        raise BadInput(f"no study {name_or_path!r}; give a YAML file or one of: {have}")
+    try:
+        study = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Study), OmegaConf.load(path)))
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise BadInput(f"study {path.name}: {' '.join(str(error).split())[:200]}") from error
+    assert isinstance(study, Study)
+    names = [variant.name for variant in study.variants]
+    if not names or len(set(names)) != len(names):
+        raise BadInput(f"study {path.name} needs variants with different names, got {names}")
+    if (path.parent / study.recipe).is_file():
+        study.recipe = str(path.parent / study.recipe)
+    for line in study.differences:
+        _difference(line, names)
+    return study
+
+
+def run_study(
+    study: Study, folder: Path, only: Sequence[str] = (), overrides: Sequence[str] = (), train: bool = True
+) -> Outcomes:
+    """Train what is not trained yet, measure what is not measured yet, and gather the outcomes.
+
+    ``overrides`` change all variants (other sounds, fewer steps). Without ``train``, what has no run is left out.
+    """
+    outcomes: Outcomes = {}
+    for variant in study.variants:
+        if only and variant.name not in only:
+            continue
+        runs = [_run(study, variant, seed, folder, overrides, train) for seed in study.seeds]
+        if found := [figures for figures in runs if figures]:
+            outcomes[variant.name] = {name: _outcome(name, found) for name in found[0]}
+    return outcomes
+
+
+def _run(
+    study: Study, variant: Variant, seed: int, folder: Path, overrides: Sequence[str], train: bool
+) -> dict[str, Any] | None:
+    """The figures of one variant with one seed; trained and measured unless that is done."""
+    from bat_agent.train import Trainer
+
+    run_dir = folder / f"{variant.name}-{seed}"
+    shared = [f"run_dir={run_dir}", f"rooms_dir={folder / 'rooms'}", *variant.overrides, *overrides]
+    recipe = load_recipe(study.recipe, [*shared, f"seed={seed}"])
+    file = run_dir / "figures.json"
+    if not file.exists():
+        if not train:
+            return None
+        console.print(f"[bold]{variant.name}[/bold], seed {seed}")
+        Trainer(recipe).run()
+        # Seed 0 whatever was trained: all runs are measured on the same clips.
+        figures = measure(load_recipe(study.recipe, [*shared, "seed=0"]), run_dir / "agent", study, variant)
+        file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def measure(recipe: Recipe, agent: Path, study: Study, variant: Variant) -> dict[str, dict[str, float]]:
+    """Figures of a trained encoder on the recipe's validation split, each with its 95 % interval."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder: Any = registry.load_encoder(recipe.encoder.name, weights=str(agent / "encoder"), **recipe.encoder.options)
+    encoder = encoder.to(device).eval()
+    data = corpus.validation(recipe, study.clips, seconds=study.seconds, two_sources=float(variant.two_sources))
+    figures = (
+        two_sources(encoder, data, device) if variant.two_sources else single_source(listen(encoder, data, device))
+    )
+    return {name: figure.to_dict() for name, figure in figures.items()}
+
+
+def _outcome(measure_name: str, runs: Sequence[dict[str, Any]]) -> Outcome:
+    half_widths = [(run[measure_name]["high"] - run[measure_name]["low"]) / 2 for run in runs]
+    return Outcome(tuple(run[measure_name]["value"] for run in runs), float(np.mean(half_widths)) / NORMAL_95)
+
+
+def _difference(line: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """``measure: a - b`` → its three parts."""
+    measure_name, colon, pair = line.partition(":")
+    first, dash, second = (part.strip() for part in pair.partition(" - "))
+    if not colon or not dash or first not in names or second not in names:
+        raise BadInput(f"difference {line!r} must be 'measure: variant - variant' with variants out of {list(names)}")
+    return measure_name.strip(), first, second
+
+
+def table(outcomes: Outcomes, measures: Sequence[str]) -> Table:
+    """One row a variant, one column a measure: mean over seeds, its 95 % interval, and the values of the seeds."""
+    shown = Table("variant", *measures, title="mean over seeds (95 % interval) [each seed]")
+    for name, found in outcomes.items():
+        shown.add_row(name, *(_cell(found.get(measure_name)) for measure_name in measures))
+    return shown
+
+
+def _cell(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "–"
+    half = NORMAL_95 * outcome.error
+    seeds = " ".join(f"{value:.3g}" for value in outcome.values)
+    return f"{outcome.mean:.3g} ({outcome.mean - half:.3g}…{outcome.mean + half:.3g})\n\\[{seeds}]"
+
+
+def differences(study: Study, outcomes: Outcomes) -> list[str]:
+    """The differences the study asks for, one line each; runs that are missing are left out."""
+    lines = []
+    for line in study.differences:
+        measure_name, first, second = _difference(line, [variant.name for variant in study.variants])
+        if {first, second} <= outcomes.keys():
+            apart, error = outcomes[first][measure_name].minus(outcomes[second][measure_name])
+            half = NORMAL_95 * error
+            lines.append(f"{measure_name}, {first} − {second}: {apart:+.3g} ({apart - half:+.3g}…{apart + half:+.3g})")
+    return lines
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a shipped study, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to all variants of the recipe.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this variant; may be given several times.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the runs lie; runs/NAME unless given.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Train nothing, print what there is.")] = False,
+) -> None:
+    """Train and measure the variants of a study. Run the same command again to go on."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    chosen = load_study(study)
+    names = [variant.name for variant in chosen.variants]
+    if unknown := set(only or ()) - set(names):
+        raise BadInput(f"study {chosen.name} has no variant {sorted(unknown)[0]!r}; it has {', '.join(names)}")
+    outcomes = run_study(chosen, folder or Path("runs") / chosen.name, only or (), overrides or (), not report)
+    measures = list(dict.fromkeys(name for found in outcomes.values() for name in found))
+    console.print(table(outcomes, measures))
+    for line in differences(chosen, outcomes):
+        console.print(line)
+
+
+if __name__ == "__main__":
+    run_app(app, "python -m bat_agent.study")

@@ -1,0 +1,116 @@
+"""What a stage leaves in its folder: checkpoints to go on from, every step's loss, and the state where it failed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bat_agent.checkpoint import load_state, read_tensors, write_tensors
+from bat_agent.optimizers import Optimizers
+
+LAST, FAILED, LOSSES = "last.safetensors", "failed.safetensors", "losses.csv"
+
+
+class LossCurve:
+    """``losses.csv``: the loss of every step, digit for digit, written as it happens."""
+
+    def __init__(self, folder: Path, start: int, keep: bool = True) -> None:
+        """Go on at step ``start``: later lines, of steps that are done again, go. ``keep`` false writes nothing."""
+        self._file = folder / LOSSES
+        self._keep = keep
+        if keep:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._cut(start)
+
+    def _cut(self, start: int) -> None:
+        before = [(step, loss) for step, loss in read_losses(self._file) if step < start] if start else []
+        temporary = self._file.with_suffix(".tmp")
+        temporary.write_text(_lines([("step", "loss"), *before]), encoding="utf-8")
+        os.replace(temporary, self._file)
+
+    def add(self, step: int, loss: float) -> None:
+        """One more line; it survives the death of the process."""
+        if self._keep:
+            with self._file.open("a", encoding="utf-8", newline="") as stream:
+                stream.write(_lines([(step, loss)]))
+
+
+def _lines(rows: Sequence[tuple[object, object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def read_losses(file: Path) -> list[tuple[int, float]]:
+    """(step, loss) of every complete line of a ``losses.csv``; empty where there is no such file."""
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = (line.strip().split(",") for line in lines[1:] if line.endswith("\n"))
+    return [(int(step), float(loss)) for step, loss in rows]
+
+
+def save_checkpoint(file: Path, module: nn.Module, optimizers: Optimizers, step: int) -> None:
+    """One atomic file with weights, optimiser state and step."""
+    tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
+    tensors |= {f"optimizer.{key}": value for key, value in optimizers.state().items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    write_tensors(file, {**tensors, "step": torch.tensor(step)})
+
+
+def resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
+    """Take up an interrupted stage; returns the next step."""
+    file = folder / LAST
+    if not file.exists():
+        return 0
+    state = read_tensors(file)
+    step = int(state.pop("step"))
+    load_state(module, _beginning_with("module.", state), str(file))
+    optimizers.load_state(_beginning_with("optimizer.", state))
+    return step
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step whose loss or gradient was not finite."""
+
+    step: int
+    what: str
+    """``loss`` or ``gradient``."""
+    value: float
+    seed: int
+    """Seed of what was drawn while it was computed."""
+    clips: Sequence[tuple[str, bool]]
+    """Its clips, and whether all samples of each are finite."""
+
+    @property
+    def suspects(self) -> str:
+        """The clips that are not finite themselves, or the first ones."""
+        broken = [name for name, finite in self.clips if not finite]
+        names = broken or [name for name, _ in self.clips]
+        more = f"; … {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{'not finite are the' if broken else 'its'} clips {'; '.join(names[:3])}{more}"
+
+
+def save_failure(folder: Path, module: nn.Module, optimizers: Optimizers, failure: Failure) -> None:
+    """Keep the state before a failed step (its running statistics have seen it), and which clips it was made of."""
+    save_checkpoint(folder / FAILED, module, optimizers, failure.step)
+    content = asdict(failure) | {
+        "value": str(failure.value),
+        "clips": [name for name, _ in failure.clips],
+        "clips_not_finite": [name for name, finite in failure.clips if not finite],
+    }
+    file = (folder / FAILED).with_suffix(".json")
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _beginning_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,68 @@
+"""Calibrating a model: the curves go into its config, confidences then come true, bad input is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bat_agent.evaluation import calibrate as module
+from bat_agent.evaluation.calibrate import calibrate
+from bat_agent.evaluation.hearing import Heard
+from bat_agent.evaluation.report import Data
+
+
+def statements(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Said with c, right with c²: too sure by up to a quarter."""
+    rng = np.random.default_rng(seed)
+    sure = rng.random(count)
+    return sure, rng.random(count) < sure**2
+
+
+@pytest.fixture
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(encoder: Any, data: str, device: str, progress: Any) -> Heard:
+        nothing = np.zeros((0, 2))
+        outputs = {"direction": statements(4000, 1), "source": statements(4000, 2 if data == "one" else 3)}
+        return Heard(nothing, nothing, nothing > 0, None, confidence=outputs)
+
+    monkeypatch.setattr(module, "listen", listen)
+
+
+@pytest.mark.usefixtures("_heard")
+def test_what_is_said_too_surely_comes_true_after_calibration() -> None:
+    curves, checks = calibrate(None, Data("one", "two", "test"), "cpu")
+    found = {check.output: check for check in checks}
+    assert found["direction"].before == pytest.approx(1 / 2 - 1 / 3, abs=0.02)  # the mean of c − c²
+    assert found["direction"].after < 0.03
+    assert (found["direction"].clips, found["source"].clips) == (4000, 8000)
+    assert curves.direction(0.5) == pytest.approx(0.25, abs=0.03)
+    assert curves.label(0.5) == 0.5, "an output without statements stays as it is"
+
+
+@pytest.mark.usefixtures("_echo")
+def test_the_command_writes_the_curves_into_the_model(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bat_agent import agent
+    from bat_agent.cli import calibrate as command
+    from bat_agent.confidence import Calibration, Curve
+
+    folder = tmp_path / "model"
+    agent.load().save_pretrained(folder)
+    fitted = Calibration(direction=Curve(0.5, -1.0))
+    monkeypatch.setattr(module, "calibrate", lambda *_: (fitted, [module.Check("direction", 100, 0.2, 0.01)]))
+    monkeypatch.setattr(command, "_data", lambda *_: None)
+    code, out, _ = run("evaluate", "calibrate", folder, "--recipe", "bat-small", "--json")
+    assert code == 0
+    assert json.loads(out)["calibration"]["direction"] == {"scale": 0.5, "offset": -1.0}
+    assert agent.read_config(folder).calibration == fitted
+
+
+def test_bad_input_is_one_sentence(run: Any, tmp_path: Path) -> None:
+    code, _, err = run("evaluate", "calibrate", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no folder of a model" in err

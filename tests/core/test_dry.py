@@ -1,0 +1,120 @@
+"""Stretches of dry sounds: the right level and length, something to hear, and what training does to them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from bat_agent.acoustics import rms_dbfs
+from bat_agent.config import Mixing
+from bat_agent.dry import Samples, dry_source, stretch
+from bat_agent.sounds import Sound
+
+RATE_HZ = 32_000
+PLAIN = Mixing()
+
+
+def hiss(seconds: float, seed: int = 2) -> Samples:
+    return np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ)).astype(np.float32)
+
+
+def sound(wave: Samples, name: str = "one") -> Sound:
+    return Sound(name, ("Dog",), None, lambda _: wave)
+
+
+def level_dbfs(wave: Samples) -> float:
+    return float(rms_dbfs(torch.from_numpy(wave)))
+
+
+def test_a_short_sound_lies_anywhere_in_the_clip_and_whole(rng: np.random.Generator) -> None:
+    wave = hiss(0.02)
+    dry = [stretch(wave, 3200, PLAIN, rng) for _ in range(60)]
+    assert [level_dbfs(d) for d in dry] == pytest.approx([-14 + 10 * np.log10(0.2)] * 60, abs=0.01)
+    begins = [int((d != 0).argmax()) for d in dry]
+    assert np.mean([b == 0 for b in begins]) == pytest.approx(0.5, abs=0.2)
+    assert len(set(begins)) > 20
+    for begin, d in zip(begins, dry, strict=True):
+        np.testing.assert_allclose(d[begin : begin + 640] / d[begin], wave / wave[0], rtol=1e-3, atol=1e-4)
+
+
+def test_of_a_long_sound_a_stretch_is_taken_that_can_be_heard(rng: np.random.Generator) -> None:
+    """A click in seconds of digital silence: drawing four silent stretches once ended the run (IndexError)."""
+    wave = np.zeros(5 * RATE_HZ, dtype=np.float32)
+    wave[100_000:100_300] = hiss(0.1)[:300]
+    assert all(stretch(wave, 1600, PLAIN, rng).any() for _ in range(50))
+    assert all(stretch(wave, 1600, Mixing(speed=0.3), rng).any() for _ in range(50))
+    assert stretch(np.zeros(5 * RATE_HZ, dtype=np.float32), 1600, PLAIN, rng).shape == (1600,)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1 / RATE_HZ, 0.04, 0.05, 0.051, 0.5])
+def test_any_length_gives_the_length_asked_for(seconds: float, rng: np.random.Generator) -> None:
+    for speed in (0.0, 0.3):
+        for _ in range(20):
+            dry = stretch(hiss(seconds), 1600, Mixing(speed=speed), rng)
+            assert dry.shape == (1600,)
+            assert dry.dtype == np.float32
+
+
+def test_speed_changes_the_pitch_within_its_bounds(rng: np.random.Generator) -> None:
+    """A faster 1 kHz tone is a purer tone of 1 kHz times the factor: what interpolation adds is 40 dB below."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    window = np.hanning(16_000)
+    pitch = []
+    for _ in range(40):
+        spectrum = np.abs(np.fft.rfft(window * stretch(tone, 16_000, Mixing(speed=0.1), rng)))
+        peak = int(spectrum.argmax())
+        pitch.append(2 * peak)
+        assert (spectrum[peak - 5 : peak + 6] ** 2).sum() > 0.9999 * (spectrum**2).sum()
+    assert 890 < min(pitch) < 970
+    assert 1030 < max(pitch) < 1110
+    assert pitch.count(1000) > 8  # half of the sounds keep their speed
+
+
+def test_without_normalisation_a_sound_keeps_its_level(rng: np.random.Generator) -> None:
+    quiet = 0.01 * hiss(1.0)
+    plain = stretch(quiet, 16_000, Mixing(normalise=False), rng)
+    assert level_dbfs(plain) == pytest.approx(-40, abs=0.2)
+    assert level_dbfs(stretch(quiet, 16_000, PLAIN, rng)) == pytest.approx(-14, abs=0.2)
+
+
+def both_ways(seed: int, **switched: object) -> tuple[Samples, Samples]:
+    """The same draw without and with a switch."""
+    mixings = (PLAIN, dataclasses.replace(PLAIN, **switched))  # type: ignore[arg-type]
+    source = sound(hiss(0.2))
+    one, other = (dry_source([source], [1.0], 3200, mixing, np.random.default_rng(seed)) for mixing in mixings)
+    return one, other
+
+
+def test_roll_turns_the_sound_around_and_loses_nothing() -> None:
+    offsets = []
+    for seed in range(20):
+        plain, rolled = both_ways(seed, roll=True)
+        # The circular cross-correlation finds the offset again.
+        offset = int(np.fft.irfft(np.fft.rfft(rolled) * np.fft.rfft(plain).conj(), 3200).argmax())
+        np.testing.assert_array_equal(np.roll(plain, offset), rolled)
+        offsets.append(offset)
+    assert max(offsets) - min(offsets) > 1600
+
+
+def test_gain_is_a_half_and_a_draw_from_beta_10_10() -> None:
+    """Mean 1 and standard deviation 1/√84, as Beta(10, 10) has 1/2 and 1/√84."""
+    gains = []
+    for seed in range(300):
+        plain, louder = both_ways(seed, gain=True)
+        gains.append(float(np.dot(plain, louder) / np.dot(plain, plain)))
+        np.testing.assert_allclose(louder, plain * gains[-1], atol=1e-6)
+    assert np.mean(gains) == pytest.approx(1, abs=4 / np.sqrt(84 * 300))
+    assert np.std(gains) == pytest.approx(84**-0.5, rel=0.15)
+
+
+def test_two_mixed_up_sounds_are_each_normalised_and_then_shared_out(rng: np.random.Generator) -> None:
+    """λ a + (1 − λ) b of two sounds at −14 dBFS, however loud the recordings were."""
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    tones = [(scale * np.sin(2 * np.pi * hz * time_s)).astype(np.float32) for scale, hz in ((1e-3, 1000), (0.9, 3000))]
+    mixed = dry_source([sound(tone) for tone in tones], [0.7, 0.3], RATE_HZ, PLAIN, rng)
+    spectrum = np.abs(np.fft.rfft(mixed)) * 2 / RATE_HZ
+    amplitude = np.sqrt(2) * 10 ** (-14 / 20)
+    assert spectrum[[1000, 3000]].tolist() == pytest.approx([0.7 * amplitude, 0.3 * amplitude], rel=1e-3)
