@@ -18,7 +18,7 @@ from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.confidence import Calibration
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply
+from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.perception import Perception, Thresholds, perceive
 from bat_agent.waveform import Prepared, prepare
 
@@ -129,7 +129,12 @@ class Bat:
         """What sounds where: a :class:`~bat_agent.perception.Perception` (a list of them for a batch)."""
         prepared = prepare(waveform, self.encoder)
         config = self.config
-        found = perceive(self.encode(prepared), self.encoder.labels, config.thresholds, calibration=config.calibration)
+        found = perceive(
+            self.encode(prepared, heads_only=True),
+            self.encoder.labels,
+            config.thresholds,
+            calibration=config.calibration,
+        )
         each = [
             Perception((), dict.fromkeys(p.class_probs, 0.0), notes)
             if silent
@@ -139,12 +144,17 @@ class Bat:
         return each if prepared.batched else each[0]
 
     @torch.inference_mode()
-    def encode(self, prepared: Prepared) -> Encoding:
-        """The encoding of prepared clips; asked again about the same sound, it is not computed twice."""
+    def encode(self, prepared: Prepared, *, heads_only: bool = False) -> Encoding:
+        """The encoding of prepared clips; asked again about the same sound, it is not computed twice.
+
+        With ``heads_only`` it may lack the tokens that only a reasoner needs, where that costs the encoder less.
+        """
         sound = prepared.waveform
         key = f"{tuple(sound.shape)} {hashlib.blake2b(sound.numpy().tobytes(), digest_size=16).hexdigest()}"
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self.encoder(sound.to(self.device)))
+        if self._last is not None and self._last[0] == key and (heads_only or not isinstance(self._last[1], HeadsOnly)):
+            return self._last[1]
+        encode = getattr(self.encoder, "perceive", self.encoder) if heads_only else self.encoder
+        self._last = (key, encode(sound.to(self.device)))
         return self._last[1]
 
     @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,10 +30,20 @@ class Truth:
     """(B, S) int64 azimuth bins"""
     elevation: torch.Tensor
     """(B, S) int64 elevation bins"""
+    energy_db: torch.Tensor | None = None
+    """(B, S, T, 128) float16, where asked for: energy of each source alone in T frames and the mel bands, both ears"""
 
     def to(self, device: torch.device | str) -> Truth:
         """The same targets on another device."""
-        return Truth(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return self._each(lambda tensor: tensor.to(device))
+
+    def __getitem__(self, some: slice) -> Truth:
+        """The targets of some of the clips."""
+        return self._each(lambda tensor: tensor[some])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Truth:
+        values = (getattr(self, name) for name in self.__dataclass_fields__)
+        return Truth(*(None if value is None else change(value) for value in values))  # type: ignore[arg-type]
 
 
 @dataclass

@@ -138,6 +138,8 @@ class Stage:
     """λ2: weight of the distance loss."""
     direction_weight: float = 2.0
     """λ3: weight of the azimuth and elevation losses."""
+    claim_weight: float = 0.0
+    """Weight of which bands each slot claims, told from the sources apart (``slot_summary`` of spatial-ast)."""
     smoothing_deg: float = 0.0
     """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
     imagined: bool = False
@@ -353,7 +355,12 @@ def _check_signs(recipe: Recipe) -> None:
     values: dict[str, float] = {f"sounds.{n}.weight": entry.weight for n, entry in enumerate(recipe.sounds)}
     values |= {f"mixing.window_weights.{n}": weight for n, weight in enumerate(recipe.mixing.window_weights)}
     values |= {"workers": recipe.workers, "seed": recipe.seed}
-    names = ("steps", "learning_rate", "weight_decay", "class_weight", "distance_weight", "direction_weight")
+    names = (
+        "steps",
+        "learning_rate",
+        "weight_decay",
+        *(f"{w}_weight" for w in ("class", "distance", "direction", "claim")),
+    )
     for number, stage in enumerate(recipe.stages):
         check_schedule(stage)
         values |= {f"stages.{number}.{name}": getattr(stage, name) for name in names}

@@ -161,6 +161,7 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
         question_kinds=stage.question_kinds if asks else (),
         shard=shard,
         render_on=render_on(recipe),
+        energies=stage.claim_weight > 0,
     )
 
 

@@ -144,6 +144,15 @@ def _lift_faint(real: Tensor, imag: Tensor, power: Tensor) -> tuple[Tensor, Tens
     return real, imag, (real * real).addcmul_(imag, imag)
 
 
+def band_energies_db(sounds: Float[Tensor, "M 2 N"]) -> Float[Tensor, "M T 128"]:
+    """Energy of each sound in time and mel bands, both ears together, in dB; −100 for silence."""
+    low, high = mel_support()
+    filters = mel_filterbank().to(sounds.device)[low:high]
+    # Sound by sound, as the spectra of many would leave the cache.
+    power = [stft(sound)[..., low:high].abs().square().sum(dim=1) @ filters for sound in sounds.split(1)]
+    return 10.0 * torch.log10(torch.cat(power).clamp(min=LOG_FLOOR))
+
+
 def monaural_features(
     waveform: Float[Tensor, "B E N"], filters: Float[Tensor, "513 128"], power: bool = False
 ) -> Float[Tensor, "B 1 T 128"]:

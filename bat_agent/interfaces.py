@@ -46,6 +46,8 @@ class SlotEncoding:
     """(B, S, 360)"""
     elevation_logits: Tensor | None = None
     """(B, S, 180)"""
+    claims: Tensor | None = None
+    """(B, S, R, 128), where the encoder has it: share of each slot in every mel band of R equal stretches of time"""
 
 
 @dataclass
@@ -78,6 +80,11 @@ class Encoding:
         return _map(self, lambda tensor: tensor.detach())
 
 
+@dataclass
+class HeadsOnly(Encoding):
+    """An encoding for its heads: ``tokens`` are fewer than a reasoner needs."""
+
+
 def _map(encoding: Any, function: Any) -> Any:
     values = {}
     for f in fields(encoding):
@@ -107,6 +114,7 @@ class Encoder(Protocol):
     * ``level_known``: set to false, the encoder judges distance without the absolute level, which an uncalibrated
       recording does not have.
     * ``as_probabilities``: set to true, logits are such that softmax makes probabilities of them.
+    * ``perceive(waveform) -> Encoding``: the same heads at less cost, as :class:`HeadsOnly` where tokens are left out.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the

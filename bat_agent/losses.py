@@ -21,6 +21,8 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.mixtures import Truth
 
+AUDIBLE_DB = 40.0
+
 
 def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted loss of a batch, and its parts for the log (of the chosen slots, scalars without gradient).
@@ -31,7 +33,7 @@ def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor
     """
     heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
     weights = _weights(stage)
-    if not any(weights[name] for name in heads):
+    if not any(weights[name] for name in heads) and not stage.claim_weight:
         raise BadInput(
             f"stage {stage.name!r} trains nothing: the encoder has heads for {', '.join(heads) or 'nothing'}, and "
             "their weights are 0; raise class_weight, distance_weight or direction_weight, or give the encoder the head"
@@ -41,6 +43,8 @@ def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor
     _check_sources(truth.active, next(iter(heads.values())).shape[1])
     truth = truth.to(next(iter(heads.values())).device)
     parts = _pairwise(heads, truth, stage)
+    if stage.claim_weight:
+        parts["claim"] = _claims(encoding, truth, stage)
     total = torch.stack([weights[name] * value for name, value in parts.items() if weights[name]]).sum(dim=0)
     chosen, cost = _assign(total, truth.active, activity)
     rows = torch.arange(len(chosen), device=chosen.device)[:, None]
@@ -60,6 +64,7 @@ def _weights(stage: Stage) -> dict[str, float]:
         "distance": stage.distance_weight,
         "azimuth": direction,
         "elevation": direction,
+        "claim": stage.claim_weight,
     }
 
 
@@ -108,6 +113,28 @@ def _pairwise(heads: dict[str, Tensor], truth: Truth, stage: Stage) -> dict[str,
             targets = _soft_targets(bins, stage.smoothing_deg, circular, heads[name].device)
             parts[name] = _cross_entropy(heads[name], targets[getattr(truth, name)])
     return parts
+
+
+def _claims(encoding: Encoding, truth: Truth, stage: Stage) -> Tensor:
+    """(B, slots, sources): cross-entropy of what each slot claims against what each source has of the energy, a mean
+    over the bands and stretches of time in which anything is heard (−40 dB of the loudest counts nothing).
+    """
+    claims = None if encoding.slots is None else encoding.slots.claims
+    if claims is None or truth.energy_db is None:
+        raise BadInput(
+            f"stage {stage.name!r} has a claim_weight, but the encoder says of no slot which bands it claims; set it "
+            "to 0, or give spatial-ast the option slot_summary"
+        )
+    energy = truth.energy_db.float()
+    energy = 10 ** ((energy - energy.amax(dim=(1, 2, 3), keepdim=True)) / 10)
+    rows = claims.shape[2]
+    frames = max(energy.shape[2] // rows, 1)
+    energy = energy[:, :, : rows * frames].unflatten(2, (-1, frames)).sum(dim=3)
+    total = energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    level_db = 10 * torch.log10(total / total.amax(dim=(2, 3), keepdim=True))
+    heard = (1 + level_db / AUDIBLE_DB).clamp(min=0)
+    share = energy / total * heard / heard.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+    return -torch.einsum("birm,bjrm->bij", claims.float().clamp(min=1e-4).log(), share)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

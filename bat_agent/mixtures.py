@@ -20,6 +20,7 @@ from bat_agent.batch import MAX_SOURCES, Batch, Truth, Weighted, truth_of
 from bat_agent.config import Mixing
 from bat_agent.dry import BETA, dry_source
 from bat_agent.errors import BadInput
+from bat_agent.features import band_energies_db
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
@@ -27,10 +28,11 @@ from bat_agent.rooms import Place, RoomBank, Rooms
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.sounds import Balance as Drawing
 from bat_agent.sounds import Sound, SoundSet
-from bat_agent.wet import Reverberant, Unrendered, render
+from bat_agent.wet import Reverberant, Unrendered, apart, render
 
 __all__ = ["MAX_SOURCES", "Batch", "Mixtures", "SoundPool", "Truth", "truth_of"]
 TRIES = 1000
+SILENT_DB = -100.0
 NOISY = 0.7
 """Share of clips with noise of the microphones, where there is any."""
 
@@ -113,7 +115,8 @@ class Mixtures(Dataset[Batch]):
 
     ``render_on="device"`` leaves rendering to :meth:`finish`. ``rirs_on_device`` says whether banks are then kept on
     the device in half precision, so that numbers travel instead of RIRs; by itself it is so where they take at most a
-    quarter of a GPU's free memory. Sounds are not mixed up where questions are asked, as those name one sound.
+    quarter of a GPU's free memory. ``energies`` adds to the truth where in time and frequency each source is. Sounds
+    are not mixed up where questions are asked, as those name one sound.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Mixtures(Dataset[Batch]):
         shard: tuple[int, int] = (0, 1),
         render_on: str = "worker",
         rirs_on_device: bool | None = None,
+        energies: bool = False,
     ) -> None:
         self.pool, self.banks, self.mixing = pool, banks, mixing
         self.seed, self.steps, self.seconds_per_step = seed, steps, seconds_per_step
@@ -148,6 +152,7 @@ class Mixtures(Dataset[Batch]):
         self.question_kinds = known_kinds(question_kinds)
         self.known_labels = pool.labels()
         self.shard, self.render_on = shard, render_on
+        self.energies = energies
         self.rirs_on_device = render_on == "device" and (_fit(banks) if rirs_on_device is None else rirs_on_device)
         self._kept: dict[tuple[int, str], torch.Tensor] = {}
         if render_on not in ("worker", "device"):
@@ -193,7 +198,17 @@ class Mixtures(Dataset[Batch]):
             return replace(batch, waveform=batch.waveform.to(device, non_blocking=True))
         with torch.no_grad():
             rirs = self._rirs(batch.dry, torch.device(device))
-            return replace(batch, waveform=render(batch.dry, rirs, device), dry=None)
+            truth = self._with_energies(batch.truth, batch.dry, rirs, device) if self.energies else batch.truth
+            return replace(batch, waveform=render(batch.dry, rirs, device), dry=None, truth=truth)
+
+    def _with_energies(
+        self, truth: Truth, clips: Unrendered, rirs: torch.Tensor | None, device: torch.device | str
+    ) -> Truth:
+        """The truth with the energy of each source alone; absent ones are silent."""
+        found = band_energies_db(render(apart(clips), rirs, device)).half().cpu()
+        out = torch.full((*truth.active.shape, *found.shape[1:]), SILENT_DB, dtype=torch.float16)
+        out[truth.active] = found  # both go clip by clip, and in each source by source
+        return replace(truth, energy_db=out)
 
     # --- what is drawn by lot ---
 

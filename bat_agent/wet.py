@@ -69,6 +69,20 @@ class Unrendered:
         return replace(self, sounds=self.sounds.pin_memory(), rirs=rirs)
 
 
+def apart(clips: Unrendered) -> Unrendered:
+    """The same sources, each a clip of its own without noise; its level is that which it has in the mixture."""
+    of = clips.clip
+    share = 1 / torch.bincount(of).clamp(min=1)[of]
+    return replace(
+        clips,
+        clip=torch.arange(len(of)),
+        mirrored=clips.mirrored[of],
+        gain=clips.gain[of] * share[:, None],
+        noise=torch.zeros(len(of)),
+        noise_seed=clips.noise_seed[of],
+    )
+
+
 def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -> Tensor:
     """The waveforms (B, 2, N) float32 on ``device``; ``rirs`` (M, 2, L) on any, None: the dry sound in both ears.
 

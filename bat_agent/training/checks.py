@@ -15,6 +15,8 @@ def check_schedule(stage: Stage) -> None:
     who = f"stage {stage.name!r}"
     if stage.steps and stage.epochs is not None:
         raise BadInput(f"{who} has both steps and epochs, give one: got {stage.steps} and {stage.epochs}")
+    if stage.steps == 0 and stage.epochs is None:
+        raise BadInput(f"{who} has neither steps nor epochs, so it would train nothing: give one of them")
     if stage.epochs is not None and not (stage.epochs > 0 and stage.epoch_fraction > 0):
         raise BadInput(f"{who}: epochs and epoch_fraction must be above 0, got {stage.epochs}, {stage.epoch_fraction}")
     if stage.warmup_epochs is not None and not 0 <= stage.warmup_epochs <= (stage.epochs or 0):

@@ -64,8 +64,7 @@ def part_of(batch: Batch, start: int, stop: int) -> Batch:
     """Clips ``start`` to ``stop`` of a batch whose waveform is there."""
     if (start, stop) == (0, len(batch.waveform)):
         return batch
-    truth = Truth(*(getattr(batch.truth, name)[start:stop] for name in Truth.__dataclass_fields__))
     lists: dict[str, Any] = {
         name: getattr(batch, name)[start:stop] for name in ("heard", "questions", "ids") if hasattr(batch, name)
     }
-    return replace(batch, waveform=batch.waveform[start:stop], truth=truth, **lists)
+    return replace(batch, waveform=batch.waveform[start:stop], truth=batch.truth[start:stop], **lists)

@@ -26,9 +26,9 @@ from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import labels
+from bat_agent.masking import keep_patches, spec_augment
 from bat_agent_baselines.checkpoint import load_audiomae
 from bat_agent_baselines.config import NUM_MELS, AudioMAEConfig
-from bat_agent_baselines.masking import drop_patches, spec_augment
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400
@@ -73,7 +73,7 @@ class AudioMAE(nn.Module):
         maps = (maps - FBANK_MEAN) / (2 * FBANK_STD)
         patches = self.patch_embed(maps) + self.pos_embed[:, 1:]
         if self.training:
-            patches = drop_patches(patches, self.config.grid, self.config.mask_time, self.config.mask_mels)
+            patches = keep_patches(patches, self.config.grid[1], self.config.mask_time, self.config.mask_mels)
         own = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1).to(patches.dtype)
         tokens = torch.cat((own, patches), dim=1)
         for block in self.blocks:

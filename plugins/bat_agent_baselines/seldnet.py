@@ -30,8 +30,8 @@ from bat_agent.interfaces import (
     Encoding,
 )
 from bat_agent.labels import labels
+from bat_agent.masking import spec_augment
 from bat_agent_baselines.config import SELDnetConfig
-from bat_agent_baselines.masking import spec_augment
 
 RARE_CLASS_LOGIT = -5.0
 

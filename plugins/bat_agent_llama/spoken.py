@@ -126,8 +126,10 @@ def _ranked(encoding: Encoding, count: int) -> SlotEncoding:
         raise BadInput(f"the encoder has {slots.activity_logits.shape[1]} slots, fewer than spoken_slots={count}")
     order = slots.activity_logits.argsort(dim=1, descending=True)[:, :count]
     rows = torch.arange(len(order), device=order.device)[:, None]
-    _places(slots)
-    return SlotEncoding(*(getattr(slots, name)[rows, order] for name in SlotEncoding.__dataclass_fields__))
+    azimuth, elevation, distance = (logits[rows, order] for logits in _places(slots))
+    return SlotEncoding(
+        slots.activity_logits[rows, order], slots.class_logits[rows, order], distance, azimuth, elevation
+    )
 
 
 def _side_shares() -> Tensor:

@@ -28,13 +28,13 @@ from bat_agent.interfaces import (
     Encoding,
 )
 from bat_agent.labels import labels
+from bat_agent.masking import keep_patches, spec_augment
 from bat_agent.mixtures import Truth
 from bat_agent_spatial_ast.adacos import AdaCos
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.dspast_config import NUM_BRANCHES, TOKENS_PER_BRANCH, DSpASTConfig
 from bat_agent_spatial_ast.dspast_features import dspast_features, level_ratio
 from bat_agent_spatial_ast.encoder import FourierKernels, MelKernel
-from bat_agent_spatial_ast.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
 
 DISTANCE, DIRECTION, CLASS = range(NUM_BRANCHES)

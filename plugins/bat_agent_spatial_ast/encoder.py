@@ -26,14 +26,15 @@ from bat_agent.interfaces import (
     NUM_ELEVATION_BINS,
     SAMPLE_RATE_HZ,
     Encoding,
+    HeadsOnly,
     SlotEncoding,
 )
 from bat_agent.labels import labels
+from bat_agent.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.level import LevelToken, to_reference
-from bat_agent_spatial_ast.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
@@ -96,7 +97,7 @@ class SpatialAST(nn.Module):
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
         # In a tuple it is no submodule: neither saved, nor moved, nor trained.
-        self._faster: tuple[nn.Module] | None = None
+        self._faster: tuple[nn.ModuleList] | None = None
         if config.level != "absolute":
             self.level_known = config.level == "token"
 
@@ -105,6 +106,15 @@ class SpatialAST(nn.Module):
 
         N must be ``clip_seconds`` long, or, where ``fixed_length`` is false, at least 17 ms.
         """
+        return self._encode(waveform, heads_only=False)
+
+    def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
+        """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
+        if self.config.slot_summary:
+            return self(waveform)
+        return HeadsOnly(**vars(self._encode(waveform, heads_only=True)))
+
+    def _encode(self, waveform: Tensor, heads_only: bool) -> Encoding:
         level = None
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level != "absolute":
@@ -112,10 +122,14 @@ class SpatialAST(nn.Module):
                 level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
             maps, mel, phase = self._front_end(waveform)
         summary = self.summary(mel, phase) if self.config.summary_frames else None
-        tokens = self.encode_maps(maps, summary, level)
-        if self.config.slot_summary:
-            tokens = self._locate_slots(tokens, mel, phase)
-        return self.read_heads(tokens)
+        tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
+        if not self.config.slot_summary:
+            return self.read_heads(tokens)
+        tokens, claims = self._locate_slots(tokens, mel, phase)
+        encoding = self.read_heads(tokens)
+        assert encoding.slots is not None
+        encoding.slots.claims = claims
+        return encoding
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
         """The stacked front-end maps [log-mel L, log-mel R, cos IPD, sin IPD] before the convolution.
@@ -146,8 +160,13 @@ class SpatialAST(nn.Module):
         maps: Float[Tensor, "B C T 128"],
         summary: Float[Tensor, "B S D"] | None = None,
         level: Float[Tensor, "B D"] | None = None,
+        *,
+        heads_only: bool = False,
     ) -> Float[Tensor, "B K D"]:
-        """From front-end maps to the tokens after the last block: class tokens, summary tokens, patches."""
+        """From front-end maps to the tokens after the last block: class tokens, summary tokens, patches.
+
+        With ``heads_only`` the class tokens alone.
+        """
         config = self.config
         maps = self.conv_downsample(maps)
         if self.training:
@@ -165,11 +184,12 @@ class SpatialAST(nn.Module):
             # The class tokens start from the summary of the whole clip; the segments they may attend to.
             own = torch.cat((own + summary[:, :1], summary), dim=1)
         x = torch.cat((own, patches), dim=1)
-        for block in self._blocks_to_use():
+        *blocks, last = self._blocks_to_use()
+        for block in blocks:
             x = block(x)
-        return x
+        return last(x, self.cls_tokens.shape[1] if heads_only else None)
 
-    def _blocks_to_use(self) -> nn.Module:
+    def _blocks_to_use(self) -> nn.ModuleList:
         """The blocks themselves, or a faster copy for inference, made when first used."""
         if self.training or self.config.compute == "float32":
             return self.blocks
@@ -191,16 +211,16 @@ class SpatialAST(nn.Module):
         self._faster = None
         super()._load_from_state_dict(*args)
 
-    def _locate_slots(self, tokens: Tensor, mel: Tensor, phase: Tensor) -> Tensor:
-        """Add to the distance and direction tokens of each slot what the bands it claims say."""
+    def _locate_slots(self, tokens: Tensor, mel: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """Add to the distance and direction tokens of each slot what the bands it claims say; and what it claims."""
         slots = self.config.num_slots
         own, rest = tokens[:, : TOKENS_PER_SLOT * slots], tokens[:, TOKENS_PER_SLOT * slots :]
         per_slot = own.unflatten(1, (slots, TOKENS_PER_SLOT))
         rows = mel.shape[2] // self.config.patch_frames or 1
         patches = rest[:, -rows * self.config.grid[1] :]
-        place = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
+        place, claims = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
         added = torch.stack((place, place, torch.zeros_like(place)), dim=2)
-        return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1)
+        return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1), claims
 
     def read_heads(self, tokens: Float[Tensor, "B K D"]) -> Encoding:
         """Class, distance and direction from the class tokens."""

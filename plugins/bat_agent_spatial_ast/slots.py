@@ -44,9 +44,10 @@ class SlotSummary(nn.Module):
         patches: Float[Tensor, "B P D"],
         mel: Float[Tensor, "B 2 T 128"],
         phase: Float[Tensor, "B 2 T 128"],
-    ) -> Float[Tensor, "B S D"]:
-        """``slots`` are the class tokens, ``patches`` the tokens of all patches in time-major order."""
-        return self.mlp(self.means(self.masks(slots, patches), mel, phase))
+    ) -> tuple[Float[Tensor, "B S D"], Float[Tensor, "B S R 128"]]:
+        """What to add to each slot, and what it claims; ``slots`` are the class tokens, ``patches`` in time order."""
+        masks = self.masks(slots, patches)
+        return self.mlp(self.means(masks, mel, phase)), masks
 
     def means(
         self,

@@ -27,20 +27,20 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "B K D"]) -> Float[Tensor, "B K D"]:
-        """Attend among the K tokens of each clip."""
+    def forward(self, x: Float[Tensor, "B K D"], first: int | None = None) -> Float[Tensor, "B Q D"]:
+        """Attend among the K tokens of each clip; of the result, the ``first`` Q tokens alone are computed (or all)."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         if self.inside is not None:
             qkv = qkv.to(self.inside)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        heard = attend(query, key, value)
-        return self.proj(heard.transpose(1, 2).reshape(batch, tokens, width))
+        heard = attend(query if first is None else query[:, :, :first], key, value)
+        return self.proj(heard.transpose(1, 2).reshape(batch, -1, width))
 
 
 def attend(
-    query: Float[Tensor, "B H K d"], key: Float[Tensor, "B H K d"], value: Float[Tensor, "B H K d"]
-) -> Float[Tensor, "B H K d"]:
+    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H K d"], value: Float[Tensor, "B H K d"]
+) -> Float[Tensor, "B H Q d"]:
     """softmax(q·kᵀ/√d)·v by the fastest way for this device, number of tokens and purpose."""
     short = query.shape[2] <= LONGEST_PLAIN.get(query.dtype, 0)
     if short and query.device.type == "cpu" and torch.is_grad_enabled():
@@ -73,9 +73,9 @@ class Block(nn.Module):
         self.mlp = Mlp(width, int(width * mlp_ratio))
         self.drop_path = drop_path
 
-    def forward(self, x: Float[Tensor, "B K D"]) -> Float[Tensor, "B K D"]:
-        """One transformer step."""
-        x = x + self._drop(self.attn(self.norm1(x)))
+    def forward(self, x: Float[Tensor, "B K D"], first: int | None = None) -> Float[Tensor, "B Q D"]:
+        """One transformer step; of its result, the ``first`` Q tokens alone are computed (or all)."""
+        x = x[:, :first] + self._drop(self.attn(self.norm1(x), first))
         return x + self._drop(self.mlp(self.norm2(x)))
 
     def _drop(self, branch: Tensor) -> Tensor:

@@ -36,9 +36,7 @@ def _echo(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default model is the null plugin: what is tested is the command, not the hearing."""
     config = agent.ModelConfig("echo", {"name": "echo", "options": {}}, {"name": "echo", "options": {}})
 
-    def load(
-        name_or_dir: str = "bat-small", *, device: str | None = None, level_known: bool = True
-    ) -> agent.Bat:
+    def load(name_or_dir: str = "bat-small", *, device: str | None = None, level_known: bool = True) -> agent.Bat:
         ears, mind = EchoEncoder(EchoEncoderConfig()), EchoReasoner(EchoReasonerConfig())
         return agent.Bat(config, ears, mind, device or "cpu", level_known)
 

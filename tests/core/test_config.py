@@ -250,7 +250,7 @@ def test_the_two_splits_of_a_recipe_share_neither_sounds_nor_rooms(write: Write,
 
 def test_a_recipe_without_sounds_or_rooms_says_what_to_add(write: Write, tmp_path: Path) -> None:
     recipe = load_recipe(write(MINIMAL), [f"run_dir={tmp_path}"])
-    with pytest.raises(BadInput, match="names no sounds; add"):
+    with pytest.raises(BadInput, match="names no sounds for train; add"):
         corpus.open_pool(recipe, "train")
     with pytest.raises(BadInput, match="names no rooms; add"):
         corpus.open_banks(recipe, "train")

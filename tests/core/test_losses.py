@@ -49,7 +49,11 @@ def truth(active: list[list[bool]], seed: int = 0) -> Truth:
 
 
 def swapped(truth: Truth) -> Truth:
-    return Truth(*(getattr(truth, name).flip(1) for name in truth.__dataclass_fields__))
+    return truth._each(lambda values: values.flip(1))
+
+
+def given(slots: SlotEncoding) -> list[Tensor]:
+    return [value for value in vars(slots).values() if value is not None]
 
 
 def pair_cost(heads: dict[str, Tensor], truth: Truth, clip: int, source: int) -> float:
@@ -84,7 +88,7 @@ def test_one_slot_is_the_papers_formula() -> None:
 def test_an_absent_second_source_changes_nothing_for_one_slot() -> None:
     encoding = Encoding(torch.zeros(CLIPS, 3, 4), **random_heads(CLIPS))
     one = truth([[True]] * CLIPS)
-    padded = Truth(*(torch.cat((value, torch.zeros_like(value)), dim=1) for value in vars(one).values()))
+    padded = one._each(lambda values: torch.cat((values, torch.zeros_like(values)), dim=1))
     assert float(encoder_loss(encoding, padded, PAPER)[0]) == pytest.approx(
         float(encoder_loss(encoding, one, PAPER)[0])
     )
@@ -126,7 +130,7 @@ def test_order_of_the_sources_does_not_matter(smoothing_deg: float) -> None:
 def test_order_of_the_slots_does_not_matter() -> None:
     encoding, wanted = slots_of(2), truth([[True, True]] * CLIPS)
     assert encoding.slots is not None
-    flipped = Encoding(encoding.tokens, slots=SlotEncoding(*(v.flip(1) for v in vars(encoding.slots).values())))
+    flipped = Encoding(encoding.tokens, slots=SlotEncoding(*(v.flip(1) for v in given(encoding.slots))))
     losses = [float(encoder_loss(each, wanted, PAPER)[0]) for each in (encoding, flipped)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
@@ -157,7 +161,7 @@ def angle_loss(head: str, bins: list[int], target: int, width_deg: float) -> lis
     stage = replace(PAPER, class_weight=0.0, distance_weight=0.0, smoothing_deg=width_deg)
     each = []
     for row in range(len(bins)):
-        one = Truth(*(value[row : row + 1] for value in vars(wanted).values()))
+        one = wanted[row : row + 1]
         encoding = Encoding(torch.zeros(1, 3, 4), **{name: value[row : row + 1] for name, value in heads.items()})
         each.append(encoder_loss(encoding, one, stage)[1][head].item())
     return each
@@ -280,3 +284,27 @@ def test_mixed_up_classes_are_learnt_with_their_shares() -> None:
     ]
     assert costs[2] == pytest.approx(0.3 * costs[0] + 0.7 * costs[1], rel=1e-5)
     assert costs[0] != pytest.approx(costs[1], rel=1e-3)
+
+
+def test_claims_are_compared_with_who_sounds_where() -> None:
+    """Source 0 has the first half of the time, source 1 the second; a quarter of the bands is silent."""
+    energy = torch.full((1, 2, 16, 128), -100.0)
+    energy[0, 0, :8, 32:], energy[0, 1, 8:, 32:] = -20.0, -26.0
+    first = torch.full((1, 2, 2, 128), 0.5)
+    first[0, :, 0, 32:], first[0, :, 1, 32:] = torch.tensor([[0.9], [0.1]]), torch.tensor([[0.2], [0.8]])
+    wanted = truth([[True, True]])
+    stage = replace(PAPER, class_weight=0.0, distance_weight=0.0, direction_weight=0.0, claim_weight=1.0)
+
+    def cost(claims: Tensor, energy_db: Tensor) -> float:
+        slots = SlotEncoding(torch.full((1, 2), 30.0), **random_heads(1, 2), claims=claims)
+        encoding = Encoding(torch.zeros(1, 6, 4), slots=slots)
+        return float(encoder_loss(encoding, replace(wanted, energy_db=energy_db.half()), stage)[0])
+
+    loud, quiet = 1.0, 1 - 6 / 40  # how much the two halves count
+    by_hand = -(loud * np.log(0.9) + quiet * np.log(0.8)) / (loud + quiet)
+    assert cost(first, energy) == pytest.approx(by_hand, rel=1e-2)
+    assert cost(first.flip(1), energy) == pytest.approx(by_hand, rel=1e-2), "slots have no order"
+    assert cost(torch.full_like(first, 0.5), energy) == pytest.approx(np.log(2), rel=1e-3)
+    assert cost(first, torch.cat((energy, energy[:, :, :1]), dim=2)) == pytest.approx(by_hand, rel=1e-2), "a last frame"
+    with pytest.raises(BadInput, match="has a claim_weight, but the encoder says of no slot"):
+        encoder_loss(slots_of(2), truth(MIXED), stage)

@@ -14,11 +14,13 @@ import torch
 from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
 from bat_agent.curriculum import question_types
+from bat_agent.features import band_energies_db, num_frames
 from bat_agent.mixtures import Batch, Mixtures, SoundPool, truth_of
 from bat_agent.questions import HeardSource
 from bat_agent.rooms import RoomBank, open_bank
 from bat_agent.scene import Position
 from bat_agent.sounds import open_sounds
+from bat_agent.wet import apart, render
 from bat_agent_echo.config import EchoSimulatorConfig
 from bat_agent_echo.echo import EchoSimulator
 
@@ -189,3 +191,34 @@ def test_a_pool_draws_as_each_set_says() -> None:
         assert drawn.count(label[0]) / 600 == pytest.approx(share, abs=0.06)
     assert len(pool) == 8
     assert len(SoundPool([both, few], [1.0, 0.0])) == 8
+
+
+def test_energies_are_those_of_each_source_alone(make: Make) -> None:
+    """Of one source: of the clip itself. Of two: their sounds apart add up to the clip, and so nearly do energies."""
+    batch = make({"energies": True, "seconds_per_step": 3.2}, mirror=0.5, equalise_db=3.0)[0]
+    energy = batch.truth.energy_db
+    assert energy is not None
+    assert energy.shape == (32, 2, num_frames(batch.waveform.shape[-1]), 128)
+    whole = band_energies_db(batch.waveform)
+    one = ~batch.truth.active[:, 1]
+    assert bool(one.any())
+    assert not bool(one.all())
+    torch.testing.assert_close(energy[one, 0].float(), whole[one], atol=0.1, rtol=2e-3)
+    assert bool((energy[one, 1] == -100).all())
+    total = (10 ** (energy.float() / 10)).sum(dim=(1, 2, 3))
+    measured = (10 ** (whole / 10)).sum(dim=(1, 2))
+    assert float((10 * torch.log10(total / measured))[~one].abs().mean()) < 1.0
+    again = make({"energies": True, "seconds_per_step": 3.2, "render_on": "device"}, mirror=0.5, equalise_db=3.0)
+    late = again.finish(again[0], "cpu").truth.energy_db
+    assert late is not None
+    assert torch.equal(late, energy)
+
+
+def test_a_source_alone_is_its_part_of_the_mixture(make: Make) -> None:
+    data = make({"render_on": "device"}, two_sources=1.0, mirror=0.5)
+    clips = data[0].dry
+    assert clips is not None
+    rirs = data._rirs(clips, torch.device("cpu"))
+    alone, mixed = render(apart(clips), rirs, "cpu"), render(clips, rirs, "cpu")
+    summed = torch.zeros_like(mixed).index_add_(0, clips.clip, alone)
+    torch.testing.assert_close(summed, mixed, atol=1e-6, rtol=1e-4)

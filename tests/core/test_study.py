@@ -88,7 +88,7 @@ def test_differences_and_table_are_printed() -> None:
     assert table(outcomes, ["mae_deg", "map"]).row_count == 2
 
 
-@pytest.mark.parametrize("name", ["ablations"])
+@pytest.mark.parametrize("name", ["ablations", "level", "slots"])
 def test_shipped_studies_fit_their_recipes(name: str) -> None:
     chosen = load_study(name)
     assert chosen.differences
@@ -116,5 +116,5 @@ def test_what_does_not_fit_is_one_sentence(tmp_path: Path, content: dict[str, An
 
 
 def test_an_unknown_study_names_those_there_are() -> None:
-    with pytest.raises(BadInput, match="no study 'ablation'; give a YAML file or one of: ablations"):
+    with pytest.raises(BadInput, match="no study 'ablation'; give a YAML file or one of: ablations, level, slots"):
         load_study("ablation")

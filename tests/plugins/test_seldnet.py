@@ -17,7 +17,6 @@ from bat_agent.losses import encoder_loss
 from bat_agent.mixtures import Truth
 from bat_agent.testing import EncoderContract
 from bat_agent_baselines.config import SELDnetConfig
-from bat_agent_baselines.masking import drop_patches, spec_augment
 from bat_agent_baselines.seldnet import SELDnet
 
 SMALL: dict[str, Any] = {
@@ -174,34 +173,6 @@ def test_the_loss_reaches_every_parameter() -> None:
         assert bool(parameter.grad.isfinite().all()), name
         # A key's bias moves all scores of a query alike, which the softmax does not see.
         assert float(parameter.grad.abs().max()) > 0, name
-
-
-def test_masking_leaves_out_whole_rows_and_columns() -> None:
-    """The official shares: 0.2 of 64 rows and of 8 columns leave 51 × 6 patches, other ones in every clip."""
-    torch.manual_seed(0)
-    numbers = torch.arange(64 * 8.0).expand(20, -1)[..., None]
-    kept = drop_patches(numbers, (64, 8), 0.2, 0.2)[..., 0].long()
-    assert kept.shape == (20, 51 * 6)
-    for clip in kept.tolist():
-        rows, columns = {n // 8 for n in clip}, {n % 8 for n in clip}
-        assert (len(rows), len(columns)) == (51, 6)
-        assert len(set(clip)) == 51 * 6
-    assert len({tuple(sorted(clip)) for clip in kept.tolist()}) > 15
-
-
-def test_spec_augment_masks_one_stretch_of_each_axis_in_all_maps() -> None:
-    torch.manual_seed(0)
-    heard = spec_augment(torch.ones(100, 2, 1000, 128), 192, 48)
-    assert bool((heard == heard[:, :1]).all())
-    frames = (heard[:, 0].amax(dim=2) == 0).sum(dim=1)
-    bands = (heard[:, 0].amax(dim=1) == 0).sum(dim=1)
-    assert 150 < int(frames.max()) < 192
-    assert 40 < int(bands.max()) < 48
-    assert len(set(frames.tolist())) > 50
-    stretches = (heard[:, 0].amax(dim=2).diff(dim=1) < 0).sum(dim=1)
-    assert int(stretches.max()) == 1
-    short = spec_augment(torch.ones(200, 1, 40, 128), 192, 48)
-    assert int((short[:, 0].amax(dim=2) == 0).sum(dim=1).max()) <= 10, "a short clip keeps three quarters"
 
 
 def test_a_fresh_encoder_starts_from_rare_classes_and_even_directions() -> None:

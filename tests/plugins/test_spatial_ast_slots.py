@@ -60,7 +60,22 @@ def test_a_slot_hears_the_level_difference_of_its_bands_alone() -> None:
     torch.testing.assert_close(difference[1], -12 * (1 - half), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("wrong", [{"num_slots": 1}, {"patch_mels": 64}, {"mask_time": 0.25}])
+@pytest.mark.parametrize("wrong", [{"num_slots": 1}, {"target_frames": 208}, {"mask_time": 0.25}])
 def test_what_it_needs_is_said(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="slot_summary needs"):
         SpatialASTConfig(**{**SMALL, **wrong}, slot_summary=True)
+
+
+def test_slots_may_claim_bands_of_patches_that_do_not_span_them_all() -> None:
+    """Eight patches of 16 bands in each row: the shares of a row's 128 bands come from the patch each band lies in."""
+    torch.manual_seed(0)
+    encoder = SpatialAST(SpatialASTConfig(**{**SMALL, "patch_mels": 16}, slot_summary=True)).eval()
+    torch.nn.init.normal_(encoder.slot_summary.mlp[-1].weight)
+    assert encoder(0.1 * torch.randn(2, 2, 32_000)).slots is not None
+    patches, slots = torch.randn(1, 3 * 8, 32), torch.randn(1, 2, 32)
+    before = encoder.slot_summary.masks(slots, patches)
+    other = patches.clone()
+    other[0, 8 + 5] = torch.randn(32)  # second row, bands 80 to 95
+    changed = (encoder.slot_summary.masks(slots, other) != before).any(dim=1)[0]
+    assert changed.any(dim=1).tolist() == [False, True, False]
+    assert changed[1].nonzero().flatten().tolist() == list(range(80, 96))

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from bat_agent import distributed
 from bat_agent.errors import BadInput
+from bat_agent.masking import keep_patches
 from bat_agent_spatial_ast import int8
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
-from bat_agent_spatial_ast.masking import keep_patches
 from bat_agent_spatial_ast.transformer import Block, attend
 
 SMALL: dict[str, Any] = {"clip_seconds": 1.0, "target_frames": 112, "width": 64, "depth": 3, "heads": 2}

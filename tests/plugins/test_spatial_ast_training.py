@@ -11,10 +11,10 @@ from torch import Tensor
 
 from bat_agent.config import Stage
 from bat_agent.losses import encoder_loss
+from bat_agent.masking import keep_patches, spec_augment
 from bat_agent.mixtures import Truth
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
-from bat_agent_spatial_ast.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.transformer import Block
 
 SMALL: dict[str, Any] = {"clip_seconds": 1.0, "target_frames": 112, "width": 32, "depth": 2, "heads": 4}

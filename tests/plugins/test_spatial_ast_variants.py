@@ -12,7 +12,7 @@ from torch import Tensor
 import bat_agent
 from bat_agent.errors import BadInput
 from bat_agent.features import mel_filterbank, num_frames
-from bat_agent.interfaces import Encoding
+from bat_agent.interfaces import Encoding, HeadsOnly
 from bat_agent.testing import EncoderContract
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
@@ -205,3 +205,41 @@ class TestShortClipsContract(EncoderContract):
     @pytest.fixture
     def encoder(self) -> Any:
         return build(short_clips=True)
+
+
+# --- the heads alone ---
+
+
+def test_perceiving_gives_the_same_heads_from_fewer_tokens() -> None:
+    for options in ({}, {"num_slots": 2, "level": "token"}, {"tasks": ("direction",)}):
+        encoder = build(**options)
+        with torch.no_grad():
+            whole, heads = encoder(noise()), encoder.perceive(noise())
+        assert isinstance(heads, HeadsOnly)
+        assert isinstance(heads[:1].to("cpu"), HeadsOnly)
+        assert not isinstance(whole, HeadsOnly)
+        assert heads.tokens.shape[1] == 3 * encoder.config.num_slots
+        torch.testing.assert_close(heads.tokens, whole.tokens[:, : heads.tokens.shape[1]], rtol=1e-4, atol=1e-4)
+        for name, value in logits(whole).items():
+            torch.testing.assert_close(getattr(heads, name), value, rtol=1e-4, atol=1e-4)
+
+
+def test_a_question_after_perceiving_gets_all_tokens() -> None:
+    from bat_agent.agent import Bat, ModelConfig
+
+    seen: list[int] = []
+
+    class Counting(torch.nn.Module):
+        def answer(self, encoding: Encoding, questions: Any) -> list[str]:
+            seen.append(encoding.tokens.shape[1])
+            return ["yes" for _ in questions]
+
+        def loss(self, *_: Any) -> Tensor:
+            raise NotImplementedError
+
+    encoder = build()
+    bat = Bat(ModelConfig("t", {"name": "", "options": {}}, {"name": "", "options": {}}), encoder, Counting())
+    before = bat.perceive(noise()[0])
+    bat.ask(noise()[0], "Where is it?")
+    assert seen == [encoder.num_tokens]
+    assert bat.perceive(noise()[0]).sources[0].azimuth_deg == before.sources[0].azimuth_deg
