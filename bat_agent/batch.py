@@ -37,7 +37,7 @@ class Truth:
         """The same targets on another device."""
         return self._each(lambda tensor: tensor.to(device))
 
-    def __getitem__(self, some: slice) -> Truth:
+    def __getitem__(self, some: slice | Sequence[int] | torch.Tensor) -> Truth:
         """The targets of some of the clips."""
         return self._each(lambda tensor: tensor[some])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,10 @@ from bat_agent.interfaces import (
 from bat_agent.scene import region
 
 DIRECTION_KERNEL_DEG = 10.0
+APART_DEG = 30.0
+SHARED_DIRECTION = 0.2
+"""How likely it is, compared with elsewhere, that another source lies in the direction of one already named. Chosen
+with the width on validation clips with two sources: there are none in one direction in BAT's mixtures, some in life."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:
     """The slots of each clip; an encoder without slots has one, as active as its likeliest class."""
-    said: Encoding | SlotEncoding = encoding.slots or encoding
+    said: Encoding | SlotEncoding = told_apart(encoding.slots) if encoding.slots else encoding
     shape = (len(encoding.tokens), -1)
 
     def per_slot(values: np.ndarray | None, *bins: int) -> np.ndarray | None:
@@ -201,6 +206,31 @@ def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
 
 
+def told_apart(slots: SlotEncoding) -> SlotEncoding:
+    """The slots with their azimuths made exclusive: what one has is less likely to be another's.
+
+    Where two sounds mix, the slots of an encoder often hear both directions and are unsure which is whose: each then
+    has two peaks, and taken alone they would all name the higher one. The most active slot keeps what it says; for each
+    after it, directions near those already named count less (a fifth, within some 30°). A slot that hears one
+    direction only keeps it all the same. Azimuth logits become log-probabilities; everything else stays.
+    """
+    if slots.azimuth_logits is None:
+        return slots
+    logits = slots.azimuth_logits.detach().float().log_softmax(dim=-1)
+    order = slots.activity_logits.argsort(dim=1, descending=True)
+    rows = torch.arange(len(logits), device=logits.device)
+    bins = torch.arange(NUM_AZIMUTH_BINS, device=logits.device)
+    taken = torch.zeros_like(logits[:, 0])
+    out = logits.clone()
+    for slot in order.unbind(dim=1):
+        own = (logits[rows, slot] + taken).log_softmax(dim=-1)
+        out[rows, slot] = own
+        said = _best_bins(own, DIRECTION_KERNEL_DEG, circular=True)
+        apart = (bins - said[:, None] + 180) % NUM_AZIMUTH_BINS - 180
+        taken = taken + torch.log(1 - (1 - SHARED_DIRECTION) * torch.exp(-0.5 * (apart / APART_DEG) ** 2))
+    return dataclasses.replace(slots, azimuth_logits=out)
+
+
 def decode_azimuth_deg(logits: Tensor | None) -> np.ndarray | None:
     """(…, 360) logits → (…) degrees in [0, 360)."""
     return None if logits is None else _best_bin(logits, DIRECTION_KERNEL_DEG, circular=True).astype(float)
@@ -217,6 +247,10 @@ def decode_distance_m(logits: Tensor | None) -> np.ndarray | None:
 
 
 def _best_bin(logits: Tensor, width: float, circular: bool) -> np.ndarray:
+    return _best_bins(logits, width, circular).cpu().numpy()
+
+
+def _best_bins(logits: Tensor, width: float, circular: bool) -> Tensor:
     """The bin with most probability in a Gaussian window of standard deviation ``width`` bins around it."""
     bins = logits.shape[-1]
     index = torch.arange(bins, device=logits.device, dtype=torch.float32)
@@ -224,4 +258,4 @@ def _best_bin(logits: Tensor, width: float, circular: bool) -> np.ndarray:
     if circular:
         apart = torch.minimum(apart, bins - apart)
     window = torch.exp(-0.5 * (apart / width) ** 2)
-    return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1).cpu().numpy()
+    return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1)

@@ -27,7 +27,7 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.metrics import angular_errors_deg, targets_from_position
-from bat_agent.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg
+from bat_agent.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
 from bat_agent.waveform import fit
 
 Decode = Literal["kernel", "released"]
@@ -112,6 +112,8 @@ def listen(
 
 def said(heads: Encoding | SlotEncoding, decode: Decode) -> tuple[Array | None, Array | None]:
     """Directions (…, 2) in degrees and distance bins (…) of an encoding or of its slots; ``None`` without the head."""
+    if decode == "kernel" and isinstance(heads, SlotEncoding):
+        heads = told_apart(heads)
     azimuth, elevation, distance = heads.azimuth_logits, heads.elevation_logits, heads.distance_logits
     both: list[Array | None]
     if decode == "kernel":

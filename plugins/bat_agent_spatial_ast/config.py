@@ -57,9 +57,6 @@ class SpatialASTConfig:
     """Hidden width of the network that makes summary tokens."""
     slot_summary: bool = False
     """Each slot claims bands of the spectrogram and hears its direction and distance in them alone."""
-    binaural_claims: bool = False
-    """Slots claim by the interaural cues in each band too, and what they claim is read by the network that reads the
-    summary of the whole clip; needs ``slot_summary`` and ``summary_frames``."""
     num_slots: int = 1
     """Sources told apart; each has its own three class tokens. 1 is the released model."""
     mask_time: float = 0.25
@@ -97,8 +94,6 @@ class SpatialASTConfig:
                 "spatial-ast slot_summary needs at least 2 num_slots, target_frames null, mask_time and mask_mels 0, "
                 "features 'mel+ipd'"
             )
-        if self.binaural_claims and not (self.slot_summary and self.summary_frames):
-            raise BadInput("spatial-ast binaural_claims needs slot_summary, and summary_frames above 0")
         if not self.tasks or set(self.tasks) - set(TASKS):
             raise BadInput(f"spatial-ast tasks must be some of {', '.join(TASKS)}, got {list(self.tasks)}")
         if self.num_slots > 1 and "class" not in self.tasks:

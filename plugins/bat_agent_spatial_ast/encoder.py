@@ -92,9 +92,7 @@ class SpatialAST(nn.Module):
         if config.summary_frames:
             self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames)
         if config.slot_summary:
-            self.slot_summary = SlotSummary(
-                config.width, config.summary_hidden, config.patch_frames, config.patch_mels, config.binaural_claims
-            )
+            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_frames, config.patch_mels)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
@@ -183,9 +181,8 @@ class SpatialAST(nn.Module):
             tells_distance[DISTANCE] = 1
             own = own + level[:, None] * tells_distance.repeat(config.num_slots, 1)
         if summary is not None:
-            # The class tokens start from the summary of the whole clip; the segments they may attend to. Where slots
-            # have summaries by the same network, that of all sources together would only be in their way.
-            own = torch.cat((own if config.binaural_claims else own + summary[:, :1], summary), dim=1)
+            # The class tokens start from the summary of the whole clip; the segments they may attend to.
+            own = torch.cat((own + summary[:, :1], summary), dim=1)
         x = torch.cat((own, patches), dim=1)
         *blocks, last = self._blocks_to_use()
         for block in blocks:
@@ -221,10 +218,7 @@ class SpatialAST(nn.Module):
         per_slot = own.unflatten(1, (slots, TOKENS_PER_SLOT))
         rows = mel.shape[2] // self.config.patch_frames or 1
         patches = rest[:, -rows * self.config.grid[1] :]
-        reads, chosen = None, per_slot[:, :, CLASS]
-        if self.config.binaural_claims:
-            reads, chosen = self.summary.read, per_slot.sum(dim=2)  # what it is and where say together what is its
-        place, claims = self.slot_summary(chosen, patches, mel, phase, reads)
+        place, claims = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
         added = torch.stack((place, place, torch.zeros_like(place)), dim=2)
         return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1), claims
 

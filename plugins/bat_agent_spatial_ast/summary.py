@@ -102,8 +102,4 @@ class SummaryTokens(nn.Module):
         """The whole clip comes first."""
         with torch.autocast(mel.device.type, enabled=False):
             summaries = summarise(mel, phase, self.segment_frames)
-        return self.read(summaries.flatten(2))
-
-    def read(self, means: Float[Tensor, "B S V"]) -> Float[Tensor, "B S D"]:
-        """What weighted means say, V = weightings · quantities · 128."""
-        return self.mlp(self.norm(means.flatten(0, 1)).unflatten(0, means.shape[:2]))
+        return self.mlp(self.norm(summaries.flatten(2).flatten(0, 1)).unflatten(0, summaries.shape[:2]))

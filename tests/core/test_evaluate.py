@@ -68,7 +68,8 @@ class Oracle:
 
     def __call__(self, waveform: Tensor) -> Encoding:
         found = [self.known[wave.numpy().tobytes()] for wave in waveform]
-        truth = Truth(*(torch.cat([getattr(t, name) for t in found]) for name in Truth.__dataclass_fields__))
+        names = [name for name, value in vars(found[0]).items() if value is not None]
+        truth = Truth(*(torch.cat([getattr(t, name) for t in found]) for name in names))
         heads = [20 * truth.classes - 10, *(one_hot(truth, head) for head in HEADS)]
         tokens = torch.zeros(len(waveform), 3, 4)
         if not self.slots:
@@ -91,7 +92,7 @@ class Guess(Oracle):
 
 
 def row(truth: Truth, clip: int) -> Truth:
-    return Truth(*(getattr(truth, name)[clip : clip + 1] for name in Truth.__dataclass_fields__))
+    return truth[clip : clip + 1]
 
 
 class Knows:

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from bat_agent.batch import Batch, Truth
+from bat_agent.batch import Batch
 from bat_agent.errors import BadInput
 from bat_agent.evaluation import figures
 from bat_agent.evaluation.clips import ManifestClips
@@ -62,7 +62,7 @@ def batches_of(clips: ManifestClips) -> list[Batch]:
 
 def some(batch: Batch, sources: int) -> Batch:
     rows = [clip for clip, heard in enumerate(batch.heard) if len(heard) == sources]
-    truth = Truth(*(getattr(batch.truth, name)[rows] for name in Truth.__dataclass_fields__))
+    truth = batch.truth[rows]
     return Batch(batch.waveform[rows], truth, [batch.heard[row] for row in rows], [[] for _ in rows])
 
 

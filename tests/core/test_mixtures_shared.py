@@ -60,7 +60,7 @@ def make(places: dict[str, Rooms]) -> Make:
 
 
 def rows(batch: Batch, clip: int) -> tuple[Any, ...]:
-    truth = tuple(tensor[clip].tolist() for tensor in vars(batch.truth).values())
+    truth = tuple(tensor.tolist() for tensor in vars(batch.truth[clip : clip + 1]).values() if tensor is not None)
     return (batch.waveform[clip].numpy().tobytes(), truth, batch.heard[clip], batch.questions[clip], batch.ids[clip])
 
 

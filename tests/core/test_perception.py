@@ -21,6 +21,7 @@ from bat_agent.perception import (
     decode_distance_m,
     decode_elevation_deg,
     perceive,
+    told_apart,
 )
 from bat_agent.scene import region
 
@@ -208,3 +209,49 @@ def test_to_dict_is_json_in_the_shape_of_the_contract() -> None:
 def test_what_is_perceived_is_json_too() -> None:
     (perception,) = perceive(single(), labels(), Thresholds())
     assert json.loads(json.dumps(perception.to_dict()))["sources"][0]["azimuth_deg"] == 90.0
+
+
+# --- slots told apart ---
+
+
+def slots_at(*peaks: dict[int, float], activity: tuple[float, ...] = (3.0, 2.0)) -> SlotEncoding:
+    """One clip whose slots have the given mass at the given degrees."""
+    azimuth = torch.stack([bump(360, **{f"b{angle}": mass for angle, mass in slot.items()}) for slot in peaks])
+    return SlotEncoding(
+        torch.tensor([activity[: len(peaks)]]), torch.zeros(1, len(peaks), 355), azimuth_logits=azimuth[None]
+    )
+
+
+def azimuths(slots: SlotEncoding) -> list[float]:
+    found = decode_azimuth_deg(told_apart(slots).azimuth_logits)
+    assert found is not None
+    return found[0].tolist()
+
+
+def test_slots_that_hear_both_directions_name_one_each() -> None:
+    both = {40: 0.55, 200: 0.45}
+    assert decode_azimuth_deg(slots_at(both, both).azimuth_logits)[0].tolist() == [40, 40]  # type: ignore[index]
+    assert azimuths(slots_at(both, both)) == [40, 200]
+    assert azimuths(slots_at(both, both, activity=(1.0, 4.0))) == [200, 40], "the most active one chooses"
+
+
+def test_slots_that_are_sure_keep_what_they_say() -> None:
+    assert azimuths(slots_at({40: 0.9, 200: 0.1}, {42: 0.9, 200: 0.1})) == [40, 42]
+    assert azimuths(slots_at({10: 1.0}, {190: 1.0})) == [10, 190]
+    assert azimuths(slots_at({350: 0.6, 90: 0.4}, {10: 0.6, 90: 0.4})) == [350, 90], "0° lies between 350° and 10°"
+
+
+def test_a_third_slot_avoids_both_others_and_clips_do_not_mix() -> None:
+    three = {0: 0.4, 120: 0.35, 240: 0.25}
+    slots = slots_at(three, three, three, activity=(3.0, 2.0, 1.0))
+    assert azimuths(slots) == [0, 120, 240]
+    other = slots_at({77: 1.0}, {78: 1.0}, {79: 1.0}, activity=(3.0, 2.0, 1.0))
+    joined = SlotEncoding(
+        *(torch.cat((getattr(slots, n), getattr(other, n))) for n in ("activity_logits", "class_logits"))
+    )
+    joined.azimuth_logits = torch.cat((slots.azimuth_logits, other.azimuth_logits))  # type: ignore[arg-type]
+    together = told_apart(joined).azimuth_logits
+    assert together is not None
+    torch.testing.assert_close(together[:1], told_apart(slots).azimuth_logits)
+    torch.testing.assert_close(together.exp().sum(dim=-1), torch.ones(2, 3))
+    assert told_apart(SlotEncoding(torch.zeros(1, 2), torch.zeros(1, 2, 355))).azimuth_logits is None

@@ -79,19 +79,3 @@ def test_slots_may_claim_bands_of_patches_that_do_not_span_them_all() -> None:
     changed = (encoder.slot_summary.masks(slots, other) != before).any(dim=1)[0]
     assert changed.any(dim=1).tolist() == [False, True, False]
     assert changed[1].nonzero().flatten().tolist() == list(range(80, 96))
-
-
-def test_a_slot_that_claims_everything_hears_the_summary_of_the_whole_clip() -> None:
-    torch.manual_seed(0)
-    options = {**SMALL, "slot_summary": True, "binaural_claims": True}
-    encoder = SpatialAST(SpatialASTConfig(**options)).eval()
-    mel = 10 * torch.randn(2, 2, 200, 128)
-    angle = torch.randn(2, 1, 200, 128)
-    phase = torch.cat((angle.cos(), angle.sin()), dim=1)
-    everything = encoder.slot_summary.means(torch.ones(2, 1, 25, 128), mel, phase)
-    said = encoder.summary.read(everything)[:, 0]
-    torch.testing.assert_close(said, encoder.summary(mel, phase)[:, 0], rtol=1e-3, atol=1e-3)
-    halves = encoder.slot_summary.means(torch.full((2, 2, 25, 128), 0.5), mel, phase)
-    torch.testing.assert_close(halves[:, :1], everything, rtol=1e-2, atol=1e-3)
-    with pytest.raises(BadInput, match="binaural_claims needs slot_summary"):
-        SpatialASTConfig(**SMALL, binaural_claims=True)
