@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -224,6 +224,7 @@ def main(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to all variants of the recipe.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; may be given several times.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given several times.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the runs lie; runs/NAME unless given.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Train nothing, print what there is.")] = False,
 ) -> None:
@@ -231,6 +232,7 @@ def main(
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     chosen = load_study(study)
+    chosen = replace(chosen, seeds=seed or chosen.seeds)
     names = [variant.name for variant in chosen.variants]
     if unknown := set(only or ()) - set(names):
         raise BadInput(f"study {chosen.name} has no variant {sorted(unknown)[0]!r}; it has {', '.join(names)}")
