@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def calibrate(
     model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model; its config.json is rewritten.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe whose validation split to fit on.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe; may be given again.")
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="Instead: the clips of bat-agent evaluate manifest.")] = None,
     clips: Annotated[int, typer.Option(min=40, help="Clips with one source, of a recipe.")] = 1000,
     two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 500,
@@ -35,7 +38,9 @@ def calibrate(
     if not (model / CONFIG_FILE).is_file():
         raise BadInput(f"{model} is no folder of a model, expected one with {CONFIG_FILE}; give the folder itself")
     bat = inputs.open_bat(str(model), device)
-    curves, checks = fit(bat.encoder, _data(recipe, manifest, (clips, two_sources), seconds, batch), bat.device)
+    curves, checks = fit(
+        bat.encoder, _data((recipe, overrides), manifest, (clips, two_sources), seconds, batch), bat.device
+    )
     write_config(replace(bat.config, calibration=curves), model)
     if json:
         print_json({"calibration": Calibration.to_dict(curves), "checks": [asdict(check) for check in checks]})
@@ -46,14 +51,21 @@ def calibrate(
     print(f"written: {model / CONFIG_FILE}")
 
 
-def _data(recipe: str | None, manifest: Path | None, counts: tuple[int, int], seconds: float, batch: int) -> Data:
+def _data(
+    wanted: tuple[str | None, list[str] | None],
+    manifest: Path | None,
+    counts: tuple[int, int],
+    seconds: float,
+    batch: int,
+) -> Data:
     from bat_agent.config import load_recipe
     from bat_agent.evaluation import report
     from bat_agent.evaluation.runs import Run
 
+    recipe, overrides = wanted
     if (recipe is None) == (manifest is None):
         raise BadInput("name the clips to fit on, either with --recipe NAME or with --manifest FILE")
     if manifest is not None:
         return report.manifest_data(manifest, batch, Run("", "", {}))
     assert recipe is not None
-    return report.recipe_data(load_recipe(recipe), *counts, seconds, batch)
+    return report.recipe_data(load_recipe(recipe, overrides), *counts, seconds, batch)
