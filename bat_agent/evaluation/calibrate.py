@@ -32,15 +32,17 @@ def calibrate(
 ) -> tuple[Calibration, list[Check]]:
     """Curves for every output of an encoder, fitted on all clips, and how well such curves do on clips they never saw.
 
-    What a source is and where comes from clips with one; whether there is one at all from those with two as well.
+    A confidence that curves make no truer stays as it is. What a source is and where comes from clips with one; whether
+    there is one at all from those with two as well.
     """
     statements = dict(listen(encoder, data.one, device, progress=progress).confidence)
     if data.two is not None and "source" in statements:
         both = (statements["source"], listen(encoder, data.two, device, progress=progress).confidence["source"])
         sure, right = (np.concatenate(column) for column in zip(*both, strict=True))
         statements["source"] = (sure, right)
-    curves = {output: fit_curve(sure, right) for output, (sure, right) in statements.items()}
-    return Calibration(**curves), [_check(output, *pair) for output, pair in statements.items()]
+    checks = [_check(output, *pair) for output, pair in statements.items()]
+    curves = {check.output: fit_curve(*statements[check.output]) for check in checks if check.after < check.before}
+    return Calibration(**curves), checks
 
 
 def _check(output: str, sure: Array, right: Array) -> Check:

@@ -66,3 +66,17 @@ def test_bad_input_is_one_sentence(run: Any, tmp_path: Path) -> None:
     code, _, err = run("evaluate", "calibrate", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
     assert "no folder of a model" in err
+
+
+def test_what_comes_true_already_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sure = np.repeat([0.3, 0.7], 50)
+    right = np.concatenate([np.arange(50) % 10 < 3, np.arange(50) % 10 < 7])
+    order = rng.permutation(100)
+    heard = Heard(
+        *(np.zeros((0, 2)),) * 2, np.zeros((0, 2)) > 0, None, confidence={"label": (sure[order], right[order])}
+    )
+    monkeypatch.setattr(module, "listen", lambda *_, **__: heard)
+    curves, (check,) = calibrate(None, Data("one", None, "test"), "cpu")
+    assert check.before == pytest.approx(0.0, abs=1e-9)
+    assert curves.label(0.42) == 0.42
