@@ -86,8 +86,8 @@ class SpatialASTConfig:
             )
         if self.num_slots < 1:
             raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
-        if self.summary_frames < 0 or (self.summary_frames and self.features != "mel+ipd"):
-            raise BadInput("spatial-ast summary_frames must be 0, or positive together with features 'mel+ipd'")
+        if self.summary_frames < 0:
+            raise BadInput(f"spatial-ast summary_frames must be 0 or more, got {self.summary_frames}")
         masked = self.mask_time or self.mask_mels
         if self.slot_summary and (self.num_slots < 2 or self.features != "mel+ipd" or masked or self.target_frames):
             raise BadInput(

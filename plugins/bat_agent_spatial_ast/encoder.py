@@ -142,17 +142,21 @@ class SpatialAST(nn.Module):
             return self._front_end(waveform)[0]
 
     def _front_end(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The stacked maps, the log-mel in dB, and (cos, sin) of the phase difference scaled to ±1."""
+        """The stacked maps, the log-mel of both ears in dB, and (cos, sin) of the phase difference scaled to ±1.
+
+        What the configuration does not hear is as if both ears were alike, in the summaries too.
+        """
         filters = self.logmel_extractor.melW
         power = self.config.mel_of == "power"
         if self.config.features == "mono":
             mel = features.monaural_features(waveform, filters, power=power)
-            return self._fit_frames(self.bn(mel)), mel, mel
+            return self._fit_frames(self.bn(mel)), mel.expand(-1, 2, -1, -1), _no_phase(mel)
         mel, phase = features.binaural_features(waveform, filters, power=power)
         unit_phase = phase / filters.sum(dim=0)
         maps = self.bn(mel)
-        if self.config.features == "mel+ipd":
-            maps = torch.cat((maps, unit_phase if self.config.unit_ipd else phase), dim=1)
+        if self.config.features == "mel":
+            return self._fit_frames(maps), mel, _no_phase(mel)
+        maps = torch.cat((maps, unit_phase if self.config.unit_ipd else phase), dim=1)
         return self._fit_frames(maps), mel, unit_phase
 
     def encode_maps(
@@ -352,6 +356,12 @@ def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
         _of(slots.elevation_logits, rows, best),
         slots,
     )
+
+
+def _no_phase(mel: Tensor) -> Tensor:
+    """(cos, sin) of no phase difference at all."""
+    one = torch.ones_like(mel[:, :1])
+    return torch.cat((one, torch.zeros_like(one)), dim=1)
 
 
 def _of(logits: Tensor | None, rows: Tensor, slots: Tensor) -> Tensor | None:

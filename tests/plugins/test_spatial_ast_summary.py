@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -61,6 +63,20 @@ def test_the_encoder_says_how_many_tokens_it_gives() -> None:
     assert encoder.num_tokens == 6 + 1 + 4 + 50
 
 
-def test_summaries_need_phase() -> None:
-    with pytest.raises(BadInput, match="summary_frames"):
-        SpatialASTConfig(summary_frames=100, features="mel")
+@pytest.mark.parametrize(("features", "deaf_to"), [("mono", [0, 1, 2]), ("mel", [1, 2]), ("mel+ipd", [])])
+def test_summaries_say_nothing_of_what_is_not_heard(features: Any, deaf_to: list[int]) -> None:
+    """Level difference, cosine and sine: constant for an encoder that does not hear them, whatever the sound."""
+    encoder = SpatialAST(SpatialASTConfig(**SMALL, features=features)).eval()
+    sound = 0.1 * torch.randn(2, 2, 64_000, generator=torch.Generator().manual_seed(0))
+    sound[1, 1] = 0.3 * sound[1, 0].roll(12)
+    with torch.no_grad():
+        _, mel, phase = encoder._front_end(sound)
+        means = summarise(mel, phase, 100)[:, 0].view(2, WEIGHTINGS, QUANTITIES, 128)
+    differs = (means[0] - means[1]).abs().amax(dim=(0, 2)) > 0.05
+    assert [quantity for quantity in range(QUANTITIES) if not differs[quantity]] == deaf_to
+    assert encoder(sound).tokens.shape[1] > 3
+
+
+def test_a_negative_length_is_refused() -> None:
+    with pytest.raises(BadInput, match="summary_frames must be 0 or more, got -1"):
+        SpatialASTConfig(summary_frames=-1)
