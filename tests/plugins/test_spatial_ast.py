@@ -319,7 +319,8 @@ def test_each_slot_reads_its_own_three_class_tokens() -> None:
             assert after is not None
             changed = {
                 (name.removesuffix("_logits"), s)
-                for name in vars(before)
+                for name, value in vars(before).items()
+                if value is not None
                 for s in range(2)
                 if not torch.equal(getattr(before, name)[:, s], getattr(after, name)[:, s])
             }
