@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -31,7 +32,8 @@ from bat_agent.errors import BadInput
 from bat_agent.evaluation.figures import single_source, two_sources
 from bat_agent.evaluation.hearing import listen
 
-console = Console()
+# Where nobody watches, a file keeps whole figures.
+console = Console(width=None if sys.stdout.isatty() else 160)
 NORMAL_95 = 1.96
 LESS_IS_BETTER = ("er20", "mae_deg", "der")
 
