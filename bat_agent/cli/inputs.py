@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import bat_agent
+from bat_agent.cli.output import print_notes
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 
@@ -84,7 +85,11 @@ def open_bat(
 
     config_of("encoder", encoder, {})  # an unknown name is told at once, before a model is loaded
     weights = None if encoder_weights is None else str(encoder_weights)
-    return bat_agent.load(model, device=device, level_known=level_known).with_encoder(encoder, weights=weights)
+    bat = bat_agent.load(model, device=device, level_known=level_known).with_encoder(encoder, weights=weights)
+    learns = any(p.requires_grad for p in getattr(bat.encoder, "parameters", tuple)())
+    if weights is None and learns:
+        print_notes([f"the encoder {encoder!r} has no weights, so what it says means nothing; give --encoder-weights"])
+    return bat
 
 
 def check_device(device: str | None) -> None:

@@ -318,3 +318,9 @@ def test_the_truth_is_right_and_nonsense_is_wrong(letter: str, rng: np.random.Ge
     assert demo.judge(question, question.answer).right
     assert not demo.judge(question, "a pink elephant").right
     assert not demo.judge(question, "").right
+
+
+def test_an_encoder_without_weights_says_that_it_means_nothing(run: Run, left: Path) -> None:
+    code, _, err = run("perceive", left, "--encoder", "seldnet")
+    assert code == 0
+    assert "the encoder 'seldnet' has no weights, so what it says means nothing; give --encoder-weights" in err
