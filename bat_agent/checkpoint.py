@@ -142,7 +142,7 @@ def describe(state: Mapping[str, Tensor]) -> str:
     keys = state.keys()
     if "conv_downsample1.1.weight" in keys:
         return "a DSpAST checkpoint, which the encoder 'dspast' loads"
-    if "conv_downsample.0.weight" in keys and "distance_head.weight" in keys:
+    if "conv_downsample.0.weight" in keys:
         tokens = state.get("cls_tokens")
         if tokens is None or tokens.ndim != 3:
             return "a Spatial-AST checkpoint without usable class tokens"

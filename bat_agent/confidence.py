@@ -8,7 +8,7 @@ turns raw confidence c into σ(scale · logit(c) + offset). What is left is the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
@@ -61,9 +61,6 @@ class Calibration:
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
         """The inverse of :meth:`to_dict`; what is missing stays uncalibrated."""
         return cls(**{name: Curve(**curve) for name, curve in data.items()})
-
-
-OUTPUTS: tuple[str, ...] = tuple(f.name for f in fields(Calibration))
 
 
 def fit_curve(confidence: NDArray[Any], right: NDArray[Any]) -> Curve:

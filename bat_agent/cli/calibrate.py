@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def calibrate(
     model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model; its config.json is rewritten.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe whose validation split to fit on.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe; may be given again.")
-    ] = None,
+    overrides: inputs.RecipeChanges = None,
     manifest: Annotated[Path | None, typer.Option(help="Instead: the clips of bat-agent evaluate manifest.")] = None,
     clips: Annotated[int, typer.Option(min=40, help="Clips with one source, of a recipe.")] = 1000,
     two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 500,
@@ -32,7 +30,6 @@ def calibrate(
 ) -> None:
     """Fit the confidence of everything a model says to how often it is right, and write the curves into the model."""
     from bat_agent.agent import CONFIG_FILE, write_config
-    from bat_agent.confidence import Calibration
     from bat_agent.evaluation.calibrate import calibrate as fit
 
     if not (model / CONFIG_FILE).is_file():
@@ -43,7 +40,7 @@ def calibrate(
     )
     write_config(replace(bat.config, calibration=curves), model)
     if json:
-        print_json({"calibration": Calibration.to_dict(curves), "checks": [asdict(check) for check in checks]})
+        print_json({"calibration": curves.to_dict(), "checks": [asdict(check) for check in checks]})
         return
     rows = [(c.output, str(c.clips), f"{100 * c.before:.1f} %", f"{100 * c.after:.1f} %") for c in checks]
     columns = ("output", "statements", "error before", "after")

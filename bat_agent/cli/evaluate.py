@@ -37,9 +37,6 @@ class Decode(str, Enum):
 
 
 Options = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option; may be given again.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe; may be given again.")
-]
 Results = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,7 +55,7 @@ def encoder(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe of the clips (its validation split) unless --manifest; default: MODEL's.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: inputs.RecipeChanges = None,
     trained_by: Annotated[str | None, typer.Option(help="Recipe it was trained by, where none is found.")] = None,
     clips: Annotated[int, typer.Option(min=2, help="Clips with one source, of a recipe.")] = 1000,
     two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 0,
@@ -121,7 +118,7 @@ def manifest(
     recipe: Annotated[
         str | None, typer.Option(help="Instead of all these: the validation split of this recipe.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: inputs.RecipeChanges = None,
     clips: Annotated[int | None, typer.Option(min=1, help="How many clips; default: every sound once.")] = None,
     two_sources: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of clips with two sources.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the clips.")] = 10.0,
@@ -230,6 +227,8 @@ def _subject(
         recipe, stage = _recipe_of_weights(weights)
         if isinstance(module, torch.nn.Module):
             module.to(place).eval()
+        if hasattr(module, "as_probabilities"):
+            module.as_probabilities = True  # as in an agent: confidences are measured here
     recipe = _load_recipe(trained_by, None) if trained_by else recipe
     features = getattr(config_of("encoder", kind, options), "features", None)
     run = Run(name or called, kind, options, features, weights=where)

@@ -47,6 +47,9 @@ EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encod
 UnknownLevel = Annotated[
     bool, typer.Option("--unknown-level", help="The recording's level is not calibrated: judge distance without it.")
 ]
+RecipeChanges = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe; may be given again.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 DEFAULT_MODEL = "bat-small"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_a_single_task_encoder_has_its_heads_alone(task: Any, heads: set[str]) -
     assert encoding.tokens.shape == (2, encoder.num_tokens, 32)
     owned = {name.split(".")[0] for name, _ in encoder.named_parameters()}
     assert len(owned & {"head", "distance_head", "azimuth_head", "elevation_head"}) == len(heads)
+
+
+@pytest.mark.parametrize("task", ["class", "distance", "direction"])
+@pytest.mark.filterwarnings("error")
+def test_a_single_task_encoder_is_saved_and_loaded_whole(task: Any, tmp_path: Path) -> None:
+    """Not taken for an AudioMAE, of which only the transformer would be read."""
+    saved = build(tasks=(task,))
+    saved.save_weights(tmp_path)
+    loaded = build(tasks=(task,))
+    torch.nn.init.normal_(loaded.cls_tokens)
+    loaded.load_weights(tmp_path)
+    assert all(torch.equal(value, saved.state_dict()[key]) for key, value in loaded.state_dict().items())
 
 
 def test_slots_may_lack_heads_too() -> None:
