@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.checkpoint import save_module
 from bat_agent.distributed import world_size
 from bat_agent.errors import BadInput
+from bat_agent.features import stretch_frames
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -35,7 +35,7 @@ from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.dspast_config import NUM_BRANCHES, TOKENS_PER_BRANCH, DSpASTConfig
 from bat_agent_spatial_ast.dspast_features import dspast_features, level_ratio
 from bat_agent_spatial_ast.encoder import FourierKernels, MelKernel
-from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
+from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
 DISTANCE, DIRECTION, CLASS = range(NUM_BRANCHES)
 LARGEST_MAP_VALUE = 1e15
@@ -69,7 +69,7 @@ class DSpAST(nn.Module):
         self.cls_tokens1, self.cls_tokens2, self.cls_tokens3 = (
             nn.Parameter(torch.zeros(1, TOKENS_PER_BRANCH, config.width)) for _ in range(3)
         )
-        self.patch_embed = _PatchEmbed(config)
+        self.patch_embed = PatchEmbed(1, config.width, config.patch_frames, config.patch_mels)
         self.pos_embed = nn.Parameter(sincos_positions(*config.grid, config.width), requires_grad=False)
         rates = torch.linspace(0, config.drop_path, config.depth).tolist()
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates)
@@ -105,9 +105,7 @@ class DSpAST(nn.Module):
             stacked = torch.cat(maps, dim=1)
             if stacked.shape[2] == self.config.target_frames:
                 return stacked
-            return F.interpolate(
-                stacked, (self.config.target_frames, stacked.shape[3]), mode="bicubic", align_corners=True
-            )
+            return stretch_frames(stacked, self.config.target_frames)
 
     def mix_maps(self, maps: Float[Tensor, "B C T 128"]) -> Float[Tensor, "R 1 T 128"]:
         """One image for each branch and clip, R = 3·B, the clips of a branch next to each other."""
@@ -211,19 +209,3 @@ def _stem(config: DSpASTConfig) -> nn.Sequential:
         nn.BatchNorm2d(1),
         nn.GELU(),
     )
-
-
-class _PatchEmbed(nn.Module):
-    """Non-overlapping patches → tokens in time-major order: the strided convolution as one matrix product."""
-
-    def __init__(self, config: DSpASTConfig) -> None:
-        super().__init__()
-        self.patch = (config.patch_frames, config.patch_mels)
-        self.proj = nn.Conv2d(1, config.width, self.patch, stride=self.patch)
-
-    def forward(self, images: Float[Tensor, "R 1 T M"]) -> Float[Tensor, "R P D"]:
-        """Cut and project."""
-        (frames, mels), (rows, _, time, bands) = self.patch, images.shape
-        cut = images.view(rows, time // frames, frames, bands // mels, mels).transpose(2, 3)
-        cut = cut.reshape(rows, (time // frames) * (bands // mels), frames * mels)
-        return F.linear(cut, self.proj.weight.flatten(1), self.proj.bias)

@@ -37,7 +37,7 @@ from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.level import LevelToken, to_reference
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens
-from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, sincos_positions
+from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,7 +72,7 @@ class SpatialAST(nn.Module):
             nn.BatchNorm2d(config.stem_channels),
             nn.GELU(),
         )
-        self.patch_embed = _PatchEmbed(config)
+        self.patch_embed = PatchEmbed(config.stem_channels, config.width, config.patch_frames, config.patch_mels)
         self.cls_tokens = nn.Parameter(torch.zeros(1, TOKENS_PER_SLOT * config.num_slots, config.width))
         self.pos_embed = nn.Parameter(sincos_positions(*config.grid, config.width), requires_grad=False)
         rates = torch.linspace(0, config.drop_path, config.depth).tolist()
@@ -324,22 +324,6 @@ def _kernel(weight: Tensor) -> nn.Module:
     module = nn.Module()
     module.register_buffer("weight", weight.float())
     return module
-
-
-class _PatchEmbed(nn.Module):
-    """Non-overlapping patches → tokens in time-major order: the stride-16 convolution as one matrix product."""
-
-    def __init__(self, config: SpatialASTConfig) -> None:
-        super().__init__()
-        self.patch = (config.patch_frames, config.patch_mels)
-        self.proj = nn.Conv2d(config.stem_channels, config.width, self.patch, stride=self.patch)
-
-    def forward(self, maps: Float[Tensor, "B C T M"]) -> Float[Tensor, "B P D"]:
-        """Cut and project."""
-        (frames, mels), (batch, channels, time, bands) = self.patch, maps.shape
-        cut = maps.view(batch, channels, time // frames, frames, bands // mels, mels)
-        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, (time // frames) * (bands // mels), -1)
-        return F.linear(cut, self.proj.weight.flatten(1), self.proj.bias)
 
 
 def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:

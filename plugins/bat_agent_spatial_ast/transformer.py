@@ -86,6 +86,22 @@ class Block(nn.Module):
         return branch * (kept / keep).to(branch.dtype)
 
 
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches → tokens in time-major order: the strided convolution as one matrix product."""
+
+    def __init__(self, channels: int, width: int, patch_frames: int, patch_mels: int) -> None:
+        super().__init__()
+        self.patch = (patch_frames, patch_mels)
+        self.proj = nn.Conv2d(channels, width, self.patch, stride=self.patch)
+
+    def forward(self, maps: Float[Tensor, "B C T M"]) -> Float[Tensor, "B P D"]:
+        """Cut and project."""
+        (frames, mels), (batch, channels, time, bands) = self.patch, maps.shape
+        cut = maps.view(batch, channels, time // frames, frames, bands // mels, mels)
+        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, (time // frames) * (bands // mels), -1)
+        return F.linear(cut, self.proj.weight.flatten(1), self.proj.bias)
+
+
 def sincos_positions(time: int, mels: int, width: int) -> Float[Tensor, "1 P D"]:
     """Fixed 2-D sine-cosine positions, frequency in the first half of D, time in the second; index 0 is zero (unused).
 
