@@ -203,7 +203,7 @@ class Recipe:
     precision: str = "no"
     """``no`` (float32) or ``bf16``."""
     compile: bool = False
-    """Compile the encoder with ``torch.compile``; pays off on a GPU."""
+    """Compile the encoder with ``torch.compile``; meant for a GPU."""
     render_on: str = "auto"
     """Where rooms are put around sounds: ``worker`` processes, the training ``device``, or ``auto``: a GPU if any."""
     save_every: int = 500
