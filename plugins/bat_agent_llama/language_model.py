@@ -117,6 +117,17 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
     return limit
 
 
+def forward(llm: Any, cache: DynamicCache | None = None, **inputs: Tensor) -> tuple[Tensor, DynamicCache]:
+    """The last hidden states (B, T, width), and the key-value cache with these inputs behind what it held."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    # Transformers 5.24 renamed it, and warns of the old name.
+    name = "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else "past_key_values"
+    before = {} if cache is None else {name: cache}
+    output = llm.model(**inputs, **before, use_cache=True)
+    return output.last_hidden_state, getattr(output, name)
+
+
 def repeat_cache(cache: Any, rows: Tensor) -> DynamicCache:
     """A copy of a key-value cache whose row i is row ``rows[i]`` of the old one."""
     from transformers.cache_utils import DynamicCache
@@ -152,14 +163,8 @@ class Decoder:
         self.end = end
 
     def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-        output = self.llm.model(
-            inputs_embeds=self.llm.get_input_embeddings()(ids),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return output.last_hidden_state
+        embedded = self.llm.get_input_embeddings()(ids)
+        return forward(self.llm, cache, inputs_embeds=embedded, attention_mask=mask, position_ids=positions)[0]
 
     def _log_probabilities(self, hidden: Tensor) -> Tensor:
         return self.llm.lm_head(hidden).float().log_softmax(dim=-1)

@@ -29,6 +29,7 @@ from bat_agent_llama.language_model import (
     Decoder,
     build_tiny,
     common_prefix,
+    forward,
     load_language_model,
     repeat_cache,
 )
@@ -125,7 +126,7 @@ class LlamaReasoner(nn.Module):
         clips = max(1, ROWS_AT_ONCE // per_clip)
         for first in range(0, len(encoding.tokens), clips):
             beginning = self._beginning(encoding[first : first + clips], prompts[0][:shared])
-            cache = self.llm.model(inputs_embeds=beginning, use_cache=True).past_key_values
+            _, cache = forward(self.llm, inputs_embeds=beginning)
             rows = torch.arange(len(beginning), device=beginning.device).repeat_interleave(per_clip)
             ends = [prompt[shared:] for prompt in prompts[first * per_clip :][: len(rows)]]
             for i in range(0, len(rows), ROWS_AT_ONCE):
