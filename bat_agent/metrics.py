@@ -20,13 +20,16 @@ from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_DISTANCE_BINS, NUM_ELEVAT
 from bat_agent.labels import labels
 from bat_agent.questions.answers import (
     AXES,
+    NOT_HEARD,
     choices_for,
+    format_azimuth,
     format_distance,
+    options_in,
+    parse_angle,
     parse_distance,
-    parse_labels,
     parse_location,
-    parse_yes_no,
 )
+from bat_agent.questions.measures import score_answer
 from bat_agent.questions.records import QuestionType
 from bat_agent.scene import Position
 
@@ -184,29 +187,6 @@ def sides(directions_deg: ArrayLike) -> NDArray[np.bool_]:
 # --- answers ---
 
 
-def score_answer(question_type: QuestionType, truth: str, answer: str) -> dict[str, float]:
-    """The measures of one answer, by what its truth is.
-
-    Labels: ``f1`` of the two sets, ``exact``. Location: ``region`` (1 if all three words are right), one value per
-    axis, ``der`` (1 if more than 0.5 m off). Distance: ``der``. Yes/no, sides and all else: ``accuracy``. Always
-    ``malformed``: 1 where the answer cannot be read as what was asked for; a malformed answer is wrong everywhere.
-    """
-    if question_type.letter in "AC" or question_type is QuestionType.MIXUP_NONBINARY_SOURCE:
-        return _score_labels(truth, answer)
-    location, metres = parse_location(truth), parse_distance(truth)
-    if location is not None:
-        return _score_location(location, parse_location(answer))
-    if metres is not None:
-        given = parse_distance(answer)
-        return {"der": float(given is None or _bins_apart(given, metres) > 1), "malformed": float(given is None)}
-    if (yes := parse_yes_no(truth)) is not None:
-        said = parse_yes_no(answer)
-        return {"accuracy": float(said == yes), "malformed": float(said is None)}
-    choices, said_text = choices_for(truth), _plain(answer)
-    malformed = said_text not in choices if choices else not said_text
-    return {"accuracy": float(said_text == _plain(truth)), "malformed": float(malformed)}
-
-
 def score_answers(questions: Sequence[Asked], answers: Sequence[str]) -> dict[str, dict[str, float]]:
     """Mean of each measure of :func:`score_answer` per released question type, with ``count``.
 
@@ -245,51 +225,36 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _score_labels(truth: str, answer: str) -> dict[str, float]:
-    wanted, given = set(parse_labels(truth) or ()), set(parse_labels(answer) or ())
-    f1 = 2 * len(wanted & given) / (len(wanted) + len(given)) if given else 0.0
-    return {"f1": f1, "exact": float(wanted == given), "malformed": float(not given)}
-
-
-def _score_location(truth: tuple[str, float], given: tuple[str, float] | None) -> dict[str, float]:
-    if given is None:
-        return {"region": 0.0, **dict.fromkeys(AXES, 0.0), "der": 1.0, "malformed": 1.0}
-    words = zip(AXES, truth[0].split(", "), given[0].split(", "), strict=True)
-    return {
-        "region": float(truth[0] == given[0]),
-        **{axis: float(wanted == word) for axis, wanted, word in words},
-        "der": float(_bins_apart(given[1], truth[1]) > 1),
-        "malformed": 0.0,
-    }
-
-
-def _bins_apart(first_m: float, second_m: float) -> int:
-    return abs(round(2 * first_m) - round(2 * second_m))
-
-
-def _plain(text: str) -> str:
-    return text.strip().rstrip(".!").strip().lower()
-
-
 # --- rows to compare with ---
 
 
 def random_answers(questions: Sequence[Asked], rng: np.random.Generator) -> list[str]:
     """What blind chance answers: the row ``random`` of BAT's table 4.
 
-    Yes/no and sides: either; regions: any of the eight; distances and labels: those of another question, by lot.
+    Yes/no, sides, motions, hours and counts: any; letters: any that the question offers; azimuths: any whole degree;
+    regions: any of the eight; distances, elevations and labels: those of another question, by lot. Whether something is
+    heard: either.
     """
     distances = [d for q in questions if (d := _truth_distance(q.answer)) is not None]
+    elevations = [q.answer for q in questions if (parse_angle(q.answer) or ("",))[0] == "elevation"]
     texts = defaultdict(list)
     for question in questions:
-        texts[question.type].append(question.answer)
+        if question.answer != NOT_HEARD:
+            texts[question.type].append(question.answer)
 
     def draw(question: Asked) -> str:
-        choices = getattr(question, "choices", None) or choices_for(question.answer)
+        choices = tuple(options_in(question.text)) if question.type is QuestionType.CHOICE else ()
+        choices = choices or getattr(question, "choices", None) or choices_for(question.answer) or ()
         if choices:
             return choices[rng.integers(len(choices))]
+        if (angle := parse_angle(question.answer)) is not None:
+            if angle[0] == "elevation":
+                return elevations[rng.integers(len(elevations))]
+            return format_azimuth(rng.uniform(0, 360))
+        same_type = texts[question.type]
+        if question.type is QuestionType.NOT_HEARD and (rng.random() < 0.5 or not same_type):
+            return NOT_HEARD
         if _truth_distance(question.answer) is None:
-            same_type = texts[question.type]
             return same_type[rng.integers(len(same_type))]
         distance = format_distance(distances[rng.integers(len(distances))])
         if parse_location(question.answer) is None:
@@ -331,6 +296,10 @@ _DIRECTIONS |= {word: word for words in AXES.values() for word in words}
 _DIRECTION = re.compile(rf"\b({'|'.join(sorted(_DIRECTIONS, key=len, reverse=True))})\b")
 
 
+_WAYS = {"closer": "closer|nearer|approach", "away": "away|farther|reced", "up": "ris(?:e|ing)|up", "down": "sink|down"}
+_WAY = re.compile("|".join(rf"(?P<{way}>\b(?:{words}))" for way, words in _WAYS.items()))
+
+
 @cache
 def _label_pattern() -> re.Pattern[str]:
     names = sorted((name.lower() for name in labels()), key=len, reverse=True)  # "car alarm" before "car"
@@ -341,6 +310,8 @@ def _keys(question: Asked) -> list[tuple[Any, ...]]:
     kind = getattr(question, "kind", None)
     blanked = blank_labels(question.text)
     directions = tuple(_DIRECTIONS[word] for word in _DIRECTION.findall(blanked))
+    if question.type is QuestionType.MOTION:
+        directions += tuple(dict.fromkeys(str(match.lastgroup) for match in _WAY.finditer(blanked)))
     exact, named = ("wording", question.type, blanked), ("directions", question.type, kind, directions)
     return [exact, named, ("kind", question.type, kind), ("type", question.type), ()]
 

@@ -20,26 +20,22 @@ from bat_agent.questions.answers import (
 )
 from bat_agent.questions.builders import Margins
 from bat_agent.questions.families import related, unrelated_labels
+from bat_agent.questions.files import RecordFile, iter_records, read_records, write_records
 from bat_agent.questions.generator import Balance, Question, compatible, generate, known_kinds
 from bat_agent.questions.grammar import Split, vary, wordings
-from bat_agent.questions.records import (
-    PROMPT,
-    QARecord,
-    QuestionType,
-    iter_records,
-    prompt,
-    read_records,
-    write_records,
-)
+from bat_agent.questions.records import BEYOND_TYPES, PROMPT, RELEASED_TYPES, QARecord, QuestionType, prompt
 
 __all__ = [
+    "BEYOND_TYPES",
     "PROMPT",
+    "RELEASED_TYPES",
     "Balance",
     "HeardSource",
     "Margins",
     "QARecord",
     "Question",
     "QuestionType",
+    "RecordFile",
     "Split",
     "answer_labels",
     "answer_location",

@@ -1,32 +1,27 @@
 """How people ask: wordings of every kind of question, and the words that fill their slots (BAT, tables 1 and 9).
 
 The first wordings of a kind are the paper's, also where their English is rough ("on the above side of"), the others
-are ours. Every kind keeps some wordings back, so that evaluation can ask in words that training never used. In all
-wordings source ``{a}`` is named before source ``{b}``.
+are ours. Every kind has at least 20 and keeps some back, so that evaluation can ask in words that training never used.
+The tables are in the modules ``wordings_open``, ``wordings_binary`` and ``wordings_plain``; all wordings keep these
+rules:
+
+* Source ``{a}`` is named before source ``{b}``, and two directions are said in the order of their slots.
+* Directions stand in slots alone, so nothing around them says left, back or higher.
+* The text alone settles what is asked, and suits one answer as well as the other.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.questions import wordings_binary, wordings_open, wordings_plain
+from bat_agent.questions.templates import Wordings
 
 Split = Literal["train", "eval", "all"]
-
-
-@dataclass(frozen=True)
-class Wordings:
-    """The templates of one kind of question."""
-
-    train: tuple[str, ...]
-    """For training."""
-    held_out: tuple[str, ...]
-    """For evaluation only."""
-
 
 WHERE = {
     "left": ("on your left", "to your left", "on the left", "on your left side"),
@@ -56,253 +51,26 @@ OF = {
 }
 """Where one source is relative to another."""
 
-_LOCATE = Wordings(
-    (
-        "Where is {a} coming from?",
-        "How would you describe the location of {a}?",
-        "At what distance and in which direction is {a} originating?",
-        "In which direction and how far away is the source of {a}?",
-        "Where is {a}?",
-        "Where does {a} come from?",
-        "Where do you hear {a}?",
-        "Describe the position of {a}.",
-        "Give the direction and the distance of {a}.",
-        "From where does {a} reach you?",
-        "Tell me where {a} is.",
-    ),
-    (
-        "Can you locate {a}?",
-        "From which direction, and from how far away, does {a} arrive?",
-        "What is the location of {a}?",
-    ),
-)
-
 WORDINGS: dict[str, Wordings] = {
-    "detect": Wordings(
-        (
-            "Identify the sound events in the audio clip.",
-            "What are the distinct sounds present in this audio clip?",
-            "What sound events can you detect in the audio recording?",
-            "Enumerate the sound occurrences in the audio clip.",
-            "What do you hear?",
-            "What is that sound?",
-            "What is making this sound?",
-            "List the sounds you can hear.",
-            "Which sounds do you recognise?",
-            "Name the sound events in this recording.",
-        ),
-        (
-            "What can be heard in the recording?",
-            "Could you tell me what is sounding?",
-            "Which sound events occur in this clip?",
-        ),
-    ),
-    "locate": _LOCATE,
-    "locate_named": _LOCATE,
-    "detect_at": Wordings(
-        (
-            "Identify the sound events in the audio clip coming from the {region}, approximately {distance} away.",
-            "What sound events can you detect in the audio recording emanating from the {region}, "
-            "roughly {distance} away?",
-            "What do you hear from the {region}, about {distance} away?",
-            "Which sounds come from the {region}, around {distance} away?",
-            "What is the sound at the {region}, {distance} away?",
-            "Name the sound events located {region}, at a distance of {distance}.",
-            "What is making the sound {region}, roughly {distance} from you?",
-            "List the sounds that reach you from the {region}, nearly {distance} away.",
-            "Enumerate the sound occurrences at the {region}, some {distance} away.",
-        ),
-        (
-            "What can be heard from the {region}, approximately {distance} from here?",
-            "Tell me which sounds originate {region}, about {distance} away.",
-        ),
-    ),
-    "both": Wordings(
-        (
-            "Do {a} and {b} both come from your {d} side?",
-            "Is the source of both {a} and {b} {where}?",
-            "Are {a} and {b} both {where}?",
-            "Are both {a} and {b} {where}?",
-            "Do both {a} and {b} come from {from_}?",
-            "Do {a} and {b} both reach you from {from_}?",
-            "Can you hear both {a} and {b} coming from {from_}?",
-            "Are {a} and {b} on the same side, namely {where}?",
-            "Is it true that {a} and {b} are both {where}?",
-        ),
-        (
-            "Would you say that {a} and {b} are both {where}?",
-            "Do {a} as well as {b} come from your {d} side?",
-        ),
-    ),
-    "pair": Wordings(
-        (
-            "Can you hear {a} from the {d} and {b} from the {d2}?",
-            "Is {a} on the {d} and {b} on the {d2}?",
-            "Is {a} {where} and {b} {where2}?",
-            "Does {a} come from {from_} and {b} from {from2}?",
-            "Do you hear {a} {where} and {b} {where2}?",
-            "Is it true that {a} is {where} while {b} is {where2}?",
-            "Is {a} coming from {from_} and {b} coming from {from2}?",
-            "Is {a} {where}, and {b} {where2}?",
-            "Is {a} at your {d} side and {b} at your {d2} side?",
-        ),
-        (
-            "Would you say {a} is {where} and {b} is {where2}?",
-            "Does {a} reach you from {from_} and {b} from {from2}?",
-        ),
-    ),
-    "relation": Wordings(
-        (
-            "Would you find {a} on the {d} side of {b}?",
-            "Does {a} appear on the {d} of {b}?",
-            "Is {a} {of} {b}?",
-            "Is {a} located {of} {b}?",
-            "Does {a} sound {of} {b}?",
-            "Do you hear {a} {of} {b}?",
-            "Is the source of {a} {of} {b}?",
-            "Is it true that {a} is {of} {b}?",
-            "Seen from where you are, is {a} {of} {b}?",
-            "Can {a} be heard {of} {b}?",
-        ),
-        (
-            "Would you say {a} is {of} {b}?",
-            "Is {a} positioned {of} {b}?",
-        ),
-    ),
-    "closer": Wordings(
-        (
-            "In terms of straight-line distance, does {a} reach you from a closer point compared to {b}?",
-            "When measuring the direct line distance, is {a} closer to you than {b}?",
-            "Is {a} closer than {b}?",
-            "Is {a} closer to you than {b}?",
-            "Is {a} nearer than {b}?",
-            "Does {a} come from a nearer place than {b}?",
-            "Is the source of {a} nearer to you than that of {b}?",
-            "Is it true that {a} is closer than {b}?",
-        ),
-        (
-            "Would you say {a} is nearer to you than {b}?",
-            "Does {a} sound from closer by than {b}?",
-        ),
-    ),
-    "farther": Wordings(
-        (
-            "Is {a} further away from you than {b}?",
-            "Is {a} farther away than {b}?",
-            "Is {a} farther than {b}?",
-            "In terms of straight-line distance, does {a} reach you from a farther point compared to {b}?",
-            "Does {a} come from farther away than {b}?",
-            "Is the source of {a} further from you than that of {b}?",
-            "Is it true that {a} is farther away than {b}?",
-            "When measuring the direct line distance, is {a} further from you than {b}?",
-        ),
-        (
-            "Would you say {a} is further away than {b}?",
-            "Does {a} sound from farther off than {b}?",
-        ),
-    ),
-    "which_side_of": Wordings(
-        (
-            "Could you determine whether {a} is {p} or {q} {b}?",
-            "Is {a} {p} or {q} {b}?",
-            "Tell me whether {a} is {p} or {q} {b}.",
-            "Do you hear {a} {p} or {q} {b}?",
-        ),
-        ("Would you say {a} is {p} or {q} {b}?",),
-    ),
-    "between": Wordings(
-        (
-            "Can you estimate the distance from {a} to {b}?",
-            "How far away is {a} from {b}?",
-            "How far apart are {a} and {b}?",
-            "What is the distance between {a} and {b}?",
-        ),
-        ("How many meters are there between {a} and {b}?",),
-    ),
-    "source_on": Wordings(
-        (
-            "What is the sound on the {d} side of {b}?",
-            "What do you hear {of} {b}?",
-            "Which sound is {of} {b}?",
-            "Identify the sound {of} {b}.",
-        ),
-        ("What can be heard {of} {b}?",),
-    ),
-    "side": Wordings(
-        (
-            "Is {a} coming from {from_} or {from2}?",
-            "Is {a} {where} or {where2}?",
-            "Does {a} come from {from_} or from {from2}?",
-            "Do you hear {a} {where} or {where2}?",
-            "Tell me whether {a} is {where} or {where2}.",
-            "{where} or {where2}: where is {a}?",
-        ),
-        (
-            "Would you say {a} is {where} or {where2}?",
-            "Is the source of {a} {where} or {where2}?",
-        ),
-    ),
-    "which_side": Wordings(
-        (
-            "Which side is {a} on?",
-            "On which side is {a}?",
-            "From which side is {a} coming?",
-            "Which side does {a} come from?",
-        ),
-        ("On what side do you hear {a}?",),
-    ),
-    "is_side": Wordings(
-        (
-            "Is {a} {where}?",
-            "Is {a} coming from {from_}?",
-            "Does {a} come from {from_}?",
-            "Do you hear {a} {where}?",
-            "Is {a} on your {d} side?",
-            "Can you hear {a} {where}?",
-        ),
-        (
-            "Would you say {a} is {where}?",
-            "Does {a} reach you from {from_}?",
-        ),
-    ),
-    "distance": Wordings(
-        (
-            "How far away is {a}?",
-            "How far is {a}?",
-            "What is the distance of {a}?",
-            "At what distance is {a}?",
-            "How many meters away is {a}?",
-            "How close is {a}?",
-        ),
-        ("From how far away does {a} come?", "Can you estimate how far away {a} is?"),
-    ),
-    "presence": Wordings(
-        (
-            "Can you hear {thing}?",
-            "Is there {thing}?",
-            "Do you hear {thing}?",
-            "Is {thing} audible?",
-            "Does the recording contain {thing}?",
-            "Is that {thing}?",
-        ),
-        ("Is there {thing} in the audio clip?", "Can {thing} be heard?"),
-    ),
-    "which_closer": Wordings(
-        (
-            "Which is closer, {a} or {b}?",
-            "Which sound is closer to you, {a} or {b}?",
-            "Which one is nearer: {a} or {b}?",
-        ),
-        ("What is closer to you, {a} or {b}?",),
-    ),
-    "which_farther": Wordings(
-        (
-            "Which is farther away, {a} or {b}?",
-            "Which sound is further from you, {a} or {b}?",
-            "Which one is farther: {a} or {b}?",
-        ),
-        ("What is further away from you, {a} or {b}?",),
-    ),
+    "detect": wordings_open.DETECT,
+    "locate": wordings_open.LOCATE,
+    "locate_named": wordings_open.LOCATE,
+    "detect_at": wordings_open.DETECT_AT,
+    "both": wordings_binary.BOTH,
+    "pair": wordings_binary.PAIR,
+    "relation": wordings_binary.RELATION,
+    "closer": wordings_binary.CLOSER,
+    "farther": wordings_binary.FARTHER,
+    "which_side_of": wordings_open.WHICH_SIDE_OF,
+    "between": wordings_open.BETWEEN,
+    "source_on": wordings_open.SOURCE_ON,
+    "side": wordings_plain.SIDE,
+    "which_side": wordings_plain.WHICH_SIDE,
+    "is_side": wordings_plain.IS_SIDE,
+    "distance": wordings_plain.DISTANCE,
+    "presence": wordings_plain.PRESENCE,
+    "which_closer": wordings_plain.WHICH_CLOSER,
+    "which_farther": wordings_plain.WHICH_FARTHER,
 }
 """Wordings by kind of question."""
 

@@ -1,31 +1,22 @@
-"""SpatialSoundQA files: the eight released fields, the released question types and the prompt (BAT, appendix G).
+"""SpatialSoundQA records: the eight released fields, what ours add to them, the question types, and the prompt.
 
-A file is ``{"data": [record, …]}``; a bare list also occurs. Training files have hundreds of megabytes, so records are
-read one after another and never lie in memory together unless asked for.
+Files of records, hundreds of megabytes long, are read by :mod:`bat_agent.questions.files`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.questions.answers import HeardSource
 
 PROMPT = (
     "Based on the audio you've heard, refer to the instruction and provide a response.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:"
 )
 """The prompt of BAT, verbatim; 64 audio query tokens stand in front of it."""
-
-_CHUNK = 1 << 20  # characters; no record is nearly as long
-_HEAD = re.compile(r'\s*(?:\{\s*"data"\s*:\s*)?\[')
 
 
 def prompt(instruction: str) -> str:
@@ -34,7 +25,7 @@ def prompt(instruction: str) -> str:
 
 
 class QuestionType(str, Enum):
-    """The ``question_type`` strings of the release, and one of ours."""
+    """The ``question_type`` strings of the release (BAT, table 1), and ours."""
 
     CLASSIFICATION = "CLASSIFICATION"
     DOA = "DOA"
@@ -47,16 +38,43 @@ class QuestionType(str, Enum):
     MIXUP_NONBINARY_SOURCE = "MIXUP_NONBINARY_SOURCE"
     PLAIN = "PLAIN"
     """Not in the release: short questions about one source, as people type them to a live system."""
+    MANY_CLASSIFICATION = "MANY_CLASSIFICATION"
+    """As C, with three or four sources; this and what follows is not in the release either."""
+    MANY_DOA = "MANY_DOA"
+    """As D, with three or four sources."""
+    MANY_DIRECTION = "MANY_DIRECTION"
+    """As MIXUP_DIRECTION, with three or four sources."""
+    MANY_DISTANCE = "MANY_DISTANCE"
+    """As MIXUP_DISTANCE_BOTH, with three or four sources."""
+    ANGLE = "ANGLE"
+    """Azimuth or elevation in degrees."""
+    CLOCK = "CLOCK"
+    """Azimuth as the hour of a clock face: 12 in front, 3 on the right."""
+    ELEVATION = "ELEVATION"
+    """Which of two is higher by its angle: yes or no."""
+    COUNT = "COUNT"
+    """How many sources there are."""
+    CHOICE = "CHOICE"
+    """Several answers to choose from by their letter."""
+    NOT_HEARD = "NOT_HEARD"
+    """Where something is, or how far, that may well not be there."""
+    MOTION = "MOTION"
+    """Which way a source moves."""
 
     @property
     def letter(self) -> str:
-        """The paper's name, ``A`` … ``E``; ``P`` for plain questions, which the paper does not have."""
-        return _LETTERS.get(self.value, "E")
+        """The paper's name, ``A`` … ``E``; ``P`` for plain questions and ``X`` for the others beyond the paper."""
+        return _LETTERS.get(self.value, "E" if self in RELEASED_TYPES else "X")
+
+    @property
+    def sources(self) -> range:
+        """How many sources a clip may hold that is asked about in this way."""
+        return _SOURCES.get(self.value, range(2, 3))
 
     @property
     def num_sources(self) -> int | None:
-        """How many sources the clip holds: 1, 2, or ``None`` where either will do."""
-        return {"A": 1, "B": 1, "P": None}.get(self.letter, 2)
+        """How many sources the clip holds: 1, 2, or ``None`` where several numbers will do."""
+        return self.sources[0] if len(self.sources) == 1 else None
 
     @classmethod
     def _missing_(cls, value: object) -> QuestionType | None:
@@ -64,6 +82,12 @@ class QuestionType(str, Enum):
         return cls.MIXUP_NONBINARY_SOURCE if value == "MIXUP_NONBINARY_CLASSIFICATION" else None
 
 
+RELEASED_TYPES = tuple(QuestionType)[:9]
+"""The nine types of the release, in the order of the paper's letters."""
+BEYOND_TYPES = tuple(QuestionType)[10:]
+"""Types that the paper does not have."""
+MAX_SOURCES = 4
+"""Most sources in one clip."""
 _LETTERS = {
     "CLASSIFICATION": "A",
     "DOA": "B",
@@ -71,11 +95,15 @@ _LETTERS = {
     "MIXUP_SINGLE_DOA": "D",
     "PLAIN": "P",
 }
+_ANY = range(1, MAX_SOURCES + 1)
+_SOURCES = {"CLASSIFICATION": range(1, 2), "DOA": range(1, 2), "PLAIN": range(1, 3), "MOTION": range(1, 2)}
+_SOURCES |= {f"MANY_{name}": range(3, MAX_SOURCES + 1) for name in ("CLASSIFICATION", "DOA", "DIRECTION", "DISTANCE")}
+_SOURCES |= dict.fromkeys(("ANGLE", "CLOCK", "COUNT", "CHOICE", "NOT_HEARD"), _ANY)
 
 
 @dataclass(frozen=True)
 class QARecord:
-    """One question about one clip, with the field names of the release."""
+    """One question about one clip, with the field names of the release; those that may be ``None`` last are ours."""
 
     audio_id: str
     """Path of the recording under the audio root, without extension, e.g. ``eval/audio/YI-HlrcP6Qg4``."""
@@ -93,18 +121,49 @@ class QARecord:
     """The instruction."""
     answer: str
     """The true answer."""
+    audio_id3: str | None = None
+    """A third recording."""
+    reverb_id3: str | None = None
+    """The third impulse response."""
+    audio_id4: str | None = None
+    """A fourth recording."""
+    reverb_id4: str | None = None
+    """The fourth impulse response."""
+    reverb_path: tuple[str, ...] | None = None
+    """Impulse responses that the first source moves through, evenly in time, beginning with ``reverb_id``."""
+    geometry: tuple[HeardSource, ...] | None = None
+    """Where each source is and what sounds there, in the order of the fields; ``None`` where the file does not say."""
+    kind: str | None = None
+    """What is asked, finer than the type, e.g. ``relation.left_right``."""
+    seed: tuple[int, ...] | None = None
+    """Seed that the record was drawn from (:func:`bat_agent.datasets.draw_qa.derive`)."""
 
     def __post_init__(self) -> None:
         for name in ("audio_id", "reverb_id", "question_type", "question", "answer"):
             _check(name, getattr(self, name), (str,), "a text")
-        for name in ("audio_id2", "reverb_id2"):
+        for name in (f"{part}_id{number}" for number in (2, 3, 4) for part in ("audio", "reverb")):
             _check(name, getattr(self, name), (str, type(None)), "a text or null")
         _check("question_id", self.question_id, (int, str), "a number")
-        if (self.audio_id2 is None) != (self.reverb_id2 is None):
-            raise BadInput("audio_id2 and reverb_id2 must both be given (two sources) or both be null (one source)")
-        wanted, given = self.type.num_sources, 1 if self.audio_id2 is None else 2
-        if wanted is not None and wanted != given:
-            raise BadInput(f"question_type {self.question_type} is about {wanted} source(s), but {given} given")
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        given = [(getattr(self, f"audio_id{n}"), getattr(self, f"reverb_id{n}")) for n in ("", 2, 3, 4)]
+        for number, (audio, reverb) in enumerate(given, 1):
+            if (audio is None) != (reverb is None):
+                here, missing = ("audio", "reverb") if reverb is None else ("reverb", "audio")
+                raise BadInput(
+                    f"{here}_id{number} is given and {missing}_id{number} is not; give both, or neither for no source"
+                )
+        present = [audio is not None for audio, _ in given]
+        if sorted(present, reverse=True) != present:
+            raise BadInput(f"source {present.index(False) + 1} is missing between others, expected them in a row")
+        count, allowed = sum(present), self.type.sources
+        # BiDepth has no types of its own for two sources: CLASSIFICATION and DOA may have either number.
+        if count not in allowed and not (self.type.letter in "AB" and count <= 2):
+            wanted = " or ".join(map(str, allowed))
+            raise BadInput(f"question_type {self.question_type} is about {wanted} source(s), but {count} given")
+        if self.geometry is not None and len(self.geometry) != count:
+            raise BadInput(f"geometry has {len(self.geometry)} sources, but the record names {count}")
 
     @property
     def type(self) -> QuestionType:
@@ -120,102 +179,49 @@ class QARecord:
         """The question, under the name that generated questions use as well."""
         return self.question
 
+    @property
+    def sources(self) -> list[tuple[str, str]]:
+        """(audio_id, reverb_id) of each source."""
+        pairs = [(getattr(self, f"audio_id{n}"), getattr(self, f"reverb_id{n}")) for n in ("", 2, 3, 4)]
+        return [pair for pair in pairs if pair[0] is not None]
 
-def iter_records(path: str | Path) -> Iterator[QARecord]:
-    """Read a released QA file record by record; fields beyond the eight are ignored.
+    @property
+    def key(self) -> str:
+        """``<question_type>-<question_id>``, what the released code calls a record in its outputs."""
+        return f"{self.question_type}-{self.question_id}"
 
-    Raises :class:`~bat_agent.errors.BadInput` with file and record number (the first is 0) where one is malformed.
-    """
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, item in enumerate(_items(file, path)):
-                yield _record(item, path, number)
-    except OSError as error:
-        raise BadInput(f"cannot read QA file {path}: {error.strerror or error}; give a SpatialSoundQA JSON") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"QA file {path} is not UTF-8 text ({error.reason}); give a SpatialSoundQA JSON") from error
+    def to_dict(self) -> dict[str, Any]:
+        """The eight released fields, and of the others those that are given; JSON-able."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        out = {name: value for number, (name, value) in enumerate(values.items()) if number < 8 or value is not None}
+        if self.geometry is not None:
+            out["geometry"] = [source.to_dict() for source in self.geometry]
+        return out
 
+    @classmethod
+    def from_dict(cls, item: Any) -> QARecord:
+        """The inverse of :meth:`to_dict`; fields that nobody knows are ignored.
 
-def read_records(path: str | Path) -> list[QARecord]:
-    """All of :func:`iter_records`; for evaluation files, not for the training file of stage 3."""
-    return list(iter_records(path))
-
-
-def write_records(path: str | Path, records: Iterable[QARecord]) -> int:
-    """Write ``{"data": [...]}``, one record a line, and return how many.
-
-    Atomic: a reader sees the old file or the whole new one, also when ``records`` raises or the disk is full.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    count = 0
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write('{"data": [')
-            for record in records:
-                file.write(("," if count else "") + "\n" + json.dumps(asdict(record), ensure_ascii=False))
-                count += 1
-            file.write("\n]}\n")
-        os.chmod(temporary, 0o644)  # mkstemp makes files only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return count
+        Raises :class:`~bat_agent.errors.BadInput` for what is no record.
+        """
+        if not isinstance(item, dict):
+            raise BadInput(f"it must be an object with the eight SpatialSoundQA fields, got {type(item).__name__}")
+        # Files about single sources may leave the second pair out.
+        if missing := [n for n in FIELDS if n not in item and n not in ("audio_id2", "reverb_id2")]:
+            raise BadInput(f"it lacks {', '.join(missing)}; expected the fields {', '.join(FIELDS)}")
+        values: dict[str, Any] = {name: item.get(name) for name in cls.__dataclass_fields__}
+        for name in ("reverb_path", "seed"):
+            if values[name] is not None:
+                _check(name, values[name], (list, tuple), "a list")
+                values[name] = tuple(values[name])
+        if values["geometry"] is not None:
+            _check("geometry", values["geometry"], (list, tuple), "a list with one entry a source")
+            values["geometry"] = tuple(HeardSource.from_dict(source) for source in values["geometry"])
+        return cls(**values)
 
 
-def _items(file: TextIO, path: Path) -> Iterator[Any]:
-    """The elements of the list in the file, parsed one by one from a sliding buffer."""
-    buffer = file.read(_CHUNK)
-    head = _HEAD.match(buffer)
-    if head is None:
-        raise BadInput(f'QA file {path} must hold {{"data": [records]}} or a list of records, got {buffer[:40]!r}')
-    decoder, position, number = json.JSONDecoder(), head.end(), 0
-    while True:
-        buffer, position = _skip(buffer, position, file, ", \t\r\n" if number else " \t\r\n")
-        if buffer[position : position + 1] == "]":
-            return
-        try:
-            item, position = decoder.raw_decode(buffer, position)
-        except json.JSONDecodeError as error:
-            rest, more = buffer[position:], file.read(_CHUNK)
-            if not more and not rest.strip():
-                raise BadInput(f"QA file {path} ends after record {number - 1} without closing its list") from error
-            if not more or len(rest) > _CHUNK:
-                raise BadInput(f"record {number} of QA file {path} is not valid JSON: {error.msg}") from error
-            buffer, position = rest + more, 0
-            continue
-        yield item
-        number += 1
-
-
-def _skip(buffer: str, position: int, file: TextIO, characters: str) -> tuple[str, int]:
-    """Move on to the first character that is not one of ``characters``, reading on where the buffer ends."""
-    while True:
-        while position < len(buffer) and buffer[position] in characters:
-            position += 1
-        if position < len(buffer):
-            return buffer, position
-        buffer, position = file.read(_CHUNK), 0
-        if not buffer:
-            return buffer, position
-
-
-def _record(item: Any, path: Path, number: int) -> QARecord:
-    where = f"record {number} of QA file {path}"
-    if not isinstance(item, dict):
-        raise BadInput(f"{where} must be an object with the eight SpatialSoundQA fields, got {type(item).__name__}")
-    names = list(QARecord.__dataclass_fields__)
-    # Files about single sources may leave the second pair out.
-    if missing := [n for n in names if n not in item and n not in ("audio_id2", "reverb_id2")]:
-        raise BadInput(f"{where} lacks {', '.join(missing)}; expected the fields {', '.join(names)}")
-    try:
-        values: dict[str, Any] = {name: item.get(name) for name in names}
-        return QARecord(**values)
-    except BadInput as error:
-        raise BadInput(f"{where}: {error}") from error
+FIELDS = tuple(QARecord.__dataclass_fields__)[:8]
+"""The released fields."""
 
 
 def _check(name: str, value: Any, types: tuple[type, ...], wanted: str) -> None:

@@ -70,6 +70,7 @@ _HARMLESS = re.compile(
     r"you|your|me|my|us|here|there|and|or|of|than|as|while|both|where|how|far|distance|it|that|this|audio|clip|recording"
     r"|is|are|do|does|can|hear|heard|coming|comes?|emanating|reach|reaches|originates?|located|making|please|now|with"
     r"|from|on|in|at|to|by|some|about|around|roughly|approximately|nearly|almost|away|sides?|hand|direction|namely"
+    r"|what|which|respectively"
     rf"|{_NOUN}"
 )
 _ANYTHING = re.compile(r"\b(?:something|anything|someone|anyone|somebody|anybody)\b")
@@ -77,8 +78,11 @@ _GENERIC = re.compile(rf"\b(?:{_NOUN}|it|that|this|audio|clip|recording|events?)
 _BARE = re.compile(
     r"(?:(?:is|are|on|at|to|from|in|of|your|my|you|me|or|and|sides?|hand|do|does|come|coming|@\w+)\b ?)+"
 )
-_OPEN = re.compile(r"\b(?:what|which|who|identify|list|name|enumerate)\b")
-_COMPARED = re.compile(r"\b(?:closer|nearer|closest|nearest|farther|further|farthest|furthest)\b")
+_OPEN = re.compile(r"\b(?:what|which|who|identify|list|names?|enumerate|describe)\b")
+_COMPARED = re.compile(
+    r"\b(?:(?P<closer>closer|nearer|closest|nearest|less (?:distant|far)|(?:shorter|smaller) (?:than )?distance)"
+    r"|farther|further|farthest|furthest|more distant|(?:longer|greater|larger) (?:than )?distance)\b"
+)
 _WHICH_COMPARED = re.compile(rf"\b(?:which|what|who)(?: one| {_NOUN})?(?: of \w+)? (?:is|sounds|comes)\b")
 _EITHER = re.compile(r"<0> or <1>")
 _WHICH_SIDE = re.compile(r"\b(?:which|what) side\b")
@@ -89,11 +93,11 @@ _APART = re.compile(rf"{_DISTANCE.pattern}|\b(?:apart|between)\b")
 _FAR_OFF = re.compile(r"\b(?:how (?:far|close|near|distant)|how many met(?:er|re)s?|what is distance)\b")
 _METRES = re.compile(r"(\d+(?:\.\d+)?) (?:m|met(?:er|re)s?)\b")
 _PRESENT = re.compile(
-    rf"\b(?:hear|heard|there|audible|contains?|detect|recogni[sz]e|notice|present|sounding|that|this|it|{_NOUN})\b"
+    rf"\b(?:hear|heard|hearing|there|audible|contains?|detect|recogni[sz]e|notice|present|sounding|that|this|it|{_NOUN})\b"
     r"|^(?:is |are )?<0>$"
 )
 _DETECT = re.compile(
-    rf"\b(?:{_OPEN.pattern}|recogni[sz]e|describe)\b.*\b(?:{_NOUN}|hear|heard|sounding|audible|audio|recording|clip)\b"
+    rf"\b(?:{_OPEN.pattern}|recogni[sz]e)\b.*\b(?:{_NOUN}|hear|heard|sounding|audible|audio|recording|clip)\b"
     r"|\b(?:what|who) (?:is|was) (?:that|this|it|there)$"
 )
 _BEYOND = re.compile(r"\bhow (?!would)|\b(?:why|when|loud\w*|quiet\w*|many|time|long|often)\b")
@@ -195,8 +199,8 @@ def _name_sounds(words: list[str]) -> tuple[list[str], tuple[tuple[int, ...], ..
 
 def _comparison(clause: _Clause) -> Request | None:
     """Closer or farther; never a question about one sound, as there is nothing to compare it with."""
-    word = _COMPARED.findall(clause.text)[0]
-    kind = "farther" if word.startswith("f") else "closer"
+    word = _COMPARED.search(clause.text)
+    kind = "closer" if word and word["closer"] else "farther"
     choice = clause.has(_WHICH_COMPARED) or clause.has(_EITHER)
     if choice and len(clause.sounds) in (0, 2):
         return Request(f"which_{kind}", clause.sounds)

@@ -29,7 +29,8 @@ from bat_agent.metrics import (
     score_answers,
     targets_from_position,
 )
-from bat_agent.questions import HeardSource, Question, QuestionType, generate
+from bat_agent.questions import BEYOND_TYPES, HeardSource, Question, QuestionType, generate
+from bat_agent.questions.answers import AXES
 from bat_agent.scene import Position, angle_between_deg, region
 
 T = QuestionType
@@ -173,6 +174,98 @@ def test_scores_of_answers() -> None:
     assert score_answer(T.MIXUP_NONBINARY_SOURCE, "croak; frog", "frog")["f1"] == pytest.approx(2 / 3)
 
 
+def test_scores_of_answers_beyond_the_paper() -> None:
+    assert score_answer(T.ANGLE, "azimuth 350 degrees", "azimuth 10 degrees") == {
+        "error_deg": 20.0, "accuracy": 1.0, "malformed": 0.0,
+    }  # fmt: skip
+    assert score_answer(T.ANGLE, "azimuth 350 degrees", "azimuth 11 degrees")["accuracy"] == 0
+    assert score_answer(T.ANGLE, "elevation -80 degrees", "elevation 80 degrees")["error_deg"] == 160
+    # What cannot be read is as wrong as can be, and so is the other angle.
+    assert score_answer(T.ANGLE, "azimuth 350 degrees", "10") == {"error_deg": 180, "accuracy": 0, "malformed": 1}
+    swapped = score_answer(T.ANGLE, "elevation 30 degrees", "azimuth 30 degrees")
+    assert swapped == {"error_deg": 120, "accuracy": 0, "malformed": 1}
+    assert score_answer(T.CLOCK, "12 o'clock", "1 o'clock") == {"accuracy": 0, "within_hour": 1, "malformed": 0}
+    assert score_answer(T.CLOCK, "12 o'clock", "10 o'clock") == {"accuracy": 0, "within_hour": 0, "malformed": 0}
+    assert score_answer(T.CLOCK, "12 o'clock", "noon") == {"accuracy": 0, "within_hour": 0, "malformed": 1}
+    assert score_answer(T.COUNT, "2", "2.") == {"accuracy": 1, "malformed": 0}
+    assert score_answer(T.COUNT, "2", "two") == {"accuracy": 0, "malformed": 1}
+    assert score_answer(T.COUNT, "2", "12") == {"accuracy": 0, "malformed": 0}
+    assert score_answer(T.CHOICE, "B", "(b)") == {"accuracy": 1, "malformed": 0}
+    assert score_answer(T.CHOICE, "B", "the second") == {"accuracy": 0, "malformed": 1}
+    assert score_answer(T.ELEVATION, "No", "no") == {"accuracy": 1, "malformed": 0}
+    assert score_answer(T.MOTION, "closer", "Closer.") == {"accuracy": 1, "malformed": 0}
+    assert score_answer(T.MOTION, "closer", "away") == {"accuracy": 0, "malformed": 0}
+    assert score_answer(T.MOTION, "up", "upwards") == {"accuracy": 0, "malformed": 1}
+    assert score_answer(T.MANY_CLASSIFICATION, "croak; frog", "frog")["f1"] == pytest.approx(2 / 3)
+    assert score_answer(T.MANY_DOA, "left, front, below; 2.5m", "left, front, below; 3m")["region"] == 1
+    assert score_answer(T.MANY_DISTANCE, "Yes", "yes")["accuracy"] == 1
+
+
+def test_scores_of_what_may_not_be_heard() -> None:
+    """To deny what is there is an answer, though wrong everywhere; to place what is not there as well."""
+    assert score_answer(T.NOT_HEARD, "not heard", "Not heard.") == {"heard": 1, "malformed": 0}
+    assert score_answer(T.NOT_HEARD, "not heard", "2m") == {"heard": 0, "malformed": 0}
+    assert score_answer(T.NOT_HEARD, "not heard", "nowhere") == {"heard": 0, "malformed": 1}
+    assert score_answer(T.NOT_HEARD, "2m", "2.5m") == {"heard": 1, "der": 0, "malformed": 0}
+    assert score_answer(T.NOT_HEARD, "2m", "not heard") == {"heard": 0, "der": 1, "malformed": 0}
+    place = "left, front, above; 2m"
+    denied = score_answer(T.NOT_HEARD, place, "not heard")
+    assert denied == {"heard": 0, **dict.fromkeys(AXES, 0), "region": 0, "der": 1, "malformed": 0}
+    assert score_answer(T.NOT_HEARD, place, "2m") == denied | {"malformed": 1}
+    assert score_answer(T.NOT_HEARD, place, "right, front, above; 2m") == {
+        "heard": 1, "left_right": 0, "front_behind": 1, "above_below": 1, "region": 0, "der": 0, "malformed": 0,
+    }  # fmt: skip
+
+
+TRUTHS = {
+    T.ANGLE: ("azimuth 10 degrees", "elevation -20 degrees"), T.CLOCK: ("3 o'clock",), T.COUNT: ("2",),
+    T.CHOICE: ("C",), T.NOT_HEARD: ("not heard", "left, front, above; 2m", "2m"),
+    T.MOTION: ("left", "up", "away", "No"), T.ELEVATION: ("Yes",), T.MANY_CLASSIFICATION: ("dog",),
+    T.MANY_DOA: ("left, front, above; 2m",), T.MANY_DIRECTION: ("Yes",), T.MANY_DISTANCE: ("No",),
+}  # fmt: skip
+
+
+@given(st.text() | st.sampled_from([truth for truths in TRUTHS.values() for truth in truths] + [f"{'9' * 400}m"]))
+def test_no_answer_breaks_the_scores(answer: str) -> None:
+    """Whatever a model says: the truth scores fully, what cannot be read is wrong everywhere, nothing is raised."""
+    assert set(TRUTHS) == set(BEYOND_TYPES)
+    for question_type, truths in TRUTHS.items():
+        for truth in truths:
+            best, found = score_answer(question_type, truth, truth), score_answer(question_type, truth, answer)
+            assert best.keys() == found.keys()
+            assert best["malformed"] == 0
+            if found["malformed"]:
+                assert all(found[name] != best[name] for name in found), (question_type, truth, answer)
+
+
+def test_rows_for_questions_beyond_the_paper(rng: np.random.Generator) -> None:
+    """Chance is well formed, and what chance is: a quarter of letters, an hour in twelve, 41° of 360° within 20°."""
+    dog = HeardSource(("Dog",), Position(100, 30, 2.0), Position(20, -30, 4.0))
+    rain, cat = HeardSource(("Rain",), Position(200, -20, 4.1)), HeardSource(("Piano",), Position(300, 30, 7.0))
+    scenes, found = ([dog], [dog, rain], [dog, rain, cat]), list[Question]()
+    for number in range(9000):
+        sources = scenes[number % 3]
+        types = [t for t in BEYOND_TYPES if len(sources) in t.sources]
+        found += generate(sources, types, rng, 1)
+    assert {q.type for q in found} == set(BEYOND_TYPES)
+    table = score_answers(found, random_answers(found, rng))
+    assert all(row["malformed"] == 0 for row in table.values())
+    assert table["NOT_HEARD"]["heard"] == pytest.approx(0.5, abs=0.05)
+    assert table["COUNT"]["accuracy"] == pytest.approx(1 / 4, abs=0.05)
+    assert table["CLOCK"]["accuracy"] == pytest.approx(1 / 12, abs=0.035)
+    assert table["MOTION"]["accuracy"] == pytest.approx(1 / 2, abs=0.06)
+    azimuths = [q for q in found if q.kind == "azimuth"]
+    assert score_answers(azimuths, random_answers(azimuths, rng))["ANGLE"]["accuracy"] == pytest.approx(
+        41 / 360, abs=0.05
+    )
+    # A record knows no choices, but its text says what it offers.
+    two = [ask(T.CHOICE, "A", "Which is closer? A. the dog; B. the rain. Answer with the letter.")] * 400
+    assert set(random_answers(two, rng)) == {"A", "B"}
+    guessed = score_answers(found[1::2], prompt_only_answers(found[::2], found[1::2]))
+    assert guessed["ELEVATION"]["accuracy"] == pytest.approx(0.5, abs=0.1)
+    assert guessed["NOT_HEARD"]["heard"] < 0.6
+
+
 def test_table_is_made_as_the_papers() -> None:
     """Binary accuracy is the mean over direction and distance, not over questions (69.77 and 84.01 give 76.89)."""
     questions = [ask(T.MIXUP_DIRECTION, "Yes")] * 4 + [ask(T.MIXUP_DISTANCE_BOTH, "No")] * 2 + [ask(T.PLAIN, "left")]
@@ -220,6 +313,9 @@ def test_prompt_only_row(rng: np.random.Generator) -> None:
     world = [ask(T.MIXUP_DIRECTION, "Yes", "Are both below you?"), ask(T.MIXUP_DIRECTION, "No", "Are both above?")] * 3
     reworded = [ask(T.MIXUP_DIRECTION, "?", text) for text in ("Do both come from underneath?", "Are both overhead?")]
     assert prompt_only_answers(world, reworded) == ["Yes", "No"]
+    sky = [ask(T.MOTION, "Yes", "Does it rise?"), ask(T.MOTION, "No", "Does it go downwards?")] * 3
+    reworded = [ask(T.MOTION, "?", text) for text in ("Would you say it is moving up?", "Is it sinking?")]
+    assert prompt_only_answers(sky, reworded) == ["Yes", "No"]
     with pytest.raises(BadInput, match="at least one training question"):
         prompt_only_answers([], asked)
 

@@ -27,7 +27,7 @@ def test_released_files_read(tmp_path: Path, wrap, indent) -> None:  # type: ign
     path = tmp_path / "qa.json"
     path.write_text(json.dumps(wrap(list(README)), indent=indent))
     records = read_records(path)
-    assert [r.__dict__ for r in records] == list(README)
+    assert [r.to_dict() for r in records] == list(README)
     assert [r.type.letter for r in records] == ["A", "E"]
 
 
@@ -38,7 +38,7 @@ def test_large_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest
     assert write_records(path, records) == 40
     assert json.loads(path.read_text(encoding="utf-8"))["data"][7]["question"] == "Où? üüüüüüü"
     for chunk in (1000, 1013, 4096):
-        monkeypatch.setattr("bat_agent.questions.records._CHUNK", chunk)
+        monkeypatch.setattr("bat_agent.questions.files._BLOCK", chunk)
         assert read_records(path) == records
     write_records(path, [])
     assert read_records(path) == []
@@ -48,13 +48,16 @@ def test_large_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest
     ("text", "message"),
     [
         ('{"rows": []}', "must hold"),
-        ('{"data": [{"audio_id": 1}]}', r"record 0 of QA file .*qa.json lacks reverb_id"),
+        ('{"data": [{"audio_id": 1}]}', r"record 0 of QA file .*qa.json .line 1.: it lacks reverb_id"),
         ('{"data": [7]}', "record 0 .* must be an object"),
-        ('{"data": [' + json.dumps(README[0]) + ', {"audio_id": ]}', "record 1 .* not valid JSON"),
+        ('{"data": [' + json.dumps(README[0]) + ', {"audio_id": ]}]}', "record 1 .*line 1. is not valid JSON"),
         ('{"data": [' + json.dumps(README[0]) + ",", "ends after record 0"),
         ('{"data": [' + json.dumps(README[0])[:-30], "record 0 .* not valid JSON"),
         (json.dumps([{**README[0], "question_type": "DOAA"}]), "record 0 .*unknown question_type 'DOAA'"),
-        (json.dumps([README[0], {**README[1], "audio_id2": None}]), "record 1 .*audio_id2 and reverb_id2"),
+        (
+            json.dumps([README[0], {**README[1], "audio_id2": None}]),
+            "record 1 .*reverb_id2 is given and audio_id2 is not",
+        ),
         (json.dumps([{**README[0], "question_type": "MIXUP_DIRECTION"}]), "about 2 source"),
         (json.dumps([{**README[0], "answer": None}]), "answer must be a text"),
     ],

@@ -19,6 +19,7 @@ from bat_agent.labels import label_index, labels
 from bat_agent.perception import Thresholds, perceive
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate, mirror
 from bat_agent.questions.grammar import FROM, NAMED, OF, UNNAMED, WHERE, WORDINGS
+from bat_agent.questions.records import RELEASED_TYPES
 from bat_agent.scene import Position, unit_vector
 from bat_agent.testing import ReasonerContract
 from bat_agent_rules.config import RulesConfig
@@ -28,8 +29,8 @@ from bat_agent_rules.reasoner import NOT_UNDERSTOOD, RulesReasoner
 from bat_agent_rules.vocabulary import WORDS, find_label
 
 SURE = 40.0  # a logit that leaves nothing to its rivals
-TWO_SOURCES = [t for t in QuestionType if t.num_sources in (2, None)]
-ONE_SOURCE = [t for t in QuestionType if t.num_sources in (1, None)]
+TWO_SOURCES = [*RELEASED_TYPES[2:], QuestionType.PLAIN]
+ONE_SOURCE = [*RELEASED_TYPES[:2], QuestionType.PLAIN]
 DOG = HeardSource(("Dog", "Bark"), Position(150.0, -20.0, 2.0))  # left, front, below
 MUSIC = HeardSource(("Music",), Position(20.0, 10.0, 4.5))  # right, front, above
 
