@@ -1,4 +1,4 @@
-"""``bat-agent evaluate``: how well an encoder hears, on clips that stay the same, beside the published figures."""
+"""``bat-agent evaluate``: how well an encoder hears and a model answers, beside the published figures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli.calibrate import calibrate
+from bat_agent.cli.evaluate_qa import qa
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.errors import BadInput
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 _WORST = 10
 _FEWEST_CLIPS = 5
 
-app = typer.Typer(help="Measure encoders on fixed clips, beside the published figures.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure encoders on fixed clips, and answers to questions, beside the published figures.",
+    no_args_is_help=True,
+)
 
 
 class Decode(str, Enum):
@@ -158,6 +162,7 @@ def manifest(
 
 
 app.command()(calibrate)
+app.command()(qa)
 
 
 @app.command("tables")
