@@ -6,6 +6,7 @@ proceed. Resampling is libsoxr's high-quality setting throughout, as its error l
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,27 +96,39 @@ def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> P
     return target
 
 
+def decode(content: bytes, name: str, dtype: Literal["float32", "float64"] = "float32") -> tuple[np.ndarray, int]:
+    """All samples, (channels, N), of the bytes of an audio file, and its rate in Hz; ``name`` is what messages call it.
+
+    Raises :class:`~bat_agent.errors.BadInput` for what is empty, not audio or not finite.
+    """
+    return _decoded(io.BytesIO(content), len(content), name, dtype)
+
+
 def _read(path: Path) -> tuple[np.ndarray, int]:
     """All samples, float32 (channels, N), and the file's rate."""
-    import soundfile
-
     if not path.exists():
         raise BadInput(f"no audio file at {path}; check the name")
     if path.is_dir():
         raise BadInput(f"{path} is a folder, expected an audio file; name a file in it")
-    if path.stat().st_size == 0:
-        raise BadInput(f"{path} is empty (0 bytes), expected audio; record or copy it again")
+    return _decoded(path, path.stat().st_size, str(path), "float32")
+
+
+def _decoded(source: Path | io.BytesIO, num_bytes: int, name: str, dtype: str) -> tuple[np.ndarray, int]:
+    import soundfile
+
+    if num_bytes == 0:
+        raise BadInput(f"{name} is empty (0 bytes), expected audio; record or copy it again")
     try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate_hz = soundfile.read(source, dtype=dtype, always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise BadInput(
-            f"cannot read {path} as audio ({reason}), expected WAV, FLAC, OGG or MP3; convert it, e.g. with ffmpeg"
+            f"cannot read {name} as audio ({reason}), expected WAV, FLAC, OGG or MP3; convert it, e.g. with ffmpeg"
         ) from error
     if len(samples) == 0:
-        raise BadInput(f"{path} holds no samples, expected at least one; record or copy it again")
+        raise BadInput(f"{name} holds no samples, expected at least one; record or copy it again")
     if not np.isfinite(samples).all():
-        raise BadInput(f"{path} holds samples that are NaN or infinite, expected finite numbers; export it again")
+        raise BadInput(f"{name} holds samples that are NaN or infinite, expected finite numbers; export it again")
     return samples.T, int(rate_hz)
 
 

@@ -17,7 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bat_agent.errors import BadInput
-from bat_agent.training.checks import check_schedule
+from bat_agent.training.checks import check_recipe
 
 
 @dataclass
@@ -154,6 +154,10 @@ class Stage:
     """Ask everything in one wording only: a language model from scratch finds out what is asked many times sooner."""
     questions_per_clip: int = 8
     """Questions about each clip."""
+    records: str | None = None
+    """Root of a SpatialSoundQA data set: its questions and clips are trained on, instead of drawing any."""
+    records_stage: int | None = None
+    """Which of its question files: 1, 2 or 3 as released, 4 for those beyond the paper; all without it."""
     two_sources: float | None = None
     """Share of clips with two sources; none takes the recipe's."""
 
@@ -236,7 +240,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from error
     assert isinstance(recipe, Recipe)
-    _check(recipe)
+    check_recipe(recipe)
     return recipe
 
 
@@ -323,81 +327,6 @@ def _check_key(key: str, kind: Any, who: str) -> None:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         raise BadInput(f"{who} has no key {key!r}, {hint}")
-
-
-def _check(recipe: Recipe) -> None:
-    for stage in recipe.stages:
-        if stage.trains not in ("encoder", "reasoner"):
-            raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
-        if stage.imagined and stage.trains != "reasoner":
-            raise BadInput(f"stage {stage.name!r} trains the encoder, which needs sound; imagined is for the reasoner")
-        if stage.trains == "reasoner":
-            _check_questions(recipe, stage)
-    mixing = recipe.mixing
-    if recipe.precision not in ("no", "bf16"):
-        raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
-    for name in ("save_every", "validate_every", "validation_clips"):
-        if getattr(recipe, name) < 1:
-            raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")
-    if recipe.wordings not in ("train", "all"):
-        raise BadInput(f"wordings must be 'train' or 'all', got {recipe.wordings!r}")
-    _check_signs(recipe)
-    _check_data(recipe)
-    if len(mixing.window_seconds) != len(mixing.window_weights):
-        raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")
-    names = [stage.name for stage in recipe.stages]
-    if len(set(names)) != len(names):
-        raise BadInput(f"stage names must differ, got {names}")
-
-
-def _check_signs(recipe: Recipe) -> None:
-    """No step, rate or weight may be negative: training would run, and unlearn."""
-    values: dict[str, float] = {f"sounds.{n}.weight": entry.weight for n, entry in enumerate(recipe.sounds)}
-    values |= {f"mixing.window_weights.{n}": weight for n, weight in enumerate(recipe.mixing.window_weights)}
-    values |= {"workers": recipe.workers, "seed": recipe.seed}
-    names = (
-        "steps",
-        "learning_rate",
-        "weight_decay",
-        *(f"{w}_weight" for w in ("class", "distance", "direction", "claim")),
-    )
-    for number, stage in enumerate(recipe.stages):
-        check_schedule(stage)
-        values |= {f"stages.{number}.{name}": getattr(stage, name) for name in names}
-    for name, value in values.items():
-        if not value >= 0:
-            raise BadInput(f"{name} must be 0 or more, got {value}")
-
-
-def _check_data(recipe: Recipe) -> None:
-    """What the data path (:mod:`bat_agent.corpus`) takes for its switches."""
-    choices = [(f"sounds.{n}.balance", s.balance, ("class", "bat", "none")) for n, s in enumerate(recipe.sounds)]
-    choices += [("mixing.reverberation", recipe.mixing.reverberation, ("full", "direct", "none"))]
-    choices += [("render_on", recipe.render_on, ("worker", "device", "auto"))]
-    for name, value, known in choices:
-        if value not in known:
-            raise BadInput(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    if not 0 <= recipe.mixing.mixup <= 1:
-        raise BadInput(f"mixing.mixup is a share from 0 to 1, got {recipe.mixing.mixup}")
-    for number, rooms in enumerate(recipe.rooms):
-        if rooms.rirs is not None and rooms.fresh:
-            raise BadInput(f"rooms.{number} has both rirs and fresh; released RIRs are never fresh, leave one out")
-
-
-def _check_questions(recipe: Recipe, stage: Stage) -> None:
-    """Refused now what would otherwise stop the run after the stages before it."""
-    from bat_agent.curriculum import question_types
-
-    if not stage.question_types:
-        raise BadInput(f"stage {stage.name!r} trains the reasoner, so it needs question_types, e.g. [A, B]")
-    two = recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
-    kinds = question_types(stage.question_types)
-    for number, share in ((1, 1 - two), (2, two)):
-        if share > 0 and all(kind.num_sources not in (None, number) for kind in kinds):
-            raise BadInput(
-                f"stage {stage.name!r}: none of question_types {list(stage.question_types)} fits clips with {number} "
-                f"source(s), which are {share:.0%} of them; add a letter or change two_sources"
-            )
 
 
 def _one_line(error: Exception) -> str:

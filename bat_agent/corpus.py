@@ -14,8 +14,10 @@ from bat_agent.config import Mixing, Recipe, Stage
 from bat_agent.config import Rooms as RoomsEntry
 from bat_agent.curriculum import question_types
 from bat_agent.datasets.layout import SPLITS, find_reverberations
+from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.mixtures import Mixtures, SoundPool, clips_in
+from bat_agent.recorded import Batches, Recorded
 from bat_agent.registry import load_simulator
 from bat_agent.rooms import FreshRooms, ReleasedRooms, Rooms, open_bank
 from bat_agent.sounds import Balance, MissingSounds, SoundSet, expand, open_sounds
@@ -139,9 +141,11 @@ def validation(
     )
 
 
-def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 1)) -> Mixtures:
+def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 1)) -> Batches:
     """The batches of one stage; of each, the clips rank::world of ``shard=(rank, world)``."""
     stage = recipe.stages[stage_number]
+    if stage.records is not None:
+        return recorded(recipe, stage, "train", shard=shard)
     asks = stage.trains == "reasoner"
     pool = open_pool(recipe, "train")
     return Mixtures(
@@ -163,6 +167,33 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
         render_on=render_on(recipe),
         energies=stage.claim_weight > 0,
     )
+
+
+def recorded(
+    recipe: Recipe, stage: Stage, split: Literal["train", "eval"], *, shard: tuple[int, int] = (0, 1)
+) -> Recorded:
+    """The records of a stage that names some, in batches; those of ``eval`` as they are, in their order."""
+    data = SpatialSoundQA(
+        expand(str(stage.records)),
+        stages=None if stage.records_stage is None else [stage.records_stage],
+        split=split,
+        types=question_types(stage.question_types) or None,
+    )
+    mixing, clips = recipe.mixing, clips_per_step(recipe, stage)
+    if split == "eval":
+        asked = min(recipe.validation_clips, len(data))
+        clips = min(clips, asked)
+        return Recorded(data, mixing, clips_per_step=clips, steps=asked // clips)
+    steps = stage.steps
+    if stage.epochs is not None:
+        steps = math.ceil(stage.epochs * stage.epoch_fraction * len(data) / clips)
+    seed = recipe.seed + 17 * (recipe.stages.index(stage) + 1)
+    return Recorded(data, mixing, clips_per_step=clips, steps=steps, seed=seed, shuffle=True, shard=shard)
+
+
+def draws_clips(recipe: Recipe) -> bool:
+    """Whether any stage needs the recipe's sounds and rooms."""
+    return any(stage.records is None for stage in recipe.stages)
 
 
 def render_on(recipe: Recipe) -> Literal["worker", "device"]:

@@ -28,6 +28,7 @@ from bat_agent.interfaces import Reasoner
 from bat_agent.metrics import prompt_only_answers, random_answers, score_answers
 from bat_agent.mixtures import Mixtures
 from bat_agent.questions import Question
+from bat_agent.recorded import Batches
 from bat_agent.waveform import fit
 
 REASONING_LETTERS = ("A", "B", "C", "D", "E", "E", "P")
@@ -48,14 +49,14 @@ def two_source_figures(encoder: Any, data: Mixtures, device: torch.device) -> di
     return {"clips": clips, **{name: figure.value for name, figure in found.items()}}
 
 
-def question_figures(bat: Bat, data: Mixtures) -> dict[str, float]:
+def question_figures(bat: Bat, data: Batches) -> dict[str, float]:
     """Every measure of :func:`bat_agent.metrics.score_answers` as ``TYPE/measure``."""
     questions, answers = answer_all(bat, {"agent": bat.reasoner}, data)
     return flatten(score_answers(questions, answers["agent"]))
 
 
 @torch.inference_mode()
-def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Mixtures) -> tuple[list[Question], dict[str, list[str]]]:
+def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Batches) -> tuple[list[Question], dict[str, list[str]]]:
     """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""
     questions: list[Question] = []
     answers: dict[str, list[str]] = {name: [] for name in reasoners}

@@ -201,13 +201,15 @@ class ReleasedRooms:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def place(self, number: int, rng: np.random.Generator) -> Place:
-        """RIR ``number`` and some others of its room, it being the first."""
-        room = self._room_of[number]
-        others = self._rows[self._ends[room] : self._ends[room + 1]]
-        others = others[others != self._rows[number]]
-        rows = [self._rows[number], *rng.permutation(others)[:7]]
-        return Place([Position(*map(float, self._positions[row])) for row in rows], [int(row) for row in rows])
+    def place(self, number: int, rng: np.random.Generator, most: int = 8) -> Place:
+        """RIR ``number`` and others of its room, ``most`` in all, it being the first."""
+        rows = self._rows[number : number + 1]
+        if most > 1:
+            room = self._room_of[number]
+            others = self._rows[self._ends[room] : self._ends[room + 1]]
+            others = others[others != rows[0]]
+            rows = np.concatenate([rows, rng.permutation(others)[: most - 1]])
+        return Place([Position(*values) for values in self._positions[rows].tolist()], rows.tolist())
 
     def read(self, rows: Sequence[int]) -> torch.Tensor:
         """(n, 2, taps) float32, cut or padded with silence; only what is needed of a file is read."""

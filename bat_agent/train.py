@@ -38,6 +38,7 @@ from bat_agent.imagined import imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.mixtures import Batch, Mixtures
 from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
+from bat_agent.recorded import Batches
 from bat_agent.training import folder as files
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
 from bat_agent.waveform import fit
@@ -83,13 +84,19 @@ class Trainer:
     def run(self) -> Path:
         """Train every stage that is not done yet; return the folder of the finished agent."""
         # What is wrong with the sounds is told before rooms are rendered, which takes minutes.
-        corpus.open_pool(self.recipe, "train")
-        corpus.open_pool(self.recipe, "valid")
+        for stage in self.recipe.stages:
+            if stage.records is not None:
+                corpus.recorded(self.recipe, stage, "train")
+                corpus.recorded(self.recipe, stage, "eval")
+        draws = corpus.draws_clips(self.recipe)
+        if draws:
+            corpus.open_pool(self.recipe, "train")
+            corpus.open_pool(self.recipe, "valid")
         if self.leads:
             self._keep_recipe()
         with _progress(self.leads) as progress:
             with self.accelerator.main_process_first():
-                for split in ("train", "valid"):
+                for split in ("train", "valid") if draws else ():
                     task = progress.add_task(f"rooms ({split})", total=None)
                     corpus.open_banks(self.recipe, split, progress=partial(_show, progress, task))
                     progress.remove_task(task)
@@ -163,7 +170,7 @@ class Trainer:
         )
         return self.accelerator.prepare_model(objective) if distributed.world_size() > 1 else objective
 
-    def _steps(self, now: Now, data: Mixtures, start: int, progress: Progress) -> None:
+    def _steps(self, now: Now, data: Batches, start: int, progress: Progress) -> None:
         stage, last_step = now.stage, now.stage.steps - 1
         curve = files.LossCurve(now.folder, start, keep=self.leads)
         writer = SummaryWriter(str(now.folder), purge_step=start or None) if self.leads else None
@@ -187,7 +194,7 @@ class Trainer:
         if writer:
             writer.close()
 
-    def _batches(self, data: Mixtures, start: int) -> Iterator[tuple[int, Batch]]:
+    def _batches(self, data: Batches, start: int) -> Iterator[tuple[int, Batch]]:
         loader = DataLoader(
             data,
             batch_size=None,
@@ -270,24 +277,24 @@ class Trainer:
     def _validate(self, stage: Stage, writer: SummaryWriter, step: int) -> None:
         self.encoder.eval()
         self.reasoner.eval()
-        seconds = max(zip(self.recipe.mixing.window_weights, self.recipe.mixing.window_seconds, strict=True))[1]
-        clips = self.recipe.validation_clips
-        if stage.trains == "encoder":
-            figures = encoder_figures(self.encoder, corpus.validation(self.recipe, clips, seconds=seconds), self.device)
+        if stage.records is not None:
+            figures = question_figures(self.agent(), corpus.recorded(self.recipe, stage, "eval"))
+        elif stage.trains == "encoder":
+            figures = encoder_figures(self.encoder, self._fresh(), self.device)
         else:
-            data = corpus.validation(
-                self.recipe,
-                clips,
-                seconds=seconds,
-                two_sources=self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources,
-                letters=stage.question_types,
-                questions_per_clip=4,
-            )
+            two = self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
+            data = self._fresh(two_sources=two, letters=stage.question_types, questions_per_clip=4)
             figures = question_figures(self.agent(), data)
         for name, value in figures.items():
             writer.add_scalar(f"valid/{name}", value, step)
         writer.flush()
         console.print(f"{stage.name} {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+    def _fresh(self, **what: Any) -> Mixtures:
+        """Validation clips of the length that is most frequent in training."""
+        mixing = self.recipe.mixing
+        seconds = max(zip(mixing.window_weights, mixing.window_seconds, strict=True))[1]
+        return corpus.validation(self.recipe, self.recipe.validation_clips, seconds=seconds, **what)
 
 
 class Smooth:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bat_agent.cli import inputs
+from bat_agent.cli.audioset import audioset
+from bat_agent.cli.dataset_qa import SplitName, check, qa
+from bat_agent.cli.dataset_questions import has_questions, has_rirs, print_questions, question_figures
 from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.datasets.engines import Engine
+    from bat_agent.datasets.qa_stats import QAFigures
     from bat_agent.datasets.stats import Statistics
 
-Progress = Callable[[int, int], None]
-_SECONDS_BETWEEN_LINES = 30.0
 _SHOWN = 20
 
-app = typer.Typer(help="Make, make again and describe sets of room impulse responses (RIRs).", no_args_is_help=True)
+app = typer.Typer(
+    help="Make, check and describe data sets: room impulse responses (RIRs), and questions about sounds in them.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -84,20 +87,39 @@ def rirs(
 @app.command()
 def stats(
     path: Annotated[Path, typer.Argument(metavar="DIR_OR_JSON", help="A set's folder or a reverberation JSON.")],
-    plot: Annotated[Path | None, typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw a picture of the RIRs: PNG, PDF or SVG.")] = None,
     measure: Annotated[
         int, typer.Option(metavar="N", help="Measure at most N of the RIR files, evenly spread over the set.")
     ] = 1000,
+    questions: Annotated[
+        int, typer.Option(metavar="N", help="Measure what questions give away on at most N of them.")
+    ] = 20_000,
+    split: Annotated[SplitName, typer.Option(help="Which questions.")] = SplitName.train,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Distances, directions and acoustics of a set, ours or released, beside the figures of the BAT paper."""
+    """Distances, directions and acoustics of a set, ours or released, beside the figures of the BAT paper.
+
+    Of a set with questions also their types, answers and wordings, and how far the question alone gives an answer away.
+    """
+    asked = None
+    if has_questions(path):
+        asked = question_figures(path, split.value, questions)
+    if asked is None or has_rirs(path):
+        _rir_stats(path, plot, measure, json, asked)
+    elif json:
+        print_json({"questions": asked.to_dict()})
+    if asked is not None and not json:
+        print_questions(asked)
+
+
+def _rir_stats(path: Path, plot: Path | None, measure: int, json: bool, asked: QAFigures | None) -> None:
     from bat_agent.datasets.stats import statistics
 
     if plot is not None:
         from bat_agent.plotting import check_figure_path
 
         check_figure_path(plot)
-    with _progress("measured") as progress:
+    with progress_of("measured") as progress:
         found = statistics(path, measure=measure, progress=progress)
     if plot is not None:
         from bat_agent.datasets.stats_figure import statistics_figure
@@ -105,7 +127,7 @@ def stats(
 
         save_figure(statistics_figure(found), plot)
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | ({} if asked is None else {"questions": asked.to_dict()}))
         return
     print_notes(_remarks(found))
     _print(found.to_dict())
@@ -118,7 +140,7 @@ def _make(plan: Any, out: Path, engine: Engine, json: bool) -> None:
 
     begun = time.monotonic()
     try:
-        with _progress("RIRs") as progress:
+        with progress_of("RIRs") as progress:
             summary = make_rirs(plan, out, engine=engine, progress=progress)
     except KeyboardInterrupt:
         print_notes(["what is finished stays; run the same command again to resume"])
@@ -136,7 +158,7 @@ def _replay(source: Path, out: Path | None, only: list[str], check: bool, engine
 
     if check == (out is not None):
         raise BadInput("--replay wants either --out DIR, to write there, or --check, to compare with what is there")
-    with _progress("RIRs") as progress:
+    with progress_of("RIRs") as progress:
         result = replay(source, out, only=only, engine=engine, progress=progress)
     if json:
         print_json(result.to_dict())
@@ -148,41 +170,6 @@ def _replay(source: Path, out: Path | None, only: list[str], check: bool, engine
         print(f"{result.rirs} RIRs made again, {result.rirs - len(result.differing)} of them the same bit for bit")
     if result.differing:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A bar where a person watches, else a line now and then; on standard error, so that JSON stays alone."""
-    if not sys.stderr.isatty():
-        yield _lines(what)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _lines(what: str) -> Progress:
-    begun = last = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES:
-            last = now
-            print(f"{done} of {total} {what}, {now - begun:.0f} s", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def _remarks(found: Statistics) -> list[str]:
@@ -231,3 +218,8 @@ def _spread(summary: dict[str, Any], unit: str, scale: float = 1.0, digits: int 
 
 def _percent(distance: dict[str, Any], key: str) -> str:
     return f"{distance[key]:.0f} %"
+
+
+app.command()(qa)
+app.command()(check)
+app.command()(audioset)

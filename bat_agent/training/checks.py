@@ -1,4 +1,4 @@
-"""What a stage of a recipe may say; needs no torch, as recipes are read before it is imported."""
+"""What a recipe may say; needs no torch, as recipes are read before it is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.config import Stage
+    from bat_agent.config import Recipe, Stage
 
 
 def check_schedule(stage: Stage) -> None:
@@ -27,3 +27,92 @@ def check_schedule(stage: Stage) -> None:
         raise BadInput(f"{who}: accumulate must be 1 or more, got {stage.accumulate}")
     if not 0 <= stage.min_learning_rate <= max(stage.learning_rate, 0):
         raise BadInput(f"{who}: min_learning_rate must be 0 to learning_rate, got {stage.min_learning_rate}")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse, with one sentence, what would stop a run later, or let it train nothing."""
+    for stage in recipe.stages:
+        if stage.trains not in ("encoder", "reasoner"):
+            raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
+        if stage.imagined and stage.trains != "reasoner":
+            raise BadInput(f"stage {stage.name!r} trains the encoder, which needs sound; imagined is for the reasoner")
+        if stage.trains == "reasoner":
+            _check_questions(recipe, stage)
+        elif stage.records is not None:
+            raise BadInput(
+                f"stage {stage.name!r} trains the encoder; records hold questions, so they are for a reasoner"
+            )
+        if stage.records is None and stage.records_stage is not None:
+            raise BadInput(f"stage {stage.name!r}: records_stage chooses among the files of records; name records too")
+    mixing = recipe.mixing
+    if recipe.precision not in ("no", "bf16"):
+        raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
+    for name in ("save_every", "validate_every", "validation_clips"):
+        if getattr(recipe, name) < 1:
+            raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")
+    if recipe.wordings not in ("train", "all"):
+        raise BadInput(f"wordings must be 'train' or 'all', got {recipe.wordings!r}")
+    _check_signs(recipe)
+    _check_data(recipe)
+    if len(mixing.window_seconds) != len(mixing.window_weights):
+        raise BadInput("mixing.window_seconds and mixing.window_weights must have the same length")
+    names = [stage.name for stage in recipe.stages]
+    if len(set(names)) != len(names):
+        raise BadInput(f"stage names must differ, got {names}")
+
+
+def _check_signs(recipe: Recipe) -> None:
+    """No step, rate or weight may be negative: training would run, and unlearn."""
+    values: dict[str, float] = {f"sounds.{n}.weight": entry.weight for n, entry in enumerate(recipe.sounds)}
+    values |= {f"mixing.window_weights.{n}": weight for n, weight in enumerate(recipe.mixing.window_weights)}
+    values |= {"workers": recipe.workers, "seed": recipe.seed}
+    names = (
+        "steps",
+        "learning_rate",
+        "weight_decay",
+        *(f"{w}_weight" for w in ("class", "distance", "direction", "claim")),
+    )
+    for number, stage in enumerate(recipe.stages):
+        check_schedule(stage)
+        values |= {f"stages.{number}.{name}": getattr(stage, name) for name in names}
+    for name, value in values.items():
+        if not value >= 0:
+            raise BadInput(f"{name} must be 0 or more, got {value}")
+
+
+def _check_data(recipe: Recipe) -> None:
+    """What the data path (:mod:`bat_agent.corpus`) takes for its switches."""
+    choices = [(f"sounds.{n}.balance", s.balance, ("class", "bat", "none")) for n, s in enumerate(recipe.sounds)]
+    choices += [("mixing.reverberation", recipe.mixing.reverberation, ("full", "direct", "none"))]
+    choices += [("render_on", recipe.render_on, ("worker", "device", "auto"))]
+    for name, value, known in choices:
+        if value not in known:
+            raise BadInput(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if not 0 <= recipe.mixing.mixup <= 1:
+        raise BadInput(f"mixing.mixup is a share from 0 to 1, got {recipe.mixing.mixup}")
+    for number, rooms in enumerate(recipe.rooms):
+        if rooms.rirs is not None and rooms.fresh:
+            raise BadInput(f"rooms.{number} has both rirs and fresh; released RIRs are never fresh, leave one out")
+
+
+def _check_questions(recipe: Recipe, stage: Stage) -> None:
+    """Refused now what would otherwise stop the run after the stages before it."""
+    from bat_agent.curriculum import question_types
+
+    if stage.records is not None:
+        question_types(stage.question_types)
+        if stage.imagined or stage.question_kinds:
+            raise BadInput(
+                f"stage {stage.name!r} trains on records, so imagined and question_kinds do not belong to it"
+            )
+        return
+    if not stage.question_types:
+        raise BadInput(f"stage {stage.name!r} trains the reasoner, so it needs question_types, e.g. [A, B]")
+    two = recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
+    kinds = question_types(stage.question_types)
+    for number, share in ((1, 1 - two), (2, two)):
+        if share > 0 and all(kind.num_sources not in (None, number) for kind in kinds):
+            raise BadInput(
+                f"stage {stage.name!r}: none of question_types {list(stage.question_types)} fits clips with {number} "
+                f"source(s), which are {share:.0%} of them; add a letter or change two_sources"
+            )

@@ -1,0 +1,159 @@
+"""Zip and tar archives read in place: where each member lies, in columns, so that two million members fit.
+
+A tar archive of ``<key>.<extension>`` members is a WebDataset shard. What is compressed as a whole (``.tar.gz``) has no
+members that can be reached without unpacking everything before them, and is refused with the command that unpacks it.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from bat_agent.errors import BadInput
+
+SUFFIXES = (".zip", ".tar")
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_STORED, _DEFLATED = 0, 8
+_LOCAL_HEADER_BYTES = 30
+
+
+class _Member(NamedTuple):
+    name: str
+    offset: int
+    """Of the local header in a zip archive, of the content in a tar archive."""
+    packed: int
+    method: int
+    crc: int
+
+
+class Archive:
+    """The members of one archive by their name.
+
+    Raises :class:`~bat_agent.errors.BadInput` for what is no whole archive; a damaged member when it is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            rows = list(_members_of_zip(path) if path.suffix == ".zip" else _members_of_tar(path))
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+            raise self._damaged(error) from error
+        self._names = np.array([row.name.encode() for row in rows], dtype=np.bytes_)
+        self._places = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def names(self) -> list[str]:
+        """All members, in the order of their numbers."""
+        return [name.decode() for name in self._names]
+
+    def read(self, number: int) -> bytes:
+        """The content of a member."""
+        offset, packed, method, crc = self._places[number].tolist()
+        try:
+            with self.path.open("rb") as file:
+                if self.path.suffix == ".zip":
+                    return _unpack(file, offset, packed, method, crc)
+                file.seek(offset)
+                content = file.read(packed)
+            if len(content) != packed:
+                raise EOFError("it ends within a member")
+            return content
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise self._damaged(error, self._names[number].decode()) from error
+
+    def _damaged(self, error: Exception, member: str = "") -> BadInput:
+        where = f"{member} in {self.path}" if member else str(self.path)
+        return BadInput(f"{where} is damaged or no whole {self.path.suffix[1:]} archive ({error}); download it again")
+
+
+class Members:
+    """What lies in several archives, by any end of its path: ``binaural/x/0.npy`` also where ``mp3d_reverb/`` precedes.
+
+    A folder that everything in an archive shares does not count. Of two members of one path, the one of the first
+    archive is found.
+    """
+
+    def __init__(self, archives: Sequence[Archive]) -> None:
+        self._archives = archives
+        names = [_without_top(archive.names()) for archive in archives]
+        self._names = np.array([name.encode() for some in names for name in some], dtype=np.bytes_)
+        owners = np.repeat(np.arange(len(archives)), [len(some) for some in names])
+        numbers = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(some)) for some in names)])
+        order = np.argsort(self._names, kind="stable")
+        self._names, self._owners, self._numbers = self._names[order], owners[order], numbers[order]
+
+    def find(self, path: str) -> tuple[Archive, int] | None:
+        """The archive that holds a path, or the longest end of it, and its number there."""
+        parts = path.split("/")
+        for start in range(len(parts) if len(self._names) else 0):
+            wanted = "/".join(parts[start:]).encode()
+            if len(wanted) > self._names.itemsize:  # longer than any here; numpy would widen a copy of all to compare
+                continue
+            at = int(np.searchsorted(self._names, np.bytes_(wanted)))
+            if at < len(self._names) and self._names[at] == wanted:
+                return self._archives[self._owners[at]], int(self._numbers[at])
+        return None
+
+    def paths(self) -> Iterator[str]:
+        """Every path as it may be asked for: as it stands in its archive, and below a folder named as the archive."""
+        for archive in self._archives:
+            for name in archive.names():
+                yield name
+                yield f"{archive.path.stem}/{name}"
+
+
+def _without_top(names: list[str]) -> list[str]:
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) != 1 or not all("/" in name for name in names):
+        return names
+    (top,) = tops
+    return [name.removeprefix(f"{top}/") for name in names]
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raise :class:`~bat_agent.errors.BadInput` for an archive that cannot be read in place."""
+    if path.name.endswith(COMPRESSED_TARS):
+        raise BadInput(f"{path} is compressed as a whole and cannot be read in place; unpack it: tar -xf {path.name}")
+
+
+def _members_of_zip(path: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield _Member(info.filename, info.header_offset, info.compress_size, info.compress_type, info.CRC)
+
+
+def _members_of_tar(path: Path) -> Iterator[_Member]:
+    with tarfile.open(path, "r:") as archive:
+        while (info := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
+            if info.isfile():
+                yield _Member(info.name.removeprefix("./"), info.offset_data, info.size, _STORED, 0)
+
+
+def _unpack(file: BinaryIO, offset: int, packed: int, method: int, crc: int) -> bytes:
+    """A member of a zip archive (PKWARE APPNOTE 4.3.7: the local header repeats the name, with an extra field)."""
+    file.seek(offset)
+    header = file.read(_LOCAL_HEADER_BYTES)
+    if header[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile("a member is not where its list says")
+    if header[6] & 1:
+        raise zipfile.BadZipFile("a member is encrypted")
+    name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    file.seek(name + extra, 1)
+    content = file.read(packed)
+    if method == _DEFLATED:
+        content = zlib.decompress(content, -zlib.MAX_WBITS)
+    elif method != _STORED:
+        raise zipfile.BadZipFile(f"compression method {method} is not one of stored and deflated")
+    if zlib.crc32(content) != crc:
+        raise zipfile.BadZipFile("a checksum does not fit")
+    return content

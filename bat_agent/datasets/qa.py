@@ -1,0 +1,380 @@
+"""Making a SpatialSoundQA set in the released layout: RIRs, recordings and questions, so that it stands on its own.
+
+Run again, it gives the same files. RIRs come first, then questions, then the recordings that they name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bat_agent.audio import write_wav
+from bat_agent.datasets import layout
+from bat_agent.datasets.draw_qa import SHARES, Draw, shared_out
+from bat_agent.datasets.engines import Engine, in_process
+from bat_agent.datasets.layout import BINAURAL, REVERB, ReverberationFile
+from bat_agent.datasets.motion import make_paths
+from bat_agent.datasets.plan import Plan
+from bat_agent.datasets.rirs import make_rirs
+from bat_agent.datasets.spatialsoundqa import STAGES
+from bat_agent.datasets.store import Store
+from bat_agent.errors import BadInput
+from bat_agent.labels import label_table
+from bat_agent.questions import QARecord, QuestionType
+from bat_agent.questions.files import RecordWriter, encode
+from bat_agent.rooms import ReleasedRooms
+from bat_agent.sounds import Sound, SoundSet, open_sounds
+
+MADE_BY = "bat-agent dataset qa"
+FOLDER_OF_SPLIT = {"train": "balanced_train", "eval": "eval"}
+_LIST_OF_SPLIT = {"train": "balanced", "eval": "eval"}
+_EVAL_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (f"{STAGES[0]}/eval-stage1-classification", ("CLASSIFICATION",)),
+    (f"{STAGES[0]}/eval-stage1-doa", ("DOA",)),
+    (f"{STAGES[1]}/eval-stage2-classification", ("MIXUP_SINGLE_CLASSIFICATION",)),
+    (f"{STAGES[1]}/eval-stage2-doa", ("MIXUP_SINGLE_DOA",)),
+    (f"{STAGES[2]}/eval-stage3-direction", ("MIXUP_DIRECTION",)),
+    (f"{STAGES[2]}/eval-stage3-distance", ("MIXUP_DISTANCE_BOTH",)),
+    (
+        f"{STAGES[2]}/eval-stage3-nonbinary",
+        ("MIXUP_NONBINARY_DIRECTION", "MIXUP_NONBINARY_DISTANCE", "MIXUP_NONBINARY_SOURCE"),
+    ),
+)
+SOURCES_A_LISTENER = 4
+PATHS = 50
+Progress = Callable[[str, int, int], None]
+"""Called with what is being made, how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class QAPlan:
+    """All that decides a set; checked when made."""
+
+    sounds: str
+    """A library, as :func:`bat_agent.sounds.open_sounds` takes it, or a manifest or folder by its path alone."""
+    count: int
+    """Records of the nine released types, over all stages."""
+    rirs: str | None = None
+    """Root of a set of RIRs; or"""
+    simulator: str | None = None
+    """the simulator that renders some."""
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Its options."""
+    rooms: int = 200
+    """Rooms to render."""
+    rir_count: int = 2000
+    """RIRs to render, four to each listener."""
+    seed: int = 0
+    """Seed of everything."""
+    split: str = "train"
+    """``train`` or ``eval``."""
+    folds: tuple[int, ...] | None = None
+    """Folds of the library to take; by default all but the last for ``train`` and the last for ``eval``."""
+    shares: dict[QuestionType, float] = field(default_factory=lambda: dict(SHARES), hash=False)
+    """Proportions of the types."""
+    beyond: tuple[QuestionType, ...] = ()
+    """Types beyond the paper, in a stage of their own, equally many of each."""
+    beyond_count: int = 0
+    """Records of these."""
+    wordings: str = "all"
+    """``train``, ``eval`` (wordings kept back from it) or ``all``."""
+    balance: str = "class"
+    """How sounds are drawn: every ``class`` equally often, by the weights of ``bat``, or ``none``."""
+
+    def __post_init__(self) -> None:
+        if (self.rirs is None) == (self.simulator is None):
+            raise BadInput("name either --rirs ROOT, a set of RIRs, or --simulator NAME, which renders one")
+        if self.split not in FOLDER_OF_SPLIT:
+            raise BadInput(f"--split must be train or eval, got {self.split!r}")
+        if self.count < 1 or self.seed < 0 or self.beyond_count < 0:
+            raise BadInput(
+                f"--count must be 1 or more, --seed and --beyond-count 0 or more, got {self.count}, {self.seed} and "
+                f"{self.beyond_count}"
+            )
+        if QuestionType.MOTION in self.beyond and self.simulator is None:
+            raise BadInput("moving sources need RIRs along their paths, so name --simulator instead of --rirs")
+        if self.wordings not in ("train", "eval", "all"):
+            raise BadInput(f"--wordings must be train, eval or all, got {self.wordings!r}")
+
+    def arguments(self) -> dict[str, Any]:
+        """What is told of the plan in the files that it makes, without places on this machine."""
+        values = asdict(self)
+        for name in ("sounds", "rirs"):
+            values[name] = None if values[name] is None else Path(str(values[name])).name
+        values["shares"] = {kind.value: share for kind, share in self.shares.items()}
+        values["beyond"] = [kind.value for kind in self.beyond]
+        return values
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made."""
+
+    root: str
+    files: dict[str, int]
+    """Records of each question file."""
+    sounds: int
+    """Recordings."""
+    rirs: int
+    """RIRs."""
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        return asdict(self)
+
+
+def make_qa(
+    plan: QAPlan, out: Path, *, engine: Engine = in_process, progress: Progress = lambda what, done, total: None
+) -> Made:
+    """Make the set of ``plan`` in the folder ``out``.
+
+    Raises :class:`~bat_agent.errors.BadInput` for sounds, RIRs or simulators that are not there or do not admit the
+    questions, and where ``out`` cannot be written or holds another set's RIRs.
+    """
+    sounds, notes = _open_sounds(plan)
+    rirs = _RirFiles(plan, out, engine, progress)
+    names = _AudioNames(out, FOLDER_OF_SPLIT[plan.split])
+    paths = _paths(plan, out)
+    draw = Draw(
+        sounds,
+        ReleasedRooms(rirs.json_file, 1.0),
+        names,
+        seed=plan.seed,
+        split=plan.split,
+        wordings=plan.wordings,  # type: ignore[arg-type]
+        balance=plan.balance,  # type: ignore[arg-type]
+        paths=paths,
+    )
+    used: dict[str, Sound] = {}
+    reverbs: set[str] = set()
+    files = _write_questions(plan, out, _watched(draw, used, reverbs), progress)
+    names.bring(used.values(), progress)
+    num_rirs = rirs.bring(reverbs - {name for path in paths for name in path.reverb_ids}, progress)
+    return Made(str(out), files, len(used), num_rirs, tuple(notes))
+
+
+Records = Callable[[Sequence[QuestionType], int], Iterator[QARecord]]
+
+
+def _watched(draw: Draw, used: dict[str, Sound], reverbs: set[str]) -> Records:
+    """The records of a draw; what they are made of is noted."""
+
+    def records(types: Sequence[QuestionType], first: int) -> Iterator[QARecord]:
+        for drawn in draw.records(types, first):
+            used.update((sound.id, sound) for sound in drawn.sounds)
+            reverbs.update(name for _, name in drawn.record.sources)
+            yield drawn.record
+
+    return records
+
+
+def _open_sounds(plan: QAPlan) -> tuple[SoundSet, list[str]]:
+    place = Path(plan.sounds)
+    spec = plan.sounds
+    if place.suffix.lower() == ".csv":
+        spec = f"manifest:{plan.sounds}"
+    elif place.is_dir():
+        spec = f"folder:{plan.sounds}"
+    sounds = open_sounds(spec)
+    folds = sorted({sound.fold for sound in sounds if sound.fold is not None})
+    if plan.folds is not None:
+        return sounds.filter(folds=plan.folds), []
+    if len(folds) < 2:
+        return sounds, []
+    chosen = folds[:-1] if plan.split == "train" else folds[-1:]
+    note = f"sounds of fold {', '.join(map(str, chosen))} of {folds[0]} to {folds[-1]}; --folds takes others"
+    return sounds.filter(folds=chosen), [note]
+
+
+# --- questions ---
+
+
+def _write_questions(plan: QAPlan, out: Path, records: Records, progress: Progress) -> dict[str, int]:
+    header = {"made_by": MADE_BY, "arguments": plan.arguments()}
+    types = shared_out(plan.count, plan.shares, plan.seed)
+    files: dict[str, int] = {}
+    if plan.split == "train":
+        told = _told(records(types, 0), "questions", plan.count, progress)
+        letters = dict(zip(STAGES, ("AB", "ABCD", "ABCDE"), strict=False))
+        files |= _write(out, {f"{stage}/train": wanted for stage, wanted in letters.items()}, told, header)
+    else:
+        first = 0
+        for name, kinds in _EVAL_FILES:
+            some = [kind for kind in types if kind.value in kinds]
+            if some:
+                files |= _write(out, {name: ""}, _told(records(some, first), name, len(some), progress), header)
+            first += len(some)
+    if plan.beyond and plan.beyond_count:
+        beyond = shared_out(plan.beyond_count, dict.fromkeys(plan.beyond, 1.0), plan.seed)
+        name = f"{STAGES[3]}/{'train' if plan.split == 'train' else 'eval-stage4-beyond'}"
+        told = _told(records(beyond, plan.count), "questions beyond the paper", len(beyond), progress)
+        files |= _write(out, {name: ""}, told, header)
+    return files
+
+
+def _write(
+    out: Path, files: Mapping[str, str], records: Iterable[QARecord], header: Mapping[str, Any]
+) -> dict[str, int]:
+    """Write files by name, in one pass; each takes the records of its letters, or all where it names none."""
+    folder = out / "closed-end"
+    try:
+        with ExitStack() as stack:
+            writers = {name: stack.enter_context(RecordWriter(folder / f"{name}.json", header)) for name in files}
+            for record in records:
+                line, letter = encode(record), record.type.letter
+                for name, letters in files.items():
+                    if not letters or letter in letters:
+                        writers[name].add(line)
+    except OSError as error:
+        raise layout.cannot_write(folder, error) from error
+    return {f"closed-end/{name}.json": writer.count for name, writer in writers.items()}
+
+
+def _told(records: Iterable[QARecord], what: str, total: int, progress: Progress) -> Iterator[QARecord]:
+    for number, record in enumerate(records, 1):
+        if number % 1000 == 0 or number == total:
+            progress(what, number, total)
+        yield record
+
+
+# --- recordings ---
+
+
+class _AudioNames:
+    """What recordings are called in a set, and their way into it."""
+
+    def __init__(self, out: Path, folder: str) -> None:
+        self._audio_set, self._folder = out / "AudioSet", folder
+        self._sound_of: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+
+    def __call__(self, sound: Sound) -> str:
+        """``<folder>/audio/Y<name>``, flat as in the release; a recording that is in the set keeps its name."""
+        if sound.id not in self._names:
+            self._names[sound.id] = self._name(sound)
+        return self._names[sound.id]
+
+    def _name(self, sound: Sound) -> str:
+        path = sound.path
+        if path is not None and path.resolve().is_relative_to(self._audio_set.resolve()):
+            return path.resolve().relative_to(self._audio_set.resolve()).with_suffix("").as_posix()
+        stem = sound.id if path is None else sound.id[: -len(path.suffix)]
+        name = re.sub(r"[^\w.-]+", "-", re.sub(r"^.*/audio/Y", "", stem))
+        if self._sound_of.setdefault(name, sound.id) != sound.id:
+            raise BadInput(f"the sounds {self._sound_of[name]} and {sound.id} would both be called Y{name}; rename one")
+        return f"{self._folder}/audio/Y{name}"
+
+    def bring(self, sounds: Iterable[Sound], progress: Progress) -> None:
+        """Link the recordings into the set, or copy them where they cannot be linked, and list them with labels."""
+        mids = {name: mid for mid, name in label_table()}
+        chosen = sorted(sounds, key=lambda sound: sound.id)
+        rows = []
+        for number, sound in enumerate(chosen, 1):
+            audio_id = self(sound)
+            folder, _, name = audio_id.partition("/audio/Y")
+            rows.append({"id": name, "folder": folder, "label": [mids[label] for label in sound.labels]})
+            suffix = ".wav" if sound.path is None else sound.path.suffix.lower()
+            _bring(sound, self._audio_set / f"{audio_id}{suffix}")
+            progress("recordings", number, len(chosen))
+        kind = next(key for key, folder in FOLDER_OF_SPLIT.items() if folder == self._folder)
+        listing = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+        layout.write_atomically(self._audio_set / "metadata" / f"{_LIST_OF_SPLIT[kind]}.json", listing.encode())
+        table = resources.files("bat_agent.data").joinpath("class_labels_indices_subset.csv").read_bytes()
+        layout.write_atomically(self._audio_set / "metadata" / "class_labels_indices_subset.csv", table)
+
+
+def _bring(sound: Sound, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if sound.path is None:
+        write_wav(target, sound.waveform())
+    else:
+        _link(sound.path, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, which takes no room and survives the source; a copy on another disk."""
+    partial = target.with_name(f".{target.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        try:
+            partial.hardlink_to(source.resolve())
+        except OSError:
+            shutil.copyfile(source, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise layout.cannot_write(target, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+# --- RIRs ---
+
+
+class _RirFiles:
+    """The RIRs of a set: rendered into it, already there, or brought from another set."""
+
+    def __init__(self, plan: QAPlan, out: Path, engine: Engine, progress: Progress) -> None:
+        self._target = layout.json_path(out, plan.split)
+        self._store: Store | None = None
+        if plan.simulator is not None:
+            count = max(plan.rir_count, plan.rooms)
+            make_rirs(
+                Plan(plan.simulator, plan.rooms, count, plan.options, plan.split, plan.seed, SOURCES_A_LISTENER),
+                out,
+                engine=engine,
+                progress=lambda done, total: progress("RIRs", done, total),
+            )
+            self.json_file = self._target
+            return
+        self._store = Store(Path(str(plan.rirs)))
+        self._name = self._find(self._store, plan.split)
+        self.json_file = self._store.local(self._name)
+        if self.json_file.resolve() == self._target.resolve():
+            self._store = None
+
+    @staticmethod
+    def _find(store: Store, split: str) -> str:
+        """The reverberation file of the split, or the only one there is."""
+        have = [f"{REVERB}/{s}_reverberation.json" for s in (split, "train", "eval")]
+        have = [name for name in have if store.exists(name)]
+        if not have:
+            raise BadInput(
+                f"--rirs {store.root} holds no {REVERB}/train_reverberation.json or eval_reverberation.json; name the "
+                "root of a set of RIRs, or let --simulator render some"
+            )
+        return have[0]
+
+    def bring(self, reverb_ids: set[str], progress: Progress) -> int:
+        """Put the RIRs that are used into the set, with their entries; return how many there are."""
+        if self._store is None:
+            return sum(1 for _ in ReverberationFile(self.json_file))
+        items = [item for item in ReverberationFile(self.json_file) if item["fname"] in reverb_ids]
+        for number, item in enumerate(items, 1):
+            path, target = f"{REVERB}/{BINAURAL}/{item['fname']}", layout.rir_path(self._target, item["fname"])
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if (self._store.root / path).is_file():
+                    _link(self._store.root / path, target)
+                else:
+                    layout.write_atomically(target, self._store.read(path))
+            progress("RIRs", number, len(items))
+        head = json.dumps({"made_by": MADE_BY})[:-1] + ', "data": [\n'
+        body = ",\n".join(json.dumps(item) for item in items)
+        layout.write_atomically(self._target, f"{head}{body}\n]}}\n".encode())
+        return len(items)
+
+
+def _paths(plan: QAPlan, out: Path) -> list[Any]:
+    if QuestionType.MOTION not in plan.beyond or not plan.beyond_count:
+        return []
+    return make_paths(str(plan.simulator), plan.options, PATHS, out, split=plan.split, seed=plan.seed)

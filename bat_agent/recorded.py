@@ -1,0 +1,115 @@
+"""Batches of clips and questions that are written down: the records of a SpatialSoundQA data set, rendered as released.
+
+A batch depends on (seed, step) alone, as those of :mod:`bat_agent.mixtures` do, never on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from bat_agent.batch import Batch, truth_of
+from bat_agent.config import Mixing
+from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.mixtures import Mixtures
+from bat_agent.questions import HeardSource, QARecord, Question, choices_for, mirror
+from bat_agent.scene import Position, mirror_azimuth_deg
+
+
+class Recorded(Dataset[Batch]):
+    """Batches of records, one per training step, one question a clip.
+
+    ``shuffle`` goes through all records in an order drawn anew for each epoch, and swaps the ears (and left and right
+    in question and answer) of a share ``mixing.mirror`` of the clips; without it they come in their order, as they are.
+    Of clips longer than the window that ``mixing`` draws, the beginning is taken. With ``shard=(rank, world)``, clips
+    rank::world of each step.
+    """
+
+    def __init__(
+        self,
+        data: SpatialSoundQA,
+        mixing: Mixing,
+        *,
+        clips_per_step: int,
+        steps: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        rank, world = shard
+        if not 0 <= rank < world:
+            raise BadInput(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
+        if clips_per_step % world:
+            raise BadInput(
+                f"a step of {clips_per_step} clips cannot be shared evenly by {world} processes; change "
+                "seconds_per_step, or the number of processes"
+            )
+        self.data, self.mixing, self.clips_per_step, self.steps = data, mixing, clips_per_step, steps
+        self.seed, self.shuffle, self.shard = seed, shuffle, shard
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process' clips of one step."""
+        clips = range(step * self.clips_per_step, (step + 1) * self.clips_per_step)[self.shard[0] :: self.shard[1]]
+        samples = self._samples(step)
+        rows = [self._row(clip) for clip in clips]
+        found = [self._clip(clip, row, samples) for clip, row in zip(clips, rows, strict=True)]
+        heard = [sources for _, sources, _ in found]
+        return Batch(
+            torch.stack([waveform for waveform, _, _ in found]),
+            truth_of(heard),
+            heard,
+            [[question] for _, _, question in found],
+            [self.data.where(row) for row in rows],
+        )
+
+    def finish(self, batch: Batch, device: torch.device | str) -> Batch:
+        """The batch with its waveform on ``device``."""
+        batch.waveform = batch.waveform.to(device, non_blocking=True)
+        return batch
+
+    def _clip(self, clip: int, row: int, samples: int) -> tuple[torch.Tensor, list[HeardSource], Question]:
+        record = self.data[row]
+        waveform = self.data.audio.render(record)[:, :samples]
+        heard = list(record.geometry or ())
+        if not (self.shuffle and np.random.default_rng((self.seed, 1, clip)).random() < self.mixing.mirror):
+            return waveform, heard, _question(record, record.question, record.answer)
+        swapped = [_mirrored(source) for source in heard]
+        return waveform.flip(0), swapped, _question(record, mirror(record.question), mirror(record.answer))
+
+    def _row(self, clip: int) -> int:
+        epoch, place = divmod(clip, len(self.data))
+        if not self.shuffle:
+            return place
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.data))
+        return int(self._order[1][place])
+
+    def _samples(self, step: int) -> int:
+        shares: Sequence[float] = self.mixing.window_weights
+        chances = np.asarray(shares) / sum(shares)
+        seconds = np.random.default_rng((self.seed, 2, step)).choice(self.mixing.window_seconds, p=chances)
+        return round(float(seconds) * SAMPLE_RATE_HZ)
+
+
+Batches = Mixtures | Recorded
+"""What a stage trains on: clips that are drawn, or clips that are written down."""
+
+
+def _question(record: QARecord, text: str, answer: str) -> Question:
+    return Question(record.type, text, answer, choices_for(answer), record.kind or record.type.value)
+
+
+def _mirrored(source: HeardSource) -> HeardSource:
+    def swap(position: Position) -> Position:
+        return position._replace(azimuth_deg=mirror_azimuth_deg(position.azimuth_deg))
+
+    return HeardSource(source.labels, swap(source.position), source.moves_to and swap(source.moves_to))
