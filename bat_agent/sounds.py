@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,8 @@ Balance = Literal["class", "bat", "none"]
 NUM_FOLDS = 5
 _NO_FOLD = -1
 _AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"})
+RELEASED_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+"""What recordings in the released layout may end in; the release itself has the first."""
 _METADATA_OF_SPLIT = {"balanced_train": "balanced", "unbalanced_train": "unbalanced"}
 
 
@@ -48,6 +49,12 @@ class Sound:
     """Fold of a cross-validation; ``None`` where the library has none."""
     loader: Callable[[str], np.ndarray] = field(repr=False, compare=False)
     """Gives the samples of an id."""
+
+    @property
+    def path(self) -> Path | None:
+        """Its file; ``None`` for a sound that is made when it is needed."""
+        folder = getattr(self.loader, "root", None)
+        return None if folder is None else Path(folder) / self.id
 
     def waveform(self) -> np.ndarray:
         """The samples: float32 (N,), mono, 32 kHz. Raises :class:`~bat_agent.errors.BadInput` for a bad file."""
@@ -112,11 +119,14 @@ class SoundSet(Sequence[Sound]):
 
     def weights(self) -> np.ndarray:
         """BAT's weight of each clip, float64 (len,): Σ over its labels of 1000 / (count of the label + 0.01)."""
-        per_class = 1000.0 / (np.bincount(self._classes, minlength=len(labels())) + 0.01)
-        return np.bincount(self._owner, per_class[self._classes], minlength=len(self))
+        return bat_weights(self._classes, self._ends)
 
     def sample(self, rng: np.random.Generator, balance: Balance = "class") -> Sound:
-        """Draw one sound.
+        """Draw one sound, see :meth:`draw`."""
+        return self[self.draw(rng, balance)]
+
+    def draw(self, rng: np.random.Generator, balance: Balance = "class") -> int:
+        """The number of a sound by lot.
 
         ``class``: a class uniformly, then one of its clips; ``bat``: by :meth:`weights`; ``none``: every clip alike.
         Raises :class:`~bat_agent.errors.BadInput` for an empty set.
@@ -125,11 +135,11 @@ class SoundSet(Sequence[Sound]):
             raise BadInput("cannot draw from an empty set of sounds; check its folder, folds and labels")
         if balance == "class":
             clips = self._clips_of_class[int(rng.integers(len(self._clips_of_class)))]
-            return self[int(clips[rng.integers(len(clips))])]
+            return int(clips[rng.integers(len(clips))])
         if balance == "bat":
-            return self[int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))]
+            return int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))
         if balance == "none":
-            return self[int(rng.integers(len(self)))]
+            return int(rng.integers(len(self)))
         raise BadInput(f"balance must be 'class', 'bat' or 'none', got {balance!r}")
 
     def cached(self) -> SoundSet:
@@ -162,6 +172,16 @@ class SoundSet(Sequence[Sound]):
     @cached_property
     def _cumulative(self) -> np.ndarray:
         return np.cumsum(self.weights())
+
+
+def bat_weights(classes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The weights of :meth:`SoundSet.weights`, float64 (clips,), from columns.
+
+    The class numbers of clip i are ``classes[ends[i] : ends[i + 1]]``, each once, so that ``ends`` is (clips + 1,).
+    """
+    per_class = 1000.0 / (np.bincount(classes, minlength=len(labels())) + 0.01)
+    owner = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+    return np.bincount(owner, per_class[classes], minlength=len(ends) - 1)
 
 
 def combine(*sets: SoundSet) -> SoundSet:
@@ -246,9 +266,11 @@ def from_audioset(
     if not path.is_file():
         raise MissingSounds(f"no AudioSet metadata at {path}, expected a JSON list; check root and split {split!r}")
     number_of = {mid: number for number, (mid, _) in enumerate(label_table())}
+    from bat_agent.datasets.clip_lists import json_items  # which in turn needs the weights of this module
+
     listed = _Listing(base)
     rows, absent = [], []
-    for number, item in enumerate(_json_list(path)):
+    for number, item in enumerate(json_items(path)):
         try:
             classes = tuple(dict.fromkeys(number_of[mid] for mid in item["label"] if mid in number_of))
             folder, clip = str(item["folder"]), str(item["id"])
@@ -336,12 +358,15 @@ class _Listing:
 
     def find(self, folder: str, clip: str) -> str | None:
         """Path relative to the base; the released lists write folder and id both with and without audio/ and Y."""
-        for place in (f"{folder}/audio", folder):
+        stems = dict.fromkeys((f"Y{clip}", clip, clip.removeprefix("Y")))
+        for place in dict.fromkeys((f"{folder}/audio", folder, folder.removesuffix("/audio"))):
             if place not in self._names:
                 there = self._base / place
                 self._names[place] = set(os.listdir(there)) if there.is_dir() else set()
-            for name in (f"Y{clip}.wav", f"{clip}.wav", clip):
-                if name in self._names[place]:
+            if not (names := self._names[place]):
+                continue
+            for name in (*(stem + suffix for stem in stems for suffix in RELEASED_SUFFIXES), clip):
+                if name in names:
                     return f"{place}/{name}"
         return None
 
@@ -370,13 +395,3 @@ def _manifest_row(root: Path, values: Mapping[str, Any]) -> _Row:
     if fold.strip() and not fold.strip().isdecimal():
         raise BadInput(f"fold must be a whole number or empty, got {fold!r}")
     return _Row(file, classes, int(fold) if fold.strip() else None)
-
-
-def _json_list(path: Path) -> list[Any]:
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path}:{error.lineno}: is not JSON ({error.msg}), expected a list of clips") from None
-    if isinstance(items, list):
-        return items
-    raise BadInput(f"{path} must hold a list of clips, got {type(items).__name__}")

@@ -48,7 +48,7 @@ class Drawing(str, Enum):
 
 Types = Annotated[
     str | None,
-    typer.Option(metavar="A,B,…", help="Only these: letters A to E, N (non-binary), or names of question types."),
+    typer.Option(metavar="A,B,…", help="Only these: letters A to E, N (E but yes/no), or names."),
 ]
 
 
@@ -93,8 +93,9 @@ def qa(
     from bat_agent.datasets.draw_qa import SHARES
     from bat_agent.datasets.engines import engine_of
     from bat_agent.datasets.qa import QAPlan, make_qa
+    from bat_agent.questions import parse_types
 
-    wanted = chosen_types(types)
+    wanted = parse_types(types) if types is not None else None
     if wanted is not None and (foreign := [kind for kind in wanted if kind not in SHARES]):
         raise BadInput(f"--types chooses among the paper's types; ask for {foreign[0].value} with --beyond")
     extra = _beyond(beyond or [], simulator)
@@ -129,13 +130,14 @@ def check(
 ) -> None:
     """Verify every record: readable, what it names is there, its answer true. Exit code 1 if anything is wrong."""
     from bat_agent.datasets.check import check as check_set
+    from bat_agent.questions import parse_types
 
     with progress_of("records") as progress:
         found = check_set(
             root,
             stages=stage,
             split=split.value if split else None,
-            types=chosen_types(types),
+            types=parse_types(types) if types is not None else None,
             limit=limit,
             listen=listen,
             progress=progress,
@@ -156,25 +158,6 @@ def check(
         )
     if found.problems:
         raise typer.Exit(1)
-
-
-def chosen_types(text: str | None) -> list[QuestionType] | None:
-    """``A,B,MIXUP_DIRECTION`` as question types; ``None`` stays ``None``."""
-    from bat_agent.curriculum import LETTERS
-    from bat_agent.questions import QuestionType
-
-    if text is None:
-        return None
-    found: list[QuestionType] = []
-    for name in (part.strip().upper() for part in text.split(",")):
-        if name in LETTERS:
-            found += LETTERS[name]
-        elif name in QuestionType.__members__:
-            found.append(QuestionType(name))
-        else:
-            known = ", ".join([*LETTERS, *QuestionType.__members__])
-            raise BadInput(f"no question type {name!r}; --types takes some of {known}, such as A,B")
-    return list(dict.fromkeys(found))
 
 
 def _beyond(names: list[str], simulator: str | None) -> tuple[QuestionType, ...]:

@@ -74,7 +74,8 @@ def qa(
     json: inputs.AsJson = False,
 ) -> None:
     """Score answers by question type, each figure with its 95 % interval, beside chance and the published figures."""
-    from bat_agent.scoring.data import open_questions, parse_types
+    from bat_agent.questions import parse_types
+    from bat_agent.scoring.data import open_questions
     from bat_agent.scoring.report import evaluate_answers, write
     from bat_agent.scoring.results import parse_rows
 

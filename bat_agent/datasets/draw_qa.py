@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -52,7 +53,8 @@ SHARES: dict[QuestionType, float] = {
     **{kind: PAPER_SHARES["E"] * share for kind, share in _SHARE_WITHIN_E.items()},
 }
 _ATTEMPTS = 3000
-_DIGITS = (4, 4, 4)
+_SOUNDS_KEPT = 20_000  # objects, not samples
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Draw:
         self.seed, self.split, self.wordings, self.balance = seed, SPLITS.index(split), wordings, balance
         self._audio_id = audio_id
         self._known = sounds.labels()
+        self._sound = lru_cache(_SOUNDS_KEPT)(sounds.__getitem__)
 
     def records(self, types: Sequence[QuestionType], first: int = 0) -> Iterator[Drawn]:
         """Records numbered ``first`` … of the given types, in their order.
@@ -174,7 +177,7 @@ class Draw:
         heard: list[HeardSource] = []
         reverbs: list[tuple[str, ...]] = []
         for position, row in zip(place.positions, place.rows, strict=True):
-            sound = self.sounds.sample(rng, self.balance)
+            sound = self._sound(self.sounds.draw(rng, self.balance))
             candidate = HeardSource(sound.labels, _rounded(position))
             if all(compatible(candidate, other) for other in heard):
                 sounds.append(sound)
@@ -189,7 +192,7 @@ class Draw:
         ids, ends = path.reverb_ids, (path.start, path.end)
         if rng.integers(2):  # either way, so that a room says nothing of the direction
             ids, ends = ids[::-1], ends[::-1]
-        sound = self.sounds.sample(rng, self.balance)
+        sound = self._sound(self.sounds.draw(rng, self.balance))
         return [sound], [HeardSource(sound.labels, _rounded(ends[0]), _rounded(ends[1]))], [ids]
 
     def _written(
@@ -226,5 +229,5 @@ def shared_out(count: int, shares: Mapping[QuestionType, float], seed: int) -> l
 
 def _rounded(position: Position) -> Position:
     """As it is written: answers follow from what the record says, to the last digit."""
-    azimuth, elevation, distance = (round(float(v), digits) for v, digits in zip(position, _DIGITS, strict=True))
-    return Position(azimuth % 360.0, elevation, distance)
+    azimuth_deg, elevation_deg, distance_m = position
+    return Position(round(azimuth_deg, _DIGITS) % 360.0, round(elevation_deg, _DIGITS), round(distance_m, _DIGITS))

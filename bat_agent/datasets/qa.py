@@ -279,7 +279,7 @@ class _AudioNames:
         rows = []
         for number, sound in enumerate(chosen, 1):
             audio_id = self(sound)
-            folder, _, name = audio_id.partition("/audio/Y")
+            folder, _, name = audio_id.rpartition("/")
             rows.append({"id": name, "folder": folder, "label": [mids[label] for label in sound.labels]})
             suffix = ".wav" if sound.path is None else sound.path.suffix.lower()
             _bring(sound, self._audio_set / f"{audio_id}{suffix}")

@@ -23,7 +23,15 @@ from bat_agent.questions.families import related, unrelated_labels
 from bat_agent.questions.files import RecordFile, iter_records, read_records, write_records
 from bat_agent.questions.generator import Balance, Question, compatible, generate, known_kinds
 from bat_agent.questions.grammar import Split, vary, wordings
-from bat_agent.questions.records import BEYOND_TYPES, PROMPT, RELEASED_TYPES, QARecord, QuestionType, prompt
+from bat_agent.questions.records import (
+    BEYOND_TYPES,
+    PROMPT,
+    RELEASED_TYPES,
+    QARecord,
+    QuestionType,
+    parse_types,
+    prompt,
+)
 
 __all__ = [
     "BEYOND_TYPES",
@@ -50,6 +58,7 @@ __all__ = [
     "parse_distance",
     "parse_labels",
     "parse_location",
+    "parse_types",
     "parse_yes_no",
     "prompt",
     "read_records",

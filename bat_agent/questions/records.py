@@ -101,6 +101,23 @@ _SOURCES |= {f"MANY_{name}": range(3, MAX_SOURCES + 1) for name in ("CLASSIFICAT
 _SOURCES |= dict.fromkeys(("ANGLE", "CLOCK", "COUNT", "CHOICE", "NOT_HEARD"), _ANY)
 
 
+def parse_types(text: str) -> list[QuestionType]:
+    """``A,B,MIXUP_DIRECTION`` → types; a letter stands for all its types, ``N`` for the non-binary ones of E.
+
+    Raises :class:`~bat_agent.errors.BadInput` for anything else.
+    """
+    found: list[QuestionType] = []
+    for part in (part.strip().upper() for part in text.split(",")):
+        fitting = [kind for kind in QuestionType if part in (kind.letter, kind.value)]
+        fitting += [kind for kind in RELEASED_TYPES if part == "N" and "NONBINARY" in kind.value]
+        if not fitting:
+            letters = ", ".join(dict.fromkeys(kind.letter for kind in QuestionType))
+            names = ", ".join(kind.value for kind in QuestionType)
+            raise BadInput(f"unknown question type {part!r}, expected letters ({letters}, N) or names ({names})")
+        found += fitting
+    return list(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
 class QARecord:
     """One question about one clip, with the field names of the release; those that may be ``None`` last are ours."""

@@ -75,21 +75,6 @@ def open_questions(
     return Questions(data, keys, *_unzipped(chosen), f"{words} of {Path(path).name}", notes)
 
 
-def parse_types(text: str) -> list[QuestionType]:
-    """``A,B,MIXUP_DIRECTION`` → types; a letter stands for all its types. Raises
-    :class:`~bat_agent.errors.BadInput` for anything else.
-    """
-    found: list[QuestionType] = []
-    for part in (part.strip().upper() for part in text.split(",")):
-        fitting = [kind for kind in QuestionType if part in (kind.letter, kind.value)]
-        if not fitting:
-            letters = ", ".join(dict.fromkeys(kind.letter for kind in QuestionType))
-            names = ", ".join(kind.value for kind in QuestionType)
-            raise BadInput(f"unknown question type {part!r}, expected letters ({letters}) or names ({names})")
-        found += fitting
-    return list(dict.fromkeys(found))
-
-
 def stage_counts(path: str | Path) -> dict[int, Counter[str]]:
     """Records of each letter in the training files of each stage of a data set, or in its other files where a stage has
     no training file; empty for a QA file, which says nothing of stages.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import typer.main
 
-from bat_agent.cli import app, dataset
+from bat_agent.cli import app, progress
 
 Run = Callable[..., tuple[int, str, str]]
 MAKE = ("dataset", "rirs", "--simulator", "echo", "--rooms", 2, "--count", 6)
@@ -78,7 +78,7 @@ def test_the_same_command_again_makes_nothing(run: Run, tmp_path: Path) -> None:
 def test_progress_is_told_in_lines_where_nobody_watches(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     code, out, err = run(*MAKE, "--out", tmp_path, "--json")
     assert code == 0
     assert json.loads(out)["made"] == 6
@@ -155,11 +155,11 @@ def test_a_file_in_the_place_of_the_folder(run: Run, tmp_path: Path) -> None:
 
 
 def test_every_option_is_documented() -> None:
-    """The page of commands holds the two subcommands under one heading."""
+    """The page of commands holds all subcommands under one heading."""
     page = (Path(__file__).parents[2] / "docs/commands.md").read_text(encoding="utf-8")
     section = re.split(r"^## ", page.partition("## `bat-agent dataset`")[2], flags=re.MULTILINE)[0]
     group = typer.main.get_group(app).commands["dataset"]
-    assert set(group.commands) == {"rirs", "stats"}  # type: ignore[attr-defined]
+    assert set(group.commands) == {"rirs", "stats", "qa", "check", "audioset"}  # type: ignore[attr-defined]
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         assert f"bat-agent dataset {name}" in section
         for parameter in command.params:

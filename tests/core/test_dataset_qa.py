@@ -237,7 +237,7 @@ def test_the_command(run: Run, manifest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--types", "Z"], "no question type 'Z'"),
+        (["--types", "Z"], "unknown question type 'Z'"),
         (["--types", "ANGLE"], "ask for ANGLE with --beyond"),
         (["--beyond", "SMELL"], "--beyond SMELL is no type beyond the paper"),
         (["--beyond-count", 3], "--beyond-count says how many"),

@@ -320,10 +320,10 @@ def test_broken_audioset_metadata_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"eval\.json: item 0 is broken.*label"):
         from_audioset(base, "eval")
     (base / "metadata/eval.json").write_text('[\n{"id": }]')
-    with pytest.raises(BadInput, match=r"eval\.json:2: is not JSON"):
+    with pytest.raises(BadInput, match=r"eval\.json:2: is no JSON list of clips"):
         from_audioset(base, "eval")
     (base / "metadata/eval.json").write_text('{"id": 1}')
-    with pytest.raises(BadInput, match="list of clips, got dict"):
+    with pytest.raises(BadInput, match="is no JSON list of clips"):
         from_audioset(base, "eval")
     with pytest.raises(BadInput, match="no AudioSet metadata"):
         from_audioset(base, "test")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bat_agent.errors import BadInput
-from bat_agent.questions import QARecord, QuestionType, mirror, read_records, write_records
+from bat_agent.questions import QARecord, QuestionType, mirror, parse_types, read_records, write_records
 from bat_agent.scoring import write_answers
-from bat_agent.scoring.data import open_questions, parse_types, stage_counts
+from bat_agent.scoring.data import open_questions, stage_counts
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -142,7 +142,7 @@ def test_answers_that_are_kept_are_not_replaced_by_others(run: Run, qa_file: Pat
     ("arguments", "says"),
     [
         (("none.json",), "none.json does not exist; name a QA file or the root of a data set"),
-        (("Q", "--types", "Z"), "unknown question type 'Z', expected letters (A, B, C, D, E, P, X) or names"),
+        (("Q", "--types", "Z"), "unknown question type 'Z', expected letters (A, B, C, D, E, P, X, N) or names"),
         (("Q", "--answers", "none.jsonl"), "no answers at none.jsonl"),
         (("Q", "bat-small", "--answers", "T"), "MODEL 'bat-small' and --answers"),
         (("Q", "--encoder", "echo", "--answers", "T"), "MODEL 'echo' and --answers"),
