@@ -172,7 +172,7 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
 def recorded(
     recipe: Recipe, stage: Stage, split: Literal["train", "eval"], *, shard: tuple[int, int] = (0, 1)
 ) -> Recorded:
-    """The records of a stage that names some, in batches; those of ``eval`` as they are, in their order."""
+    """The records of a stage that names some, in batches; of ``eval`` those to validate on, as they are."""
     data = SpatialSoundQA(
         expand(str(stage.records)),
         stages=None if stage.records_stage is None else [stage.records_stage],
@@ -181,9 +181,9 @@ def recorded(
     )
     mixing, clips = recipe.mixing, clips_per_step(recipe, stage)
     if split == "eval":
-        asked = min(recipe.validation_clips, len(data))
-        clips = min(clips, asked)
-        return Recorded(data, mixing, clips_per_step=clips, steps=asked // clips)
+        data = data.spread(recipe.validation_clips)
+        clips = min(clips, len(data))
+        return Recorded(data, mixing, clips_per_step=clips, steps=len(data) // clips)
     steps = stage.steps
     if stage.epochs is not None:
         steps = math.ceil(stage.epochs * stage.epoch_fraction * len(data) / clips)

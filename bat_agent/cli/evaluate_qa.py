@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bat_agent.scoring.results import Result
 
 NAMES = {"map": "mAP", "f1": "F1", "exact": "exact set", "region": "eight regions", "der": "DER"}
+NAMES |= {"within_hour": "within an hour", "error_deg": "mean error", "heard": "heard or not"}
 NAMES |= {"left_right": "left or right", "front_behind": "front or behind", "above_below": "above or below"}
 _SWAP = "mirrored too"
 
@@ -251,7 +252,8 @@ def _called(kind: str) -> str:
 
 def _line(kind: str, measure: str, figure: dict[str, float], beside: list[dict[str, float] | None]) -> tuple[str, ...]:
     """A figure with its interval, and the same measure of other rows."""
-    cells = ("–" if other is None else f"{100 * other['value']:.1f}" for other in beside)
-    value, low, high = (100 * figure[part] for part in ("value", "low", "high"))
-    interval = f"{low:.1f} to {high:.1f}"
-    return (kind, NAMES.get(measure, measure), f"{value:.1f}", interval, str(int(figure["count"])), *cells)
+    scale, unit = (1.0, "°") if measure.endswith("_deg") else (100.0, "")
+    cells = ("–" if other is None else f"{scale * other['value']:.1f}{unit}" for other in beside)
+    value, low, high = (scale * figure[part] for part in ("value", "low", "high"))
+    interval = f"{low:.1f} to {high:.1f}{unit}"
+    return (kind, NAMES.get(measure, measure), f"{value:.1f}{unit}", interval, str(int(figure["count"])), *cells)

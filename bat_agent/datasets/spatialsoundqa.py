@@ -97,6 +97,13 @@ class SpatialSoundQA(Sequence[QARecord]):
         other._places = self._places[self._places[:, 0] == number]
         return other
 
+    def spread(self, count: int) -> SpatialSoundQA:
+        """At most ``count`` of the records, evenly spread over all."""
+        other = copy(self)
+        rows = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        other._places = self._places[rows]
+        return other
+
     def where(self, index: int) -> str:
         """File, record and line of a question, for messages."""
         file, number = self._places[range(len(self))[index]].tolist()

@@ -120,6 +120,15 @@ def test_epochs_count_records(qa_set: Path, tmp_path: Path) -> None:
     assert corpus.training(settings, 0).steps == -(-2 * records // 4)
 
 
+def test_validation_is_spread_over_all_files(qa_set: Path, tmp_path: Path) -> None:
+    """Files hold one kind of question each, so the first ones alone would be about one kind."""
+    settings = recipe(tmp_path, qa_set, records_stage=3)
+    batches = corpus.recorded(settings, settings.stages[0], "eval")
+    asked_types = {q.type.value for step in range(len(batches)) for (q,) in batches[step].questions}
+    assert {"MIXUP_DIRECTION", "MIXUP_DISTANCE_BOTH"} < asked_types
+    assert [d.question_id for d in batches.data] == sorted({d.question_id for d in batches.data})
+
+
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
