@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +31,39 @@ def shared() -> Path:
     if not (root / "data").is_dir():
         pytest.skip(f"needs the real recordings under {root} (set BAT_SHARED)")
     return root
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``bat-agent`` in this process: (exit code, standard output, standard error)."""
+
+    from bat_agent.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def _echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default model is the null plugin: what is tested is the command, not the hearing."""
+    # Imported here: the hook above must be in place before anything of the package is.
+    from bat_agent import agent
+    from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
+    from bat_agent_echo.echo import EchoEncoder, EchoReasoner
+
+    config = agent.ModelConfig("echo", {"name": "echo", "options": {}}, {"name": "echo", "options": {}})
+
+    def load(name_or_dir: str = "bat-small", *, device: str | None = None, level_known: bool = True) -> agent.Bat:
+        ears, mind = EchoEncoder(EchoEncoderConfig()), EchoReasoner(EchoReasonerConfig())
+        return agent.Bat(config, ears, mind, device or "cpu", level_known)
+
+    monkeypatch.setattr(agent, "load", load)

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bat_agent.scene import Position
 
 Progress = Callable[[int, int], None]
 _TOLD_EVERY = 500
+_ROUNDING_M = 0.01
 _BORDER_DEG = 0.01
 """Nearer to a border of regions than this, either side counts as right: files round."""
 
@@ -96,6 +98,8 @@ def check(
         for number in _check_file(name, file, chosen, limit, references, found):
             if number % _TOLD_EVERY == 0:
                 progress(done + number, total)
+    if references.broken is not None:
+        found.problems.append(Problem(REVERB, None, None, references.broken))
     found.recordings, found.rirs = len(references.audio), len(references.rirs)
     return found
 
@@ -153,13 +157,26 @@ def _wrong_answer(record: QARecord, references: _References, found: Checked) -> 
             yield f"the answer names {sorted(unknown)[0]!r}, which is none of the 355 classes"
             return
     if record.geometry is not None:
-        wrong = verify(record)
+        wrong = _misplaced(record, references) or verify(record)
         if wrong is not None:
             yield wrong
         else:
             found.answers_verified += 1
     elif kind is QuestionType.DOA and len(record.sources) == 1:
         yield from _wrong_location(record, references, found)
+
+
+def _misplaced(record: QARecord, references: _References) -> str | None:
+    """Whether a source of the geometry is not where the reverberation file has its RIR."""
+    for source, (_, reverb_id) in zip(record.geometry or (), record.sources, strict=True):
+        listed = references.positions.get(reverb_id)
+        if listed is None:
+            continue
+        here, there = (np.array(_unit(p.azimuth_deg, p.elevation_deg)) for p in (source.position, listed))
+        apart_m = float(np.linalg.norm(here * source.position.distance_m - there * listed.distance_m))
+        if apart_m > _ROUNDING_M:
+            return f"its geometry has {reverb_id} {apart_m:.2f} m from where the reverberation file has it"
+    return None
 
 
 def _wrong_location(record: QARecord, references: _References, found: Checked) -> Iterator[str]:
@@ -186,13 +203,18 @@ class _References:
     def __init__(self, store: Store, listen: bool) -> None:
         self._data = ReleasedAudio(store)
         self._store, self._listen = store, listen
+        self.broken: str | None = None
         self.audio: dict[str, str | None] = {}
         self.rirs: dict[str, str | None] = {}
 
-    @property
+    @cached_property
     def positions(self) -> dict[str, Position]:
-        """Where the source of each RIR is heard."""
-        return self._data.positions
+        """Where the source of each RIR is heard; nothing where that file is broken, which :attr:`broken` tells."""
+        try:
+            return self._data.positions
+        except BadInput as error:
+            self.broken = str(error)
+            return {}
 
     def problems(self, record: QARecord) -> Iterator[str]:
         """One sentence for each reference of a record that leads nowhere."""

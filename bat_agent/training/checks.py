@@ -111,7 +111,7 @@ def _check_questions(recipe: Recipe, stage: Stage) -> None:
     two = recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
     kinds = question_types(stage.question_types)
     for number, share in ((1, 1 - two), (2, two)):
-        if share > 0 and all(kind.num_sources not in (None, number) for kind in kinds):
+        if share > 0 and all(number not in kind.sources for kind in kinds):
             raise BadInput(
                 f"stage {stage.name!r}: none of question_types {list(stage.question_types)} fits clips with {number} "
                 f"source(s), which are {share:.0%} of them; add a letter or change two_sources"

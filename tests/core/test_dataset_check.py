@@ -70,6 +70,7 @@ def mirrored(items: list[Item]) -> None:
         (lambda items: items[0].update(audio_id2="x/audio/Y"), "audio_id2 is given and reverb_id2 is not"),
         (lambda items: items[0].pop("question"), "it lacks question"),
         (mirrored, "left|right"),
+        (lambda items: items[0]["geometry"][0].update(distance_m=9.9), "m from where the reverberation file has it"),
     ],
 )  # fmt: skip
 def test_broken_records_are_found(copy: Path, edit: Callable[[list[Item]], None], message: str) -> None:
@@ -166,6 +167,13 @@ def test_released_answers_are_checked_against_the_positions(copy: Path) -> None:
 
     change(copy, farther)
     assert any("the answer says 9.5 m" in problem.what for problem in check(copy, split="train").problems)
+
+
+def test_a_broken_reverberation_file_is_a_problem(copy: Path) -> None:
+    path = copy / "mp3d_reverb/train_reverberation.json"
+    path.write_text(path.read_text()[:-200])
+    (problem,) = check(copy, split="train").problems
+    assert "train_reverberation.json, line" in problem.what
 
 
 def test_a_zip_that_is_cut(copy: Path, tmp_path: Path) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from bat_agent import agent
-from bat_agent.cli import main
 from bat_agent.labels import labels
 from bat_agent.questions import QARecord, QuestionType, answer_labels, write_records
-from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
-from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 
-Run = Callable[..., tuple[int, str, str]]
 NAMES = [name.lower() for name in labels()]
 T = QuestionType
 
@@ -81,32 +75,6 @@ def qa_file(tmp_path: Path, records: list[QARecord]) -> Path:
     file = tmp_path / "questions.json"
     write_records(file, records)
     return file
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``bat-agent`` in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-@pytest.fixture
-def _echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model is the null plugin."""
-    config = agent.ModelConfig("echo", {"name": "echo", "options": {}}, {"name": "echo", "options": {}})
-
-    def load(name_or_dir: str = "bat-small", *, device: str | None = None, level_known: bool = True) -> agent.Bat:
-        ears, mind = EchoEncoder(EchoEncoderConfig()), EchoReasoner(EchoReasonerConfig())
-        return agent.Bat(config, ears, mind, device or "cpu", level_known)
-
-    monkeypatch.setattr(agent, "load", load)
 
 
 @pytest.fixture
