@@ -1,9 +1,11 @@
 """Faster inference on a CPU: the linear layers of the transformer in int8 (VNNI, AMX) or bfloat16.
 
-int8: one scale for each output of a layer, W ≈ s_w·Q_w, found once, and one for each token, x ≈ s_x·Q_x, found as it
-comes; the sums of Q_x·Q_w are exact in int32. Between the layers everything is float32, but attention and the hidden
-layer of the MLP, which are bfloat16. The int8 product is oneDNN's, the one ``torch.compile`` itself would call, so that
-neither a C++ compiler nor the retired ``torch.ao`` modules are needed.
+int8: one scale for each output of a layer, W ≈ s_w·Q_w, found once, and one for each token, x ≈ s_x·(Q_x − 128), found
+as it comes; the sums of products are exact in int32. Tokens are unsigned, as the instruction of VNNI wants its first
+factor: of two signed ones, oneDNN makes a product a thousand times slower where there is no AMX. Between the layers
+everything is float32, but attention and the hidden layer of the MLP, which are bfloat16. The int8 product is oneDNN's,
+the one ``torch.compile`` itself would call, so that neither a C++ compiler nor the retired ``torch.ao`` modules are
+needed.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, UInt8
 from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent_spatial_ast.transformer import Attention, Mlp
 
 LARGEST = 127.0
+MIDDLE = 128
+"""What stands for zero in a token."""
 FAINTEST = 1e-30  # the scale of a row of zeros
 # A few channels of what enters this layer are far larger than the rest and leave them few of the 255 steps: with it in
 # int8, most of the error of bat-small comes from here. It stays in bfloat16.
@@ -62,13 +66,14 @@ def narrow_layers(module: Network) -> Network:
 
 @cache
 def exact_int8() -> bool:
-    """Whether oneDNN's int8 product is here and exact: without VNNI it adds up in 16 bits, which large sums leave."""
-    rows = torch.full((4, 256), 127, dtype=torch.int8)
+    """Whether oneDNN's int8 product is here, exact and fast: without VNNI it is slow, or adds up in too few bits."""
+    rows, weight = torch.full((4, 256), 255, dtype=torch.uint8), torch.full((4, 256), 127, dtype=torch.int8)
     try:
-        product = _product(rows, _packed(rows), torch.ones(4), torch.zeros(4, dtype=torch.int64))
+        fast = torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+        product = _product(rows, _packed(weight), torch.ones(4), torch.zeros(4, dtype=torch.int64))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
-    return bool((product == 256 * 127 * 127).all())
+    return bool(fast and (product == 256 * 127 * 127).all())
 
 
 class _Narrow(nn.Module):
@@ -133,11 +138,11 @@ class BFloat16Linear(_Narrow):
         return out.view(*x.shape[:-1], -1)
 
 
-def quantise_rows(rows: Float[Tensor, "R K"]) -> tuple[Int8[Tensor, "R K"], Float[Tensor, "R 1"]]:
-    """Q and s with rows ≈ s·Q: the largest magnitude of each row becomes 127."""
+def quantise_rows(rows: Float[Tensor, "R K"]) -> tuple[UInt8[Tensor, "R K"], Float[Tensor, "R 1"]]:
+    """Q and s with rows ≈ s·(Q − 128): the largest magnitude of each row becomes 127."""
     largest = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True))
     scale = (largest / LARGEST).clamp_(min=FAINTEST)
-    return (rows / scale).round_().to(torch.int8), scale
+    return (rows / scale).round_().add_(MIDDLE).to(torch.uint8), scale
 
 
 def _packed(weight: Int8[Tensor, "N K"]) -> Tensor:
@@ -145,9 +150,9 @@ def _packed(weight: Int8[Tensor, "N K"]) -> Tensor:
 
 
 def _product(rows: Tensor, packed: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    """Q_x·Q_wᵀ times the scale of each output, float32; arguments of oneDNN not named here say: no zero points."""
+    """(Q_x − 128)·Q_wᵀ times the scale of each output, float32."""
     return torch.ops.onednn.qlinear_pointwise(
-        rows, 1.0, 0, packed, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
+        rows, 1.0, MIDDLE, packed, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
     )
 
 
