@@ -27,6 +27,7 @@ from bat_agent.questions import (
     generate,
     unrelated_labels,
 )
+from bat_agent.questions.generator import CREDIT, TOGETHER
 from bat_agent.rooms import ReleasedRooms
 from bat_agent.scene import Position
 from bat_agent.sounds import Balance as Drawing
@@ -79,12 +80,23 @@ class _Refused(Exception):
 
 
 class _Level(Balance):
-    """As :class:`Balance`, but what it refuses is drawn anew from the sounds on, not only asked otherwise."""
+    """As :class:`Balance`, but what it refuses is drawn anew from the sounds on, not only asked otherwise; and it never
+    has a say in what is asked, so that a record follows from its seed.
+    """
 
-    def take(self, key: str, answer: str, choices: Sequence[str]) -> bool:
-        if not super().take(key, answer, choices):
+    def ahead(self, key: str, answer: str, choices: Sequence[str]) -> int:
+        lead = super().ahead(key, answer, choices)
+        if lead >= (CREDIT if key.startswith(TOGETHER) else self.slack):
+            raise _Refused
+        return lead
+
+    def lends(self, wording: str, label: str) -> bool:
+        if not super().lends(wording, label):
             raise _Refused
         return True
+
+    def owed(self, wording: str) -> dict[str, int]:
+        return {}
 
 
 class Draw:
@@ -154,7 +166,7 @@ class Draw:
     def _attempt(self, kind: QuestionType, number: int, attempt: int, level: _Level | None) -> Drawn | None:
         seed = (self.seed, self.split, number, attempt)
         rng = np.random.default_rng(seed)
-        placed = self._moving(rng) if kind is T.MOTION else self._at_rest(kind, rng)
+        placed = self._moving(rng) if kind is T.MOTION else self._at_rest(kind, number, rng)
         if placed is None:
             return None
         sounds, heard, reverbs = placed
@@ -168,10 +180,10 @@ class Draw:
         return Drawn(self._written(asked[0], number, seed, sounds, heard, reverbs), tuple(sounds))
 
     def _at_rest(
-        self, kind: QuestionType, rng: np.random.Generator
+        self, kind: QuestionType, number: int, rng: np.random.Generator
     ) -> tuple[list[Sound], list[HeardSource], list[tuple[str, ...]]] | None:
-        allowed = kind.sources
-        wanted = allowed[0] if len(allowed) == 1 else int(rng.integers(allowed[0], allowed[-1] + 1))
+        # In turn and not by lot: rooms refuse many sources more often than few, and counts would not be level.
+        wanted = kind.sources[number % len(kind.sources)]
         place = self.rooms.place(int(rng.integers(len(self.rooms))), rng, 1 if wanted == 1 else 8)
         sounds: list[Sound] = []
         heard: list[HeardSource] = []

@@ -23,7 +23,10 @@ from bat_agent.questions.grammar import WORDINGS, Split, vary, wordings
 from bat_agent.questions.records import MAX_SOURCES, QuestionType
 
 _TRIES = 20  # attempts per question wanted, as a scene may not admit a kind or an answer
-_CREDIT = 12  # by how much a class may be ahead in being named where it is, and all classes together in one answer
+CREDIT = 12
+"""By how much a class may be ahead in being named where it is, and all classes together in one answer."""
+TOGETHER = "all "
+"""What the key of all classes together begins with in :class:`Balance`."""
 _LEVELLED = frozenset((YES_NO, *AXES.values(), APPROACH, RISE, LETTERS[:2]))  # answers that Balance keeps level
 
 
@@ -77,7 +80,7 @@ class Balance:
 
     def lends(self, wording: str, label: str) -> bool:
         """Whether a class may be named in this wording once more while it is there: not if it is owed too much."""
-        return wording not in self.debts or self.debts[wording][label] < _CREDIT
+        return wording not in self.debts or self.debts[wording][label] < CREDIT
 
     def owe(self, wording: str, label: str, times: int) -> None:
         """Note that a class should be named so many times more without being there; below zero: that it just was."""
@@ -220,8 +223,8 @@ def _admitted(draft: Draft, balance: Balance) -> bool:
     answer, choices = draft.level or (draft.answer, draft.choices)
     if choices is not None and (draft.level or choices in _LEVELLED):
         # Classes may each be ahead by one, so all of them together are levelled as well.
-        together = f"all {draft.wording}" if draft.debts else ""
-        if together and balance.ahead(together, answer, choices) >= _CREDIT:
+        together = f"{TOGETHER}{draft.wording}" if draft.debts else ""
+        if together and balance.ahead(together, answer, choices) >= CREDIT:
             return False
         key = f"{draft.wording} {draft.key}" if draft.key else draft.wording
         if not balance.take(key, answer, choices):

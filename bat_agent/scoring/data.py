@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bat_agent.datasets.archives import SUFFIXES
 from bat_agent.errors import BadInput
 from bat_agent.questions import QARecord, QuestionType
 
@@ -83,7 +84,7 @@ def stage_counts(path: str | Path) -> dict[int, Counter[str]]:
     from bat_agent.datasets.store import Store
     from bat_agent.questions import RecordFile
 
-    if Path(path).is_file():
+    if _is_qa_file(Path(path)):
         return {}
     store, found = Store(path), {}
     for stage in range(1, len(STAGES) + 1):
@@ -106,7 +107,7 @@ def _open(path: Path, stage: int | None, root: str | Path | None) -> tuple[Spati
 
     if not path.exists():
         raise BadInput(f"{path} does not exist; name a QA file or the root of a data set in the released layout")
-    if path.is_file():
+    if _is_qa_file(path):
         if stage is not None:
             raise BadInput(f"--stage chooses files of a data set, but {path} is a file; leave one of them out")
         return SpatialSoundQA(root or _root_of(path), files=[path]), []
@@ -117,6 +118,11 @@ def _open(path: Path, stage: int | None, root: str | Path | None) -> tuple[Spati
         return SpatialSoundQA(path, stages=stages, split="eval"), []
     data = SpatialSoundQA(path, stages=stages, split="train")
     return data, [f"{path} has no eval-*.json, so its training questions are scored"]
+
+
+def _is_qa_file(path: Path) -> bool:
+    """A file of questions, and not a whole data set in an archive."""
+    return path.is_file() and path.suffix not in SUFFIXES
 
 
 def _root_of(path: Path) -> Path:

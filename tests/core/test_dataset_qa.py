@@ -120,6 +120,13 @@ def test_yes_and_no_are_level(qa_set: Path) -> None:
         assert abs(2 * said.count("Yes") - len(said)) <= 50
 
 
+def test_counts_are_level(qa_set: Path) -> None:
+    """As often four sounds as one, though fewer rooms hold four that differ; within what the order of types leaves."""
+    found = Counter(r["answer"] for r in items(qa_set, "stage4-beyond/train") if r["question_type"] == "COUNT")
+    assert set(found) == {"1", "2", "3", "4"}
+    assert min(found.values()) >= 1
+
+
 def test_the_same_arguments_give_the_same_bytes(qa_set: Path, manifest: Path, tmp_path: Path) -> None:
     plan = QAPlan(
         str(manifest), 500, simulator="shoebox", options={"order": 2}, rooms=12, rir_count=96, seed=3, split="eval",
@@ -134,6 +141,8 @@ def test_the_same_arguments_give_the_same_bytes(qa_set: Path, manifest: Path, tm
 
 def test_any_record_is_derived_again_from_its_seed(qa_set: Path, manifest: Path) -> None:
     records = list(SpatialSoundQA(qa_set, stages=[3], split="train"))[::7]
+    beyond = SpatialSoundQA(qa_set, stages=[4], split="train")
+    records += [record for record in beyond if record.type is not T.MOTION]
     draw = Draw(
         from_manifest(manifest).filter(folds=[1]),
         ReleasedRooms(qa_set / "mp3d_reverb/train_reverberation.json", 1.0),
