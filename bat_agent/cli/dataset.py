@@ -86,7 +86,9 @@ def rirs(
 
 @app.command()
 def stats(
-    path: Annotated[Path, typer.Argument(metavar="DIR_OR_JSON", help="A set's folder or a reverberation JSON.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR_OR_JSON", help="A set's folder, a reverberation or a question file.")
+    ],
     plot: Annotated[Path | None, typer.Option(help="Also draw a picture of the RIRs: PNG, PDF or SVG.")] = None,
     measure: Annotated[
         int, typer.Option(metavar="N", help="Measure at most N of the RIR files, evenly spread over the set.")

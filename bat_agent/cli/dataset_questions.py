@@ -16,12 +16,15 @@ _MEASURE_NAMES = {"accuracy": "accuracy", "f1": "F1 of labels", "region": "regio
 
 
 def has_questions(path: Path) -> bool:
-    """Whether the set has question files."""
+    """Whether this is a question file, or a set that has some."""
     from bat_agent.datasets.spatialsoundqa import question_files
     from bat_agent.datasets.store import Store
+    from bat_agent.questions import RecordFile
 
     try:
-        return path.is_dir() and bool(question_files(Store(path)))
+        if path.is_file() and path.suffix == ".json":
+            return bool(RecordFile(path)[:1])
+        return bool(question_files(Store(path)))
     except BadInput:
         return False
 
@@ -31,7 +34,7 @@ def has_rirs(path: Path) -> bool:
     from bat_agent.datasets.layout import find_reverberations
 
     try:
-        return bool(find_reverberations(path))
+        return path.is_dir() and bool(find_reverberations(path))
     except BadInput:
         return False
 

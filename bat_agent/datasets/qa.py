@@ -181,6 +181,8 @@ def _open_sounds(plan: QAPlan) -> tuple[SoundSet, list[str]]:
     spec = plan.sounds
     if place.suffix.lower() == ".csv":
         spec = f"manifest:{plan.sounds}"
+    elif (place / "manifest.csv").is_file():
+        spec = f"manifest:{place / 'manifest.csv'}"
     elif place.is_dir():
         spec = f"folder:{plan.sounds}"
     sounds = open_sounds(spec)

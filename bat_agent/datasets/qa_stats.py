@@ -71,13 +71,15 @@ class QAFigures:
 def question_statistics(
     root: Path | str, *, split: str = "train", sample: int = 20_000, progress: Progress = lambda done, total: None
 ) -> QAFigures:
-    """Figures of the questions of one split; leaks of at most ``sample`` of them, evenly spread.
+    """Figures of the questions of one split, or of a single question file; leaks of at most ``sample`` of them, evenly
+    spread.
 
     Raises :class:`~bat_agent.errors.BadInput` where there is no question file, or one is broken.
     """
     if sample < 1:
         raise BadInput(f"--questions must be 1 or more, got {sample}")
-    data = SpatialSoundQA(root, split=split)
+    alone = Path(root).suffix == ".json"
+    data = SpatialSoundQA(Path(root).parent, files=[root]) if alone else SpatialSoundQA(root, split=split)
     parts = _without_repeats(data, split)
     types = [kind for part in parts for kind in part.types]
     counts = Counter(types)

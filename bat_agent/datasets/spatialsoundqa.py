@@ -151,8 +151,9 @@ def question_files(store: Store, stages: Sequence[int] | None = None, split: Spl
     found.sort(key=lambda name: (name.split("/")[1], not name.endswith("/train.json"), name))
     if not found:
         what = " or ".join(f"{folder}/{{{','.join(wanted)}}}" for folder in _QUESTIONS)
+        kind = f"{split} question file" if split else "question file"
         raise BadInput(
-            f"{store.root} holds no {split or ''} question file in {what}; name the root of a SpatialSoundQA data set, "
-            "or make one with bat-agent dataset qa"
+            f"{store.root} holds no {kind} in {what}; name the root of a SpatialSoundQA data set, or make one with "
+            "bat-agent dataset qa"
         )
     return found

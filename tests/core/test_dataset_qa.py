@@ -214,6 +214,8 @@ def test_what_cannot_be_asked_says_why(manifest: Path, qa_set: Path, tmp_path: P
     only_dogs.write_text("\n".join([lines[0], *(line for line in lines if ",Dog," in line)]) + "\n")
     with pytest.raises(BadInput, match=r"no MIXUP_\w+ question was found .* sounds of more classes"):
         make_qa(QAPlan(str(only_dogs), 40, rirs=str(qa_set)), tmp_path / "a")
+    made = make_qa(QAPlan(str(manifest.parent), 9, rirs=str(qa_set)), tmp_path / "folder")
+    assert made.files["closed-end/stage3-mixup/train.json"] == 9, "a folder with a manifest is read by it"
     with pytest.raises(BadInput, match="no library 'nothing'"):
         make_qa(QAPlan("nothing", 40, rirs=str(qa_set)), tmp_path / "b")
     with pytest.raises(BadInput, match=r"holds no mp3d_reverb/train_reverberation\.json"):

@@ -77,3 +77,6 @@ def test_the_command_prints_rooms_and_questions(run: Run, qa_set: Path, tmp_path
     code, out, _ = run("dataset", "stats", tmp_path, "--json")
     assert code == 0
     assert list(json.loads(out)) == ["questions"]
+    code, out, _ = run("dataset", "stats", tmp_path / "closed-end/stage1-clsdoa/train.json", "--json")
+    assert code == 0
+    assert json.loads(out)["questions"]["records"] == 1
