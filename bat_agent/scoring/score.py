@@ -82,7 +82,7 @@ def score(
     """
     said = _texts(records, answers)
     scorer = embedder if isinstance(embedder, ClassScorer) else ClassScorer(embedder)
-    measures = [_measures(r.type, r.answer, text) for r, text in zip(records, said, strict=True)]
+    measures = [score_answer(r.type, r.answer, text) for r, text in zip(records, said, strict=True)]
     of_type: dict[QuestionType, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         of_type[record.type].append(number)
@@ -113,13 +113,6 @@ def _texts(records: Sequence[Asked], answers: Sequence[Any]) -> list[str]:
     if len(records) != len(answers):
         raise BadInput(f"there are {len(records)} questions but {len(answers)} answers; give one answer each")
     return [str(answer) if isinstance(answer, str) else "" for answer in answers]
-
-
-def _measures(kind: QuestionType, truth: str, answer: str) -> dict[str, float]:
-    try:
-        return score_answer(kind, truth, answer)
-    except OverflowError:  # a distance of four hundred digits
-        return score_answer(kind, truth, "")
 
 
 def _precision(truths: Sequence[str], said: Sequence[str], scorer: ClassScorer, seed: int) -> tuple[Figures, set[str]]:
@@ -175,7 +168,7 @@ def _swap(records: Sequence[Asked], measures: Sequence[Mapping[str, float]], sai
     both: dict[str, list[float]] = defaultdict(list)
     for number in about_sides(records):
         record = records[number]
-        mirrored = _measures(record.type, mirror(record.answer), said[number])
+        mirrored = score_answer(record.type, mirror(record.answer), said[number])
         both[record.type.value].append(float(right(measures[number]) and right(mirrored)))
     everything = [value for some in both.values() for value in some]
     found = {name: mean(np.array(some), seed) for name, some in both.items()}
