@@ -267,8 +267,9 @@ def random_answers(questions: Sequence[Asked], rng: np.random.Generator) -> list
 def prompt_only_answers(train_questions: Iterable[Asked], questions: Iterable[Asked]) -> list[str]:
     """What the question alone gives away: the most frequent training answer to the same wording, labels blanked out.
 
-    A wording that training lacks gets the most frequent answer to the directions it names (of its ``kind``, where
-    questions have one), then of its type, then of all. A reasoner that hears must beat this row.
+    A wording that training has seldom gets the most frequent answer to the directions it names (of its ``kind``, where
+    questions have one), then of its type, then of all: of a few answers to one wording, the most frequent is chance,
+    and would hide what the words give away. A reasoner that hears must beat this row.
     """
     tallies: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     for question in train_questions:
@@ -277,9 +278,13 @@ def prompt_only_answers(train_questions: Iterable[Asked], questions: Iterable[As
     if not tallies:
         raise BadInput("prompt-only answers need at least one training question, got none")
 
+    totals = {key: tally.total() for key, tally in tallies.items()}
+
     def best(question: Asked) -> str:
+        known = [key for key in _keys(question) if key in totals]
+        key = next((key for key in known if totals[key] >= _OFTEN), known[0])
         # Ties go to the answer seen first, so that the row is the same in every run.
-        return next(tallies[key].most_common(1)[0][0] for key in _keys(question) if key in tallies)
+        return tallies[key].most_common(1)[0][0]
 
     return [best(question) for question in questions]
 
@@ -289,6 +294,7 @@ def blank_labels(text: str) -> str:
     return _label_pattern().sub("_", text.lower()).rstrip("?. ")
 
 
+_OFTEN = 10
 # Evaluation asks in other words than training, so directions are compared by what they mean.
 _DIRECTIONS = {"ahead": "front", "back": "behind", "over": "above", "overhead": "above", "higher": "above"}
 _DIRECTIONS |= {"under": "below", "underneath": "below", "lower": "below"}

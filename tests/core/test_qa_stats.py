@@ -55,6 +55,24 @@ def test_a_question_that_gives_itself_away_is_caught(tmp_path: Path) -> None:
     assert kind.wordings == 2
 
 
+def test_a_leak_is_caught_however_many_wordings_there_are(tmp_path: Path) -> None:
+    """Yes to 70 % of the questions with "left", in two hundred wordings: their words vary, the direction does not."""
+    words = [f"{a} {b}" for a in "abcdefghijklmno" for b in "abcdefghijklmno"][:200]
+    records = [
+        ask(
+            n,
+            f"Is {words[n // 2 % 200]} the dog {side} of the rain?",
+            "Yes" if (n // 2 % 10 < 7) == (side == "left") else "No",
+        )
+        for n in range(2000)
+        for side in ["left" if n % 2 else "right"]
+    ]
+    write_records(tmp_path / "closed-end/stage3-mixup/train.json", records)
+    ((leak,),) = [kind.leaks for kind in question_statistics(tmp_path).types]
+    assert leak.prompt_only == pytest.approx(0.7, abs=0.02)
+    assert leak.majority == pytest.approx(0.5, abs=0.05)
+
+
 def test_repeats_in_later_stages_count_once_and_eval_files_all(qa_set: Path) -> None:
     found = question_statistics(qa_set, split="eval")
     assert found.records == 600
