@@ -68,7 +68,7 @@ class Recorded(Dataset[Batch]):
             truth_of(heard),
             heard,
             [[question] for _, _, question in found],
-            [self.data.where(row) for row in rows],
+            [self.data.name(row) for row in rows],
         )
 
     def finish(self, batch: Batch, device: torch.device | str) -> Batch:

@@ -104,10 +104,15 @@ class SpatialSoundQA(Sequence[QARecord]):
         other._places = self._places[rows]
         return other
 
-    def where(self, index: int) -> str:
-        """File, record and line of a question, for messages."""
+    def name(self, index: int) -> str:
+        """File and record of a question."""
         file, number = self._places[range(len(self))[index]].tolist()
-        return f"{self.files[file]}, record {number} (line {self._files[file].line(number)})"
+        return f"{self.files[file]}, record {number}"
+
+    def where(self, index: int) -> str:
+        """As :meth:`name`, with the line, which takes reading the file up to there."""
+        file, number = self._places[range(len(self))[index]].tolist()
+        return f"{self.name(index)} (line {self._files[file].line(number)})"
 
     def waveform(self, index: int) -> Tensor:
         """What record ``index`` asks about, (2, 320000) float32; see :meth:`ReleasedAudio.render`."""

@@ -140,6 +140,17 @@ def test_one_and_two_sources_by_the_contract(root: Path) -> None:
     assert np.abs(mixed - (a + b) / 2).max() < 1e-5 * np.abs(a + b).max()
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_recordings_of_every_kind_are_found_by_their_name_alone(root: Path, suffix: str) -> None:
+    """Also lossy ones: a tone stays the tone it was."""
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE_HZ) / RATE_HZ)
+    soundfile.write(root / f"AudioSet/eval/audio/Ytone.{suffix}", tone, RATE_HZ)
+    found = SpatialSoundQA(root).audio.dry("eval/audio/Ytone")
+    spectrum = np.abs(np.fft.rfft(found[:RATE_HZ]))
+    assert found.dtype == np.float64
+    assert spectrum.argmax() == 1000
+
+
 def test_the_whole_rir_counts_and_silence_stays(root: Path) -> None:
     """A tap 9 s late is heard, unlike in the encoder's trainer, which cuts RIRs; silence is not scaled up."""
     rir = np.zeros((2, 9 * RATE_HZ + 1))
