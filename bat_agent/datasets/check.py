@@ -121,8 +121,9 @@ def _check_file(
     found: Checked,
 ) -> Iterator[int]:
     ids: Counter[str] = Counter()
+    last = math.inf if limit is None else found.records + limit
     for number in range(len(file)):
-        if limit is not None and sum(ids.values()) >= limit:
+        if found.records >= last:
             break
         yield number
         try:
