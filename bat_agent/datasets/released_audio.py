@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.acoustics import CLIP_SAMPLES, convolve, fit_length, rms_normalise
+from bat_agent.acoustics import CLIP_SAMPLES, rms_normalise
 from bat_agent.audio import decode
 from bat_agent.datasets.layout import BINAURAL, REVERB, SPLITS, ReverberationFile, position_of
 from bat_agent.datasets.store import MissingFile, Store
@@ -30,15 +30,15 @@ class ReleasedAudio:
         """The sound of a record as the released loader renders it, (2, 320000) float32, 32 kHz, full scale ±1.
 
         The first channel of each recording, at 32 kHz (polyphase) and −14 dBFS (silence stays as it is), convolved with
-        the whole RIR in float64, cut or padded to 10 s; several sources are averaged. A source that moves fades from
-        each RIR of its path into the next.
+        the whole RIR in float64, cut or padded to 10 s; several sources are averaged. A source that moves sounds again
+        and again, and fades from each RIR of its path into the next.
         """
-        wet = []
+        heard = np.zeros((2, CLIP_SAMPLES))
         for number, (audio_id, reverb_id) in enumerate(record.sources):
-            dry = rms_normalise(torch.from_numpy(self.dry(audio_id)))
+            dry = rms_normalise(torch.from_numpy(self.dry(audio_id))).numpy()
             path = record.reverb_path if number == 0 and record.reverb_path else (reverb_id,)
-            wet.append(_along(dry, [torch.from_numpy(self.rir(name)) for name in path]))
-        return torch.stack(wet).mean(dim=0).float()
+            _add_along(heard, dry, [self.rir(name) for name in path])
+        return torch.from_numpy((heard / len(record.sources)).astype(np.float32))
 
     def dry(self, audio_id: str) -> np.ndarray:
         """The recording of that name: float64 (N,), first channel, 32 kHz.
@@ -91,15 +91,23 @@ def _resampled(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     return np.asarray(resample_poly(samples, SAMPLE_RATE_HZ // divisor, rate_hz // divisor))
 
 
-def _along(dry: Tensor, rirs: Sequence[Tensor]) -> Tensor:
-    """(2, 320000) of a sound that moves through RIRs, evenly in time, with linear fades between neighbours."""
+def _add_along(heard: np.ndarray, dry: np.ndarray, rirs: Sequence[np.ndarray]) -> None:
+    """Add a sound that moves through RIRs, evenly in time, with linear fades between neighbours, to what is heard."""
     if len(rirs) == 1:
-        return convolve(dry[None], rirs[0], CLIP_SAMPLES)
+        _add(heard, dry, rirs[0])
+        return
+    dry = np.resize(dry, CLIP_SAMPLES)  # a short one repeats: its motion could not be heard otherwise
     # A fade weighs the dry sound, so that the reverberation of what sounded at a place stays that of the place.
-    dry = fit_length(dry, CLIP_SAMPLES)
-    place = torch.linspace(0, len(rirs) - 1, CLIP_SAMPLES, dtype=dry.dtype)
-    wet = dry.new_zeros(2, CLIP_SAMPLES)
+    place = np.linspace(0, len(rirs) - 1, CLIP_SAMPLES)
     for number, rir in enumerate(rirs):
-        weight = (1 - (place - number).abs()).clamp(min=0)
-        wet += convolve((dry * weight)[None], rir, CLIP_SAMPLES)
-    return wet
+        weight = np.maximum(1 - np.abs(place - number), 0)
+        first, last = np.flatnonzero(weight)[[0, -1]].tolist()
+        _add(heard[:, first:], dry[first : last + 1] * weight[first : last + 1], rir)
+
+
+def _add(heard: np.ndarray, dry: np.ndarray, rir: np.ndarray) -> None:
+    """Add dry ∗ RIR, what of it lies within. By scipy, twice as fast in float64 as torch on some processors."""
+    from scipy.signal import fftconvolve
+
+    wet = fftconvolve(dry[None, : heard.shape[1]], rir[:, : heard.shape[1]], axes=1)[:, : heard.shape[1]]
+    heard[:, : wet.shape[1]] += wet
