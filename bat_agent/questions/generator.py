@@ -188,7 +188,7 @@ def _builders(question_type: QuestionType, count: int) -> tuple[Builder, ...]:
 
 def _worded(draft: Draft, dice: Dice, split: Split, typed: bool) -> str:
     template = _templates(draft.wording, "train")[0] if dice.simple else dice.pick(_templates(draft.wording, split))
-    text = template.format(**draft.slots).replace("source of the sound source", "sound source")
+    text = template.format(**draft.slots).replace("source of the sound source", "source of the sound")
     text = text[0].upper() + text[1:]
     return vary(text, dice.rng) if typed and not dice.simple else text
 
