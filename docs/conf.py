@@ -16,7 +16,7 @@ author = "the bat-agent contributors"
 copyright = "the bat-agent contributors, Apache-2.0"
 release = version = bat_agent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "README.md"]
 html_theme = "furo"
 html_title = f"bat-agent {release}"

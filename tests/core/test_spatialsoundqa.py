@@ -13,10 +13,12 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
+import bat_agent
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.datasets.store import MissingFile
 from bat_agent.errors import BadInput
-from bat_agent.questions import QARecord, QuestionType, write_records
+from bat_agent.labels import labels
+from bat_agent.questions import QARecord, QuestionType, parse_distance, parse_labels, write_records
 
 RATE_HZ, CLIP = 32_000, 320_000
 
@@ -192,7 +194,7 @@ def test_real_clip_in_real_rir_equals_the_contract(shared: Path, tmp_path: Path)
 
 
 def test_the_examples_of_the_release(root: Path) -> None:
-    """The two records that its README prints (field notes, 4.2) are read and rendered."""
+    """The two records that its README prints are read, rendered, and answered by the shipped model in their form."""
     released = [
         {
             "audio_id": "eval/audio/YI-HlrcP6Qg4", "reverb_id": "q9vSo1VnCiC/0.npy", "audio_id2": None,
@@ -208,7 +210,8 @@ def test_the_examples_of_the_release(root: Path) -> None:
         },
     ]  # fmt: skip
     for clip in ("YI-HlrcP6Qg4", "YZX2fVPmUidA", "YjNjUU01quLs"):
-        soundfile.write(root / f"AudioSet/eval/audio/{clip}.wav", np.ones(100) / 2, RATE_HZ)
+        noise = 0.1 * np.random.default_rng(len(clip)).standard_normal(CLIP)
+        soundfile.write(root / f"AudioSet/eval/audio/{clip}.wav", noise, RATE_HZ)
     (root / "mp3d_reverb/binaural/q9vSo1VnCiC").mkdir()
     for number in (0, 31, 32):
         np.save(root / f"mp3d_reverb/binaural/q9vSo1VnCiC/{number}.npy", np.ones((2, 3)))
@@ -216,4 +219,7 @@ def test_the_examples_of_the_release(root: Path) -> None:
     file.write_text(json.dumps({"data": released}))
     data = SpatialSoundQA(root, files=[file])
     assert [r.type.letter for r in data] == ["A", "E"]
-    assert [data.waveform(n).shape for n in range(2)] == [(2, CLIP)] * 2
+    bat = bat_agent.load(device="cpu")
+    replies = [str(bat.ask(data.waveform(n), data[n].question)) for n in range(2)]
+    assert parse_labels(replies[0], labels()) is not None
+    assert parse_distance(replies[1]) is not None
