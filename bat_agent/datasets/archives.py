@@ -9,7 +9,8 @@ from __future__ import annotations
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -21,6 +22,7 @@ SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER_BYTES = 30
+_CHUNK = 1 << 16
 
 
 class _Member(NamedTuple):
@@ -33,7 +35,7 @@ class _Member(NamedTuple):
 
 
 class Archive:
-    """The members of one archive by their name.
+    """The members of one archive by their number.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no whole archive; a damaged member when it is read.
     """
@@ -41,18 +43,13 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            rows = list(_members_of_zip(path) if path.suffix == ".zip" else _members_of_tar(path))
+            members = _members_of_zip(path) if path.suffix == ".zip" else _members_of_tar(path)
+            self.names, self._places = _columns(members)
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
             raise self._damaged(error) from error
-        self._names = np.array([row.name.encode() for row in rows], dtype=np.bytes_)
-        self._places = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
 
     def __len__(self) -> int:
-        return len(self._names)
-
-    def names(self) -> list[str]:
-        """All members, in the order of their numbers."""
-        return [name.decode() for name in self._names]
+        return len(self.names)
 
     def read(self, number: int) -> bytes:
         """The content of a member."""
@@ -67,7 +64,7 @@ class Archive:
                 raise EOFError("it ends within a member")
             return content
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise self._damaged(error, self._names[number].decode()) from error
+            raise self._damaged(error, self.names[number].decode()) from error
 
     def _damaged(self, error: Exception, member: str = "") -> BadInput:
         where = f"{member} in {self.path}" if member else str(self.path)
@@ -83,9 +80,9 @@ class Members:
 
     def __init__(self, archives: Sequence[Archive]) -> None:
         self._archives = archives
-        names = [_without_top(archive.names()) for archive in archives]
-        self._names = np.array([name.encode() for some in names for name in some], dtype=np.bytes_)
-        owners = np.repeat(np.arange(len(archives)), [len(some) for some in names])
+        names = [_without_top(archive.names) for archive in archives]
+        self._names = np.concatenate([np.zeros(0, dtype="S1"), *names])
+        owners = np.repeat(np.arange(len(archives)), list(map(len, names)))
         numbers = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(some)) for some in names)])
         order = np.argsort(self._names, kind="stable")
         self._names, self._owners, self._numbers = self._names[order], owners[order], numbers[order]
@@ -105,17 +102,33 @@ class Members:
     def paths(self) -> Iterator[str]:
         """Every path as it may be asked for: as it stands in its archive, and below a folder named as the archive."""
         for archive in self._archives:
-            for name in archive.names():
-                yield name
-                yield f"{archive.path.stem}/{name}"
+            for name in archive.names:
+                yield name.decode()
+                yield f"{archive.path.stem}/{name.decode()}"
 
 
-def _without_top(names: list[str]) -> list[str]:
-    tops = {name.partition("/")[0] for name in names}
-    if len(tops) != 1 or not all("/" in name for name in names):
+def _columns(members: Iterable[_Member]) -> tuple[np.ndarray, np.ndarray]:
+    """Names, and (members, 4) of the rest: few of them are objects at a time."""
+    parts, recent, places = [np.zeros(0, dtype="S1")], [], array("q")
+    for member in members:
+        recent.append(member.name.encode())
+        places.extend(member[1:])
+        if len(recent) == _CHUNK:
+            parts.append(np.array(recent, dtype=np.bytes_))
+            recent = []
+    if recent:
+        parts.append(np.array(recent, dtype=np.bytes_))
+    return np.concatenate(parts), np.array(places, dtype=np.int64).reshape(-1, 4)
+
+
+def _without_top(names: np.ndarray) -> np.ndarray:
+    """The names without the folder that all of them begin with, if there is one."""
+    top, slash, _ = names[0].partition(b"/") if len(names) else (b"", b"", b"")
+    begin = len(top) + len(slash)
+    if not slash or not np.char.startswith(names, top + slash).all() or names.itemsize == begin:
         return names
-    (top,) = tops
-    return [name.removeprefix(f"{top}/") for name in names]
+    rest = names.view(np.uint8).reshape(len(names), names.itemsize)[:, begin:]
+    return np.ascontiguousarray(rest).view(f"S{names.itemsize - begin}").ravel()
 
 
 def refuse_compressed(path: Path) -> None:
