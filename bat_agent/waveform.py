@@ -104,11 +104,12 @@ def _notes_on(clip: Tensor, silent: bool, notes: list[str]) -> tuple[str, ...]:
 
 
 def fit(sound: Tensor, encoder: Encoder) -> Tensor:
-    """Bring clips (B, 2, N) at 32 kHz to the rate of the encoder and, where that is fixed, to its length."""
+    """Bring clips (B, 2, N) at 32 kHz to the rate of the encoder, and to its length: to no more than that, or, where it
+    is fixed, to exactly that.
+    """
     if encoder.sample_rate_hz != SAMPLE_RATE_HZ:
         from torchaudio.functional import resample
 
         sound = resample(sound, SAMPLE_RATE_HZ, encoder.sample_rate_hz)
-    if getattr(encoder, "fixed_length", True):
-        sound = fit_length(sound, round(encoder.clip_seconds * encoder.sample_rate_hz))
-    return sound
+    samples = round(encoder.clip_seconds * encoder.sample_rate_hz)
+    return fit_length(sound, samples) if getattr(encoder, "fixed_length", True) else sound[..., :samples]

@@ -16,6 +16,7 @@ from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
+from bat_agent.interfaces import CLIP_SECONDS
 
 if TYPE_CHECKING:
     from bat_agent.evaluation.tables import Table
@@ -173,6 +174,9 @@ class _Subject:
         log = AnswerLog.open(paths[0], called, questions.keys)
         mirrored = AnswerLog.open(paths[1], called, questions.keys) if self.swap else None
         bat = inputs.open_bat(self.model or inputs.DEFAULT_MODEL, self.device, self.encoder, self.encoder_weights)
+        if bat.encoder.clip_seconds < CLIP_SECONDS:
+            heard = f"{bat.encoder.clip_seconds:g} s of each clip of {CLIP_SECONDS:g} s"
+            print_notes([f"{called} hears only the first {heard}, so some of its questions cannot be answered"])
         numbers = questions.numbers
         with progress_of("questions") as progress:
             ask_all(

@@ -12,7 +12,7 @@ from jaxtyping import TypeCheckError
 
 from bat_agent import acoustics
 from bat_agent.errors import BadInput
-from bat_agent.waveform import Prepared, prepare
+from bat_agent.waveform import Prepared, fit, prepare
 
 RATE_HZ = 32_000
 
@@ -179,6 +179,15 @@ def test_each_clip_of_a_batch_has_its_own_notes() -> None:
     assert prepared.silent == (False, True)
     assert prepared.notes[0] == ()
     assert len(prepared.notes[1]) == 1
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_no_encoder_is_given_more_than_it_hears(fixed: bool) -> None:
+    """Clips of ten seconds for an encoder of two: the beginning, also where shorter ones are left as they are."""
+    clips = torch.from_numpy(noise(10.0))[None]
+    assert torch.equal(fit(clips, encoder(fixed_length=fixed)), clips[..., : 2 * RATE_HZ])
+    short = clips[..., :RATE_HZ]
+    assert fit(short, encoder(fixed_length=fixed)).shape[-1] == (2 * RATE_HZ if fixed else RATE_HZ)
 
 
 def test_shapes_in_signatures_are_checked_in_tests() -> None:
