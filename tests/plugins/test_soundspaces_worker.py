@@ -42,6 +42,14 @@ print(pool.process_ids()[0], flush=True)
 """
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_as_at_a_terminal() -> Iterator[None]:
+    """Where the test run was started in the background, a shell has it ignore SIGINT, and its children too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     pool = Pool(1, timeout_s=30.0, memory_limit_bytes=4 << 30)
