@@ -5,6 +5,6 @@ anywhere), ``placements`` (several in one room), ``engines`` (here, in processes
 writes and resumes), ``layout`` (files and JSON), ``replay`` (makes them again), ``stats`` (what is in a set).
 
 Questions: ``archives`` and ``store`` (files, wherever they lie), ``spatialsoundqa`` (records), ``released_audio`` (what
-they sound like), ``draw_qa`` and ``motion`` (what is asked about what), ``qa`` (writes a set), ``check`` (verifies it),
-``qa_stats`` (what it gives away). ``clip_lists`` and ``audioset`` curate the recordings.
+they sound like), ``draw_qa`` and ``motion`` (what is asked about what), ``qa`` and ``qa_files`` (write a set),
+``check`` (verifies it), ``qa_stats`` (what it gives away). ``clip_lists`` and ``audioset`` curate the recordings.
 """

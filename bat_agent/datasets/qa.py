@@ -6,35 +6,29 @@ Run again, it gives the same files. RIRs come first, then questions, then the re
 from __future__ import annotations
 
 import json
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bat_agent.audio import write_wav
 from bat_agent.datasets import layout
 from bat_agent.datasets.draw_qa import SHARES, Draw, shared_out
 from bat_agent.datasets.engines import Engine, in_process
 from bat_agent.datasets.layout import BINAURAL, REVERB, ReverberationFile
 from bat_agent.datasets.motion import make_paths
 from bat_agent.datasets.plan import Plan
+from bat_agent.datasets.qa_files import FOLDER_OF_SPLIT, Progress, Recordings, lies_in, link, listing_path
 from bat_agent.datasets.rirs import make_rirs
 from bat_agent.datasets.spatialsoundqa import STAGES
 from bat_agent.datasets.store import Store
 from bat_agent.errors import BadInput
-from bat_agent.labels import label_table
 from bat_agent.questions import QARecord, QuestionType
 from bat_agent.questions.files import RecordWriter, encode
 from bat_agent.rooms import ReleasedRooms
 from bat_agent.sounds import Sound, SoundSet, open_sounds
 
 MADE_BY = "bat-agent dataset qa"
-FOLDER_OF_SPLIT = {"train": "balanced_train", "eval": "eval"}
-_LIST_OF_SPLIT = {"train": "balanced", "eval": "eval"}
 _EVAL_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (f"{STAGES[0]}/eval-stage1-classification", ("CLASSIFICATION",)),
     (f"{STAGES[0]}/eval-stage1-doa", ("DOA",)),
@@ -49,8 +43,6 @@ _EVAL_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 SOURCES_A_LISTENER = 4
 PATHS = 50
-Progress = Callable[[str, int, int], None]
-"""Called with what is being made, how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +129,12 @@ def make_qa(
     """Make the set of ``plan`` in the folder ``out``.
 
     Raises :class:`~bat_agent.errors.BadInput` for sounds, RIRs or simulators that are not there or do not admit the
-    questions, and where ``out`` cannot be written or holds another set's RIRs.
+    questions, and where ``out`` cannot be written or holds files that are not of such a set.
     """
     sounds, notes = _open_sounds(plan)
+    _refuse_foreign(plan, out, sounds)
     rirs = _RirFiles(plan, out, engine, progress)
-    names = _AudioNames(out, FOLDER_OF_SPLIT[plan.split])
+    names = Recordings(out, plan.split)
     paths = _paths(plan, out)
     draw = Draw(
         sounds,
@@ -196,6 +189,30 @@ def _open_sounds(plan: QAPlan) -> tuple[SoundSet, list[str]]:
     return sounds.filter(folds=chosen), [note]
 
 
+def _refuse_foreign(plan: QAPlan, out: Path, sounds: SoundSet) -> None:
+    """A released set, or lists that somebody curated, are not overwritten."""
+    pattern = "train.json" if plan.split == "train" else "eval-*.json"
+    here = sorted((out / "closed-end").glob(f"*/{pattern}"))
+    if foreign := [file for file in here if not _is_ours(file)]:
+        raise BadInput(f"{foreign[0]} was not written by {MADE_BY} and would be overwritten; choose another --out")
+    listing = listing_path(out / "AudioSet", plan.split)
+    if listing.exists() and not here and not lies_in(sounds[0], out / "AudioSet"):
+        raise BadInput(f"{listing} lists other recordings and would be overwritten; choose another --out")
+    rirs = layout.json_path(out, plan.split)
+    if plan.rirs is not None and rirs.exists() and not _is_ours(rirs) and not _same_folder(plan.rirs, out):
+        raise BadInput(f"{rirs} lists other RIRs and would be overwritten; choose another --out")
+
+
+def _is_ours(file: Path) -> bool:
+    begin = json.dumps({"made_by": MADE_BY})[:-1]
+    with file.open("rb") as opened:
+        return opened.read(len(begin)) == begin.encode()
+
+
+def _same_folder(first: str, second: Path) -> bool:
+    return Path(first).resolve() == second.resolve()
+
+
 # --- questions ---
 
 
@@ -247,78 +264,6 @@ def _told(records: Iterable[QARecord], what: str, total: int, progress: Progress
         yield record
 
 
-# --- recordings ---
-
-
-class _AudioNames:
-    """What recordings are called in a set, and their way into it."""
-
-    def __init__(self, out: Path, folder: str) -> None:
-        self._audio_set, self._folder = out / "AudioSet", folder
-        self._sound_of: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-
-    def __call__(self, sound: Sound) -> str:
-        """``<folder>/audio/Y<name>``, flat as in the release; a recording that is in the set keeps its name."""
-        if sound.id not in self._names:
-            self._names[sound.id] = self._name(sound)
-        return self._names[sound.id]
-
-    def _name(self, sound: Sound) -> str:
-        path = sound.path
-        if path is not None and path.resolve().is_relative_to(self._audio_set.resolve()):
-            return path.resolve().relative_to(self._audio_set.resolve()).with_suffix("").as_posix()
-        stem = sound.id if path is None else sound.id[: -len(path.suffix)]
-        name = re.sub(r"[^\w.-]+", "-", re.sub(r"^.*/audio/Y", "", stem))
-        if self._sound_of.setdefault(name, sound.id) != sound.id:
-            raise BadInput(f"the sounds {self._sound_of[name]} and {sound.id} would both be called Y{name}; rename one")
-        return f"{self._folder}/audio/Y{name}"
-
-    def bring(self, sounds: Iterable[Sound], progress: Progress) -> None:
-        """Link the recordings into the set, or copy them where they cannot be linked, and list them with labels."""
-        mids = {name: mid for mid, name in label_table()}
-        chosen = sorted(sounds, key=lambda sound: sound.id)
-        rows = []
-        for number, sound in enumerate(chosen, 1):
-            audio_id = self(sound)
-            folder, _, name = audio_id.rpartition("/")
-            rows.append({"id": name, "folder": folder, "label": [mids[label] for label in sound.labels]})
-            suffix = ".wav" if sound.path is None else sound.path.suffix.lower()
-            _bring(sound, self._audio_set / f"{audio_id}{suffix}")
-            progress("recordings", number, len(chosen))
-        kind = next(key for key, folder in FOLDER_OF_SPLIT.items() if folder == self._folder)
-        listing = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-        layout.write_atomically(self._audio_set / "metadata" / f"{_LIST_OF_SPLIT[kind]}.json", listing.encode())
-        table = resources.files("bat_agent.data").joinpath("class_labels_indices_subset.csv").read_bytes()
-        layout.write_atomically(self._audio_set / "metadata" / "class_labels_indices_subset.csv", table)
-
-
-def _bring(sound: Sound, target: Path) -> None:
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if sound.path is None:
-        write_wav(target, sound.waveform())
-    else:
-        _link(sound.path, target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link, which takes no room and survives the source; a copy on another disk."""
-    partial = target.with_name(f".{target.name}.part")
-    partial.unlink(missing_ok=True)
-    try:
-        try:
-            partial.hardlink_to(source.resolve())
-        except OSError:
-            shutil.copyfile(source, partial)
-        partial.replace(target)
-    except OSError as error:
-        raise layout.cannot_write(target, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 # --- RIRs ---
 
 
@@ -363,12 +308,8 @@ class _RirFiles:
         items = [item for item in ReverberationFile(self.json_file) if item["fname"] in reverb_ids]
         for number, item in enumerate(items, 1):
             path, target = f"{REVERB}/{BINAURAL}/{item['fname']}", layout.rir_path(self._target, item["fname"])
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if (self._store.root / path).is_file():
-                    _link(self._store.root / path, target)
-                else:
-                    layout.write_atomically(target, self._store.read(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(self._store.local(path), target)
             progress("RIRs", number, len(items))
         head = json.dumps({"made_by": MADE_BY})[:-1] + ', "data": [\n'
         body = ",\n".join(json.dumps(item) for item in items)

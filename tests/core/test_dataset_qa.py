@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bat_agent.datasets.check import check
 from bat_agent.datasets.draw_qa import PAPER_SHARES, SHARES, Draw, shared_out
 from bat_agent.datasets.qa import QAPlan, make_qa
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
@@ -225,6 +226,59 @@ def test_what_cannot_be_asked_says_why(manifest: Path, qa_set: Path, tmp_path: P
     clash.write_text("file,labels\ndog/1-0.flac,Dog\ndog-1-0.flac,Cat\nrain/1-0.flac,Rain\n")
     with pytest.raises(BadInput, match="would both be called Ydog-1-0; rename one"):
         make_qa(QAPlan(str(clash), 60, rirs=str(qa_set)), tmp_path / "d")
+
+
+def test_what_others_made_is_not_overwritten(qa_set: Path, manifest: Path, tmp_path: Path) -> None:
+    """A released question file, a curated list, a set of RIRs, a recording or RIR of the same name: all stay."""
+    plan = QAPlan(str(manifest), 20, rirs=str(qa_set))
+    for name, content in (
+        ("closed-end/stage1-clsdoa/train.json", '{"data": []}'),
+        ("AudioSet/metadata/balanced.json", "[]"),
+        ("mp3d_reverb/train_reverberation.json", '{"data": []}'),
+    ):
+        file = tmp_path / name.replace("/", "_") / name
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+        with pytest.raises(BadInput, match=r"would be overwritten; choose another --out"):
+            make_qa(plan, tmp_path / name.replace("/", "_"))
+        assert file.read_text() == content
+    make_qa(plan, tmp_path / "a")
+    make_qa(plan, tmp_path / "a")  # the same again is welcome
+    for pattern in ("*.flac", "*.npy"):
+        file = next((tmp_path / "a").rglob(pattern))
+        content = file.read_bytes()
+        file.unlink()  # a link, perhaps: what it points to stays as it is
+        file.write_bytes(b"mine")
+        with pytest.raises(BadInput, match="is there already and differs from"):
+            make_qa(plan, tmp_path / "a")
+        assert file.read_bytes() == b"mine"
+        file.write_bytes(content)
+
+
+def test_sounds_of_a_set_stay_where_they_are(qa_set: Path, tmp_path: Path) -> None:
+    """A root that has recordings, their list and RIRs gets questions, and nothing else changes."""
+    root = tmp_path / "root"
+    shutil.copytree(qa_set / "AudioSet", root / "AudioSet")
+    shutil.copytree(qa_set / "mp3d_reverb", root / "mp3d_reverb")
+    before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    make_qa(QAPlan(f"audioset:{root}/balanced_train", 20, rirs=str(root)), root)
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert SpatialSoundQA(root, stages=[3]).waveform(3).shape == (2, 320_000)
+
+
+def test_recordings_of_other_kinds_become_wav(manifest: Path, qa_set: Path, tmp_path: Path) -> None:
+    for label in ("Dog", "Rain", "Siren"):
+        samples, rate = soundfile.read(manifest.parent / f"{label.lower()}/1-0.flac")
+        (tmp_path / "in" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "in" / label / "a.aiff", samples, rate)
+    (tmp_path / "in/Dog/a.flac").write_bytes((manifest.parent / "dog/1-0.flac").read_bytes())
+    with pytest.raises(BadInput, match=r"would both be called Y.*; rename one"):
+        make_qa(QAPlan(str(tmp_path / "in"), 60, rirs=str(qa_set)), tmp_path / "x")
+    (tmp_path / "in/Dog/a.flac").unlink()
+    for _ in range(2):  # the same again is welcome
+        make_qa(QAPlan(str(tmp_path / "in"), 20, rirs=str(qa_set)), tmp_path / "out")
+    assert {file.suffix for file in (tmp_path / "out/AudioSet/balanced_train/audio").iterdir()} == {".wav"}
+    assert check(tmp_path / "out", listen=True).problems == []
 
 
 # --- the command ---
