@@ -82,6 +82,14 @@ def clip_rand(clips: int, *shape: int, device: torch.device | str = "cpu") -> Te
     return torch.rand(copies, _now.total, *shape, device=device)[:, mine].flatten(0, 1)
 
 
+def clip_dropout(values: Tensor, share: float) -> Tensor:
+    """Dropout of (clips, …) in training, clip by clip the same whatever the number of processes (:func:`clip_rand`)."""
+    if not share:
+        return values
+    kept = clip_rand(len(values), *values.shape[1:], device=values.device) >= share
+    return values * kept.to(values.dtype) / (1 - share)
+
+
 class _Sum(torch.autograd.Function):
     """Σ over processes of a tensor; every process' loss depends on it, so the gradient is summed as well."""
 

@@ -2,17 +2,17 @@
 
     [prefix of P tokens] [BOS prompt] [answer] [EOS]          loss on answer and EOS only
 
-Prefix and beginning of the prompt are the same for all questions about a clip. Training puts them once in front of the
-clip's questions, packed in one sequence in which a question sees the shared part and itself; answering keeps them in a
-key-value cache. Both give what one sequence per question would give.
+Prefix and beginning of the prompt are the same for all questions about a clip, which are packed into one sequence
+behind them (:mod:`bat_agent_llama.packing`), in training and in answering.
 
-Letters: B clips, n questions each, P prefix tokens, H language-model width, L length of a packed sequence.
+Letters: B clips, n questions each, P prefix tokens, H language-model width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +20,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bat_agent.checkpoint import write_tensors
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, Reply
-from bat_agent.questions import choices_for
-from bat_agent_llama.config import TINY, LlamaReasonerConfig
-from bat_agent_llama.language_model import (
-    Decoded,
-    Decoder,
-    build_tiny,
-    common_prefix,
-    forward,
-    load_language_model,
-    repeat_cache,
-)
+from bat_agent.labels import labels
+from bat_agent_llama import lora
+from bat_agent_llama.adapter_v2 import AdapterV2
+from bat_agent_llama.checkpoint import WEIGHTS_FILE, check_tensors, read_reasoner
+from bat_agent_llama.choices import ClosedAnswers, members_of
+from bat_agent_llama.config import CLS, GREEDY, PATCHES, QFORMER, TINY, LlamaReasonerConfig
+from bat_agent_llama.decoding import Decoder, Row
+from bat_agent_llama.generation import generate
+from bat_agent_llama.language_model import build_tiny, load_language_model
+from bat_agent_llama.packing import Session, Tree, block_mask, common_prefix, pack
 from bat_agent_llama.projector import Projector
+from bat_agent_llama.qformer import QFormer
 from bat_agent_llama.spoken import SpokenPerception
 from bat_agent_llama.tokenizer import FILE as TOKENIZER_FILE
 from bat_agent_llama.tokenizer import answer_ids, load_tokenizer, prompt_ids, shipped_tokenizer
 
-WEIGHTS_FILE = "model.safetensors"
 ROWS_AT_ONCE = 128
-"""Questions that are answered in one batch; bounds the memory of the repeated cache."""
+"""Questions that are answered in one batch; bounds the memory of the cache."""
+PACKED_AT_ONCE = 32
+"""Of these, questions of one clip; each looks past the others, which costs a little."""
+WHAT_SOUNDS = "Identify the sound events in the audio clip."
+"""The question whose answers :meth:`LlamaReasoner.class_scores` weighs."""
 
 
 class LlamaReasoner(nn.Module):
@@ -50,25 +54,39 @@ class LlamaReasoner(nn.Module):
         super().__init__()
         self.config = config = config or LlamaReasonerConfig()
         self.frozen = config.llm != TINY
+        self.adapter: AdapterV2 | None = None
+        self._closed: ClosedAnswers | None = None
+        self._session: tuple[Any, Any, Session] | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             if self.frozen:
                 self.llm, self.tokenizer = load_language_model(config.llm, config.dtype)
                 self.llm.requires_grad_(False)
+                self._adapt()
             else:
                 self.llm, self.tokenizer = build_tiny(config.tiny_layers), shipped_tokenizer()
-            self.projector = Projector(
-                config.token_dim,
-                self.llm.config.hidden_size,
-                num_queries=config.num_queries,
-                num_direct=config.num_cls_tokens,
-                layers=config.projector_layers,
-                dim=config.projector_dim,
-                heads=config.projector_heads,
-            )
+            self.projector = _build_projector(config, self.llm.config.hidden_size)
             if config.spoken_slots:
                 self.spoken = SpokenPerception(self.tokenizer, config.spoken_slots, self.llm.config.hidden_size)
+        if config.gradient_checkpointing:
+            # Transformers 5.24 renamed it, and warns of the old name.
+            new = getattr(self.llm, "activation_checkpointing_enable", None)
+            (new or self.llm.gradient_checkpointing_enable)({"use_reentrant": False})
         self.train()
+
+    def _adapt(self) -> None:
+        config = self.config
+        if config.has_lora:
+            lora.inject(
+                self.llm, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout,
+                targets=config.lora_targets,
+            )  # fmt: skip
+        if config.has_adapter_v2:
+            self.adapter = AdapterV2(
+                self.llm, prompts=config.adapter_prompts, layers=config.adapter_layers, bias=config.adapter_bias,
+                scale=config.adapter_scale, norms=config.adapter_norms,
+            )  # fmt: skip
+            self.adapter.attach(self.llm)
 
     @property
     def prefix_tokens(self) -> int:
@@ -76,10 +94,15 @@ class LlamaReasoner(nn.Module):
         return self.projector.num_tokens + (self.spoken.num_tokens if self.config.spoken_slots else 0)
 
     def train(self, mode: bool = True) -> LlamaReasoner:
-        """Training mode for what is trained; a frozen language model stays in evaluation mode."""
+        """Training mode for what is trained; a frozen language model stays in evaluation mode, its LoRA excepted."""
         super().train(mode)
         if self.frozen:
             self.llm.eval()
+            again = self.config.gradient_checkpointing
+            for name, module in self.llm.named_modules():
+                # Layers look at their own mode to know whether to compute themselves again.
+                if "lora_" in name or (again and hasattr(module, "gradient_checkpointing")):
+                    module.training = mode
         return self
 
     def loss(self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
@@ -89,80 +112,134 @@ class LlamaReasoner(nn.Module):
             raise BadInput(
                 f"got {len(answers)} answers to {len(questions)} questions, expected one to each, at least one"
             )
-        answers = [answer.strip() for answer in answers]
-        if "" in answers:
-            raise BadInput(f"answer {answers.index('')} is empty, expected the text to learn; drop the pair")
+        targets = self._targets(answers)
         prompts = prompt_ids(self.tokenizer, questions)
-        targets = self._answer_ids(answers)
         self._check_length(questions, [len(p) + len(t) for p, t in zip(prompts, targets, strict=True)])
         shared = common_prefix(prompts)
         pairs = [(prompt[shared:], target) for prompt, target in zip(prompts, targets, strict=True)]
         start = self.prefix_tokens + shared
-        packed = _pack([pairs[i : i + per_clip] for i in range(0, len(pairs), per_clip)], start)
-        device = self._device
-        ids, segments, positions, places, labels = (tensor.to(device) for tensor in packed)
+        packed = pack([pairs[i : i + per_clip] for i in range(0, len(pairs), per_clip)], start)
+        ids, segments, positions, places, targets_flat = (tensor.to(self._device) for tensor in packed)
         beginning = self._beginning(encoding, prompts[0][:shared])
         embedded = torch.cat([beginning, self._embed(ids)], dim=1)
         hidden = self.llm.model(
-            inputs_embeds=embedded, attention_mask=_block_mask(segments, start), position_ids=positions, use_cache=False
+            inputs_embeds=embedded, attention_mask=block_mask(segments), position_ids=positions, use_cache=False
         ).last_hidden_state
         logits = self.llm.lm_head(hidden.flatten(0, 1)[places])
-        return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.float(), targets_flat)
+
+    def answer_tokens(self, answers: Sequence[str]) -> int:
+        """How many tokens :meth:`loss` is the mean over."""
+        return sum(map(len, self._targets(answers)))
 
     @torch.no_grad()
     def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[Reply]:
-        """The greedy answer to each question, with its probability; what does not fit raises ``BadInput``.
+        """The answer to each question, with its probability; what does not fit raises ``BadInput``.
 
-        An answer out of a closed set (Yes/No, left/right, …) is weighed against the others of its set: they are its
-        ``alternatives`` and its share is its ``confidence``. Other answers: the product of the token probabilities.
+        An answer of a fixed form (Yes/No, a location, …) is decoded among all answers of such forms
+        (:mod:`bat_agent_llama.choices`); one out of a closed set (Yes/No, left/right, …) is weighed against the others
+        of its set: they are its ``alternatives`` and its share is its ``confidence``. Other answers: the product of
+        the token probabilities.
         """
         questions, per_clip = self._checked(encoding, questions)
         if not questions:
             return []
         prompts = prompt_ids(self.tokenizer, questions)
         self._check_length(questions, [len(p) + self.config.max_answer_tokens for p in prompts])
+        if self.config.decoding != GREEDY:
+            return self._generate(encoding, questions, prompts, per_clip)
         shared = common_prefix(prompts)
+        ends = [prompt[shared:] for prompt in prompts]
         replies: list[Reply] = []
-        clips = max(1, ROWS_AT_ONCE // per_clip)
+        clips = max(1, ROWS_AT_ONCE // min(per_clip, PACKED_AT_ONCE))
         for first in range(0, len(encoding.tokens), clips):
-            beginning = self._beginning(encoding[first : first + clips], prompts[0][:shared])
-            _, cache = forward(self.llm, inputs_embeds=beginning)
-            rows = torch.arange(len(beginning), device=beginning.device).repeat_interleave(per_clip)
-            ends = [prompt[shared:] for prompt in prompts[first * per_clip :][: len(rows)]]
-            for i in range(0, len(rows), ROWS_AT_ONCE):
-                part = slice(i, i + ROWS_AT_ONCE)
-                replies += self._replies(repeat_cache(cache, rows[part]), ends[part])
+            some = encoding if len(encoding.tokens) <= clips else encoding[first : first + clips]
+            session = self._open(some, tuple(prompts[0][:shared]))
+            part = slice(first * per_clip, first * per_clip + session.clips * per_clip)
+            replies += self._packed(session, questions[part], ends[part], per_clip)
         return replies
+
+    def _packed(
+        self, session: Session, questions: Sequence[str], ends: Sequence[list[int]], per_clip: int
+    ) -> list[Reply]:
+        """Replies to all questions of a session, as many at once as fit."""
+        replies: list[Reply | None] = [None] * len(questions)
+        for first in range(0, per_clip, PACKED_AT_ONCE):
+            session.restart()
+            places = [p for p in range(len(questions)) if first <= p % per_clip < first + PACKED_AT_ONCE]
+            rows = [Row(p // per_clip, p % per_clip - first + 1, ends[p]) for p in places]
+            self._decoder().run(session, rows)
+            for place, row in zip(places, rows, strict=True):
+                replies[place] = self._reply(session, row, questions[place])
+        session.restart()
+        return [reply for reply in replies if reply is not None]
+
+    def stream(self, encoding: Encoding, question: str) -> Iterator[str]:
+        """The answer to one question about one clip, piece by piece as the language model says it."""
+        (question,), _ = self._checked(encoding, [question])
+        (prompt,) = prompt_ids(self.tokenizer, [question])
+        self._check_length([question], [len(prompt) + self.config.max_answer_tokens])
+        with torch.no_grad():
+            session = self._open(encoding, tuple(prompt[:-1]))
+            session.restart()
+            row, said = Row(0, 1, prompt[-1:]), ""
+            for _ in self._decoder().steps(session, [row]):
+                text = self._text(row.ids)
+                if text.startswith(said) and not text.endswith("\ufffd"):
+                    yield text[len(said) :]
+                    said = text
+
+    @torch.no_grad()
+    def score(self, encoding: Encoding, question: str, candidates: Sequence[str]) -> Tensor:
+        """Log probability (B, M) of each of M answers to one question about each clip, all in one pass a clip."""
+        (question, *_), _ = self._checked(encoding, [question] * len(encoding.tokens))
+        (prompt,) = prompt_ids(self.tokenizer, [question])
+        targets = self._targets(candidates)
+        self._check_length([question], [len(prompt) + max(map(len, targets))])
+        session = self._open(encoding, tuple(prompt[:-1]))
+        session.restart()
+        rows = [Row(clip, 1, prompt[-1:]) for clip in range(session.clips)]
+        decoder = self._decoder()
+        first = decoder.look(session, [(row, row.prompt) for row in rows])
+        tree = Tree(targets)
+        hidden = session.branch(tree, [1] * session.clips, [1] * session.clips)
+        return tree.totals(first, decoder.log_probabilities(hidden))
+
+    def class_scores(self, encoding: Encoding) -> Tensor:
+        """(B, 355) log probability of each class label as the answer to what sounds, for an average precision."""
+        return self.score(encoding, WHAT_SOUNDS, [name.lower() for name in labels()])
+
+    def merge_adapter(self) -> None:
+        """Fold the adapters into the language model for good, where that is possible: LoRA, bias, scale, norms.
+
+        Prompts stay; nothing can be trained or saved afterwards. Raises ``BadInput`` where there is no adapter.
+        """
+        if not (self.config.has_lora or self.config.has_adapter_v2):
+            raise BadInput("there is nothing to merge: this reasoner was built with adapter=none")
+        if self.config.has_lora:
+            lora.merge(self.llm)
+        if self.adapter is not None:
+            self.adapter.merge(self.llm)
+        self._merged = True
 
     def save_weights(self, directory: str | Path, *, half: bool = False) -> None:
         """Write what is trained, ``model.safetensors`` (float16 if ``half``); for ``tiny`` also ``tokenizer.json``."""
-        from safetensors.torch import save_file
-
+        if getattr(self, "_merged", False):
+            raise BadInput("the adapter was merged into the language model, so it cannot be saved; save before merging")
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._trained().items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.trained_state_dict().items()}
         if half:
             tensors = {name: tensor.half() for name, tensor in tensors.items()}
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"llm": self.config.llm, "format": "pt"})
+        write_tensors(folder / WEIGHTS_FILE, tensors)
         if not self.frozen:
             self.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_FILE))
 
     def load_weights(self, path: str | Path) -> None:
-        """Read what :meth:`save_weights` wrote, from the folder or its ``model.safetensors``; else ``WeightsError``."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        file = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
-        if not file.is_file():
-            raise WeightsError(f"there are no reasoner weights at {file}; pass a folder that holds {WEIGHTS_FILE}")
-        try:
-            found = load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{file} is not a readable safetensors file ({error}); copy or download it again"
-            ) from error
-        wanted = self._trained()
-        _check_tensors(file, found, {name: tensor.shape for name, tensor in wanted.items()})
+        """Read what :meth:`save_weights` wrote, or the released BAT's ``model.pt``; what does not fit raises
+        ``WeightsError``.
+        """
+        file, found = read_reasoner(Path(path).expanduser())
+        check_tensors(file, found, self.trained_state_dict())
         tokenizer_file = file.with_name(TOKENIZER_FILE)
         if not self.frozen:
             if not tokenizer_file.is_file():
@@ -170,20 +247,95 @@ class LlamaReasoner(nn.Module):
             self.tokenizer = load_tokenizer(tokenizer_file)
             if self.config.spoken_slots:
                 self.spoken.learn_words(self.tokenizer)
-        with torch.no_grad():
-            for name, tensor in wanted.items():
-                tensor.copy_(found[name])
+        self.load_trained_state_dict(found)
+        self._closed = None
 
-    def _trained(self) -> dict[str, nn.Parameter]:
-        """The tensors that are trained and saved; shared ones once."""
-        return {name: tensor for name, tensor in self.named_parameters() if tensor.requires_grad or not self.frozen}
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """The tensors that are trained and saved; shared ones once, those of a frozen language model never."""
+        return {
+            name: tensor.detach()
+            for name, tensor in self.named_parameters()
+            if not (self.frozen and name.startswith("llm.") and lora.PART not in name)
+        }
+
+    @torch.no_grad()
+    def load_trained_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what :meth:`trained_state_dict` gave."""
+        for name, tensor in self.trained_state_dict().items():
+            tensor.copy_(tensors[name])
+
+    def _open(self, encoding: Encoding, shared: tuple[int, ...]) -> Session:
+        """The beginning in a cache; asked again about the same sound, it is not computed twice."""
+        # A weight that was changed in place has another version.
+        key = (shared, self._device, sum(tensor._version for tensor in self.parameters()))
+        if self._session is not None and self._session[0]() is encoding.tokens and self._session[1] == key:
+            return self._session[2]
+        session = Session(self.llm, self._beginning(encoding, list(shared)))
+        self._session = (weakref.ref(encoding.tokens), key, session)
+        return session
+
+    def _decoder(self) -> Decoder:
+        end = self.tokenizer.eos_token_id
+        if self._closed is None and self.config.closed_answers:
+            self._closed = ClosedAnswers(self._answer_ids, end)
+        return Decoder(self.llm, end, self.config.max_answer_tokens, self._closed)
+
+    def _reply(self, session: Session, row: Row, question: str) -> Reply:
+        text = self._text(row.ids)
+        confidence = min(math.exp(row.log_p), 1.0)
+        members = members_of(question, text)
+        if not members:
+            return Reply(text, confidence)
+        targets = self._targets(members)
+        if len({tokens[0] for tokens in targets}) == len(members):
+            shares = row.first[[tokens[0] for tokens in targets]].softmax(dim=0).tolist()
+        else:  # answers that begin alike, such as hours, are weighed to their ends
+            shares = self._weigh(session, Tree(targets), row).softmax(dim=0).tolist()
+        options = tuple(sorted(zip(members, shares, strict=True), key=lambda item: -item[1]))
+        return Reply(text, dict(options)[text], options)
+
+    def _weigh(self, session: Session, tree: Tree, row: Row) -> Tensor:
+        """Log probabilities (M,) of continuations of one question; of the other clips, any question will do."""
+        asked = [row.number if clip == row.clip else 1 for clip in range(session.clips)]
+        hidden = session.branch(tree, asked, [len(row.prompt)] * session.clips)
+        log_p = self._decoder().log_probabilities(hidden[[row.clip]])
+        return tree.totals(row.first[None], log_p)[0]
+
+    def _generate(
+        self, encoding: Encoding, questions: Sequence[str], prompts: Sequence[list[int]], per_clip: int
+    ) -> list[Reply]:
+        replies = []
+        for first in range(0, len(prompts), PACKED_AT_ONCE):
+            rows = range(first, min(first + PACKED_AT_ONCE, len(prompts)))
+            clips = sorted({row // per_clip for row in rows})
+            heard = dict(zip(clips, self._beginning(encoding[clips], []), strict=True))
+            embedded = [
+                torch.cat([heard[row // per_clip], self._embed(torch.tensor(prompts[row], device=self._device))])
+                for row in rows
+            ]
+            found = generate(self.llm, embedded, self.tokenizer.eos_token_id, self.config)
+            texts = [self._text(ids) for ids in found]
+            for row, text in zip(rows, texts, strict=True):
+                sure = self.score(encoding[[row // per_clip]], questions[row], [text]) if text else None
+                replies.append(Reply(text, 0.0 if sure is None else min(math.exp(float(sure)), 1.0)))
+        return replies
 
     @property
     def _device(self) -> torch.device:
-        return self.projector.output_norm.weight.device
+        return next(self.projector.parameters()).device
 
     def _embed(self, ids: Tensor) -> Tensor:
         return self.llm.get_input_embeddings()(ids)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+    def _targets(self, answers: Sequence[str]) -> list[list[int]]:
+        """Tokens of answers with their ends; an empty answer raises ``BadInput``."""
+        stripped = [answer.strip() for answer in answers]
+        if "" in stripped:
+            raise BadInput(f"answer {stripped.index('')} is empty, expected the text to learn; drop the pair")
+        return self._answer_ids(stripped)
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         # The released system writes answers right behind the colon; a vocabulary of words with their blank (ours)
@@ -192,12 +344,17 @@ class LlamaReasoner(nn.Module):
 
     def _beginning(self, encoding: Encoding, shared: list[int]) -> Tensor:
         """Prefix and shared tokens (B, P + shared, H) of the clips."""
-        tokens = encoding.tokens.to(self._device, self.projector.output_norm.weight.dtype)
+        tokens = self._heard(encoding.tokens).to(self._device, torch.float32)
         text = self._embed(torch.tensor([shared], dtype=torch.long, device=self._device))
         parts = [self.projector(tokens), text.expand(len(tokens), -1, -1)]
         if self.config.spoken_slots:
             parts.insert(1, self.spoken(encoding.to(self._device), self.llm.get_input_embeddings().weight))
         return torch.cat([part.to(text.dtype) for part in parts], dim=1)
+
+    def _heard(self, tokens: Tensor) -> Tensor:
+        """The encoder tokens (B, K, D) that ``tokens`` lets through."""
+        leading = self.config.num_cls_tokens
+        return {CLS: tokens[:, :leading], PATCHES: tokens[:, leading:]}.get(self.config.tokens, tokens)
 
     def _checked(self, encoding: Encoding, questions: Sequence[str]) -> tuple[list[str], int]:
         """The questions without outer blanks, and how many there are per clip."""
@@ -209,10 +366,11 @@ class LlamaReasoner(nn.Module):
                 f"the encoder's tokens are {width} wide but the reasoner has token_dim={self.config.token_dim}; "
                 f"build it with token_dim={width}, or use the encoder it was trained with"
             )
-        if count < self.config.num_cls_tokens:
+        needed = self.config.num_cls_tokens + (self.config.tokens == PATCHES)
+        if count < needed and (self.config.num_direct or self.config.tokens == PATCHES):
             raise BadInput(
                 f"the encoder gives {count} tokens but the reasoner wants num_cls_tokens={self.config.num_cls_tokens} "
-                "in front; build it with fewer"
+                f"in front with tokens={self.config.tokens}; build it with fewer"
             )
         if not clips or len(questions) % clips:
             raise BadInput(f"{len(questions)} questions about {clips} clips, expected the same number about each")
@@ -230,81 +388,14 @@ class LlamaReasoner(nn.Module):
                 "shorten it"
             )
 
-    def _replies(self, cache: Any, prompts: Sequence[list[int]]) -> list[Reply]:
-        decoder = Decoder(self.llm, self.tokenizer.eos_token_id)
-        decoded = decoder.greedy(cache, prompts, self.config.max_answer_tokens)
-        texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in decoded.ids]
-        weighed = self._weigh(decoder, decoded, texts)
-        replies = []
-        for row, (text, log_p) in enumerate(zip(texts, decoded.log_probability.tolist(), strict=True)):
-            options = weighed.get(row, ())
-            replies.append(Reply(text, dict(options).get(text, min(math.exp(log_p), 1.0)), options))
-        return replies
 
-    def _weigh(
-        self, decoder: Decoder, decoded: Decoded, texts: Sequence[str]
-    ) -> dict[int, tuple[tuple[str, float], ...]]:
-        """Row: answers of its closed set with their shares, likeliest first, for rows whose answer is out of one."""
-        rows = [(row, members) for row, text in enumerate(texts) if text in (members := choices_for(text) or ())]
-        if not rows:
-            return {}
-        flat = [(row, member) for row, members in rows for member in members]
-        scores = decoder.score(decoded, [row for row, _ in flat], self._answer_ids([m for _, m in flat])).tolist()
-        weighed = {}
-        for row, members in rows:
-            own, scores = scores[: len(members)], scores[len(members) :]
-            shares = torch.tensor(own).softmax(dim=0).tolist()
-            weighed[row] = tuple(sorted(zip(members, shares, strict=True), key=lambda item: -item[1]))
-        return weighed
-
-
-def _pack(clips: Sequence[Sequence[tuple[list[int], list[int]]]], start: int) -> tuple[Tensor, ...]:
-    """One sequence per clip out of its (rest of prompt, answer) pairs, behind ``start`` shared places.
-
-    Returns ids (B, L − start), segments (B, L): 0 shared, 1 … n the questions, −1 padding, positions (B, L), and for
-    the M answer tokens of all clips the places (M,) that predict them in the flattened B·L and the tokens (M,).
-    """
-    length = start + max(sum(len(prompt) + len(target) for prompt, target in pairs) for pairs in clips)
-    ids = torch.zeros(len(clips), length - start, dtype=torch.long)
-    segments = torch.full((len(clips), length), -1)
-    segments[:, :start] = 0
-    positions = torch.zeros(len(clips), length, dtype=torch.long)
-    positions[:, :start] = torch.arange(start)
-    places: list[int] = []
-    labels: list[int] = []
-    for clip, pairs in enumerate(clips):
-        at = start
-        for number, (prompt, target) in enumerate(pairs, start=1):
-            end = at + len(prompt) + len(target)
-            ids[clip, at - start : end - start] = torch.tensor(prompt + target)
-            segments[clip, at:end] = number
-            positions[clip, at:end] = torch.arange(start, start + end - at)
-            predictor = clip * length + at + len(prompt) - 1
-            places += range(predictor, predictor + len(target))
-            labels += target
-            at = end
-    return ids, segments, positions, torch.tensor(places), torch.tensor(labels)
-
-
-def _block_mask(segments: Tensor, start: int) -> Tensor:
-    """(B, 1, L, L) bool: a place sees earlier places of the shared part and of its own question."""
-    length = segments.shape[1]
-    earlier = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    same = segments[:, :, None] == segments[:, None, :]
-    same[:, :, :start] = True
-    return (same & earlier)[:, None]
-
-
-def _check_tensors(file: Path, found: dict[str, Tensor], wanted: dict[str, torch.Size]) -> None:
-    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    wrong = [
-        f"{name} {tuple(found[name].shape)} instead of {tuple(shape)}"
-        for name, shape in wanted.items()
-        if name in found and found[name].shape != shape
-    ]
-    if missing or unexpected or wrong:
-        parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
-        said = "; ".join(f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in parts if names)
-        raise WeightsError(
-            f"{file} does not fit this reasoner: tensors {said}; build it with the options it was trained with"
-        )
+def _build_projector(config: LlamaReasonerConfig, llm_dim: int) -> Projector | QFormer:
+    sizes: dict[str, Any] = {
+        "num_queries": config.num_queries,
+        "layers": config.projector_layers,
+        "dim": config.projector_dim,
+        "heads": config.projector_heads,
+    }
+    if config.projector == QFORMER:
+        return QFormer(config.token_dim, llm_dim, dropout=config.projector_dropout, **sizes)
+    return Projector(config.token_dim, llm_dim, num_direct=config.num_direct, **sizes)

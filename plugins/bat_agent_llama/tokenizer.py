@@ -92,8 +92,11 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def prompt_ids(tokenizer: Any, questions: Sequence[str]) -> list[list[int]]:
-    """Token numbers of the whole prompt of each question, the beginning-of-text token (if there is one) in front."""
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    """Token numbers of the whole prompt of each question, the beginning-of-text token (if there is one) in front.
+
+    Where it is also the end-of-text token, as in SmolLM2, it begins nothing and is left out.
+    """
+    start = [] if tokenizer.bos_token_id in (None, tokenizer.eos_token_id) else [tokenizer.bos_token_id]
     return [start + ids for ids in _encode(tokenizer, [prompt(question) for question in questions])]
 
 

@@ -135,13 +135,19 @@ def test_answers_are_those_of_plain_generate(learnt: LlamaReasoner) -> None:
 
 def test_confidence_is_the_probability_of_the_answer(learnt: LlamaReasoner) -> None:
     encoding = random_encoding(1)
-    reply, closed = learnt.answer(encoding, [QUESTIONS[1], QUESTIONS[2]])
+    free = tiny(closed_answers=False).eval()
+    free.load_state_dict(learnt.state_dict())
+    (reply,), (closed,) = free.answer(encoding, [QUESTIONS[1]]), learnt.answer(encoding, [QUESTIONS[2]])
     # exp(-loss · tokens) is the probability of the answer, end included.
     tokens = len(answer_ids(learnt.tokenizer, [reply], separator=" ")[0])
     expected = torch.exp(-learnt.loss(encoding, [QUESTIONS[1]], [reply]).detach() * tokens).item()
     assert reply.confidence == pytest.approx(expected, rel=1e-3)
     assert reply.alternatives == ()
-    weights = [torch.exp(-2 * learnt.loss(encoding, [QUESTIONS[2]], [a]).detach()).item() for a in ("Yes", "No")]
+    # The logits of the two words where the answer begins, by plain transformers; the end after them is certain.
+    (prompt,) = prompt_ids(learnt.tokenizer, [QUESTIONS[2]])
+    embedded = torch.cat([learnt.projector(encoding.tokens), learnt._embed(torch.tensor([prompt]))], dim=1)
+    words = [learnt.tokenizer(f" {word}").input_ids[0] for word in ("Yes", "No")]
+    weights = learnt.llm(inputs_embeds=embedded).logits[0, -1, words].softmax(0).tolist()
     assert closed.alternatives[0] == ("Yes", pytest.approx(weights[0] / sum(weights), rel=1e-3))
     assert closed.alternatives[1] == ("No", pytest.approx(weights[1] / sum(weights), rel=1e-3))
     assert closed.confidence == closed.alternatives[0][1]
@@ -180,7 +186,7 @@ def test_saved_and_loaded_reasoner_answers_the_same(learnt: LlamaReasoner, tmp_p
 
 
 def test_answer_ends_at_the_limit(learnt: LlamaReasoner) -> None:
-    short = tiny(max_answer_tokens=3).eval()
+    short = tiny(max_answer_tokens=3, closed_answers=False).eval()
     short.load_state_dict(learnt.state_dict())
     assert short.answer(random_encoding(1), [QUESTIONS[1]]) == ["left, front"]
 
@@ -278,7 +284,7 @@ def spoil_config(path: Path) -> None:
 
 def spoil_type(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps(config | {"model_type": "mistral"}))
+    (path / "config.json").write_text(json.dumps(config | {"model_type": "gemma"}))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +295,7 @@ def spoil_type(path: Path) -> None:
         (spoil_no_weights, "no weights"),
         (spoil_no_tokenizer, "no tokenizer"),
         (spoil_config, "cannot be loaded"),
-        (spoil_type, "expected a Llama-architecture model"),
+        (spoil_type, "expected the Llama architecture"),
     ],
 )
 def test_folder_that_lacks_something(folder: Path, tmp_path: Path, spoil: object, says: str) -> None:

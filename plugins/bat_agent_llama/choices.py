@@ -1,0 +1,103 @@
+"""Answers of a fixed form (Yes and No, sides, locations, distances, hours …) as a tree of tokens.
+
+An answer that begins as one of these is decoded inside the tree: only what keeps it well-formed is considered, and what
+can only go on in one way needs no further look. Labels and free text are not in the tree.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bat_agent.interfaces import NUM_DISTANCE_BINS
+from bat_agent.labels import labels
+from bat_agent.questions.answers import (
+    APPROACH,
+    AXES,
+    COUNTS,
+    HOURS,
+    LETTERS,
+    NOT_HEARD,
+    RISE,
+    YES_NO,
+    choices_for,
+    format_distance,
+    options_in,
+)
+
+
+def regions() -> list[str]:
+    """The eight regions, ``left, front, above`` …"""
+    return [", ".join(words) for words in itertools.product(*AXES.values())]
+
+
+def distances() -> list[str]:
+    """``0m``, ``0.5m`` … ``10m``."""
+    return [format_distance(number / 2) for number in range(NUM_DISTANCE_BINS)]
+
+
+def locations() -> list[str]:
+    """Every location that an answer can name: region and distance."""
+    return [f"{region}; {distance}" for region, distance in itertools.product(regions(), distances())]
+
+
+def closed_answers() -> list[str]:
+    """Every answer of a fixed form."""
+    words = [*YES_NO, *itertools.chain(*AXES.values()), *APPROACH, *RISE, *LETTERS, *COUNTS, *HOURS, NOT_HEARD]
+    angles = [f"azimuth {degrees} degrees" for degrees in range(360)]
+    angles += [f"elevation {degrees} degrees" for degrees in range(-90, 91)]
+    return [*words, *regions(), *distances(), *locations(), *angles]
+
+
+def members_of(question: str, answer: str) -> tuple[str, ...]:
+    """The closed set that an answer was taken from, of letters those that are offered; empty if there is none."""
+    members = choices_for(answer) or ()
+    if members != LETTERS:
+        return members if answer in members else ()
+    offered = tuple(options_in(question)) or LETTERS
+    return offered if answer in offered else ()
+
+
+@dataclass
+class Node:
+    """A place in the tree: which tokens may follow."""
+
+    children: dict[int, Node] = field(default_factory=dict)
+
+
+class ClosedAnswers:
+    """The tree for one tokenizer."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], list[list[int]]], end: int) -> None:
+        """``encode`` gives the tokens of answers, the end-of-text token ``end`` included."""
+        self.end = end
+        self.root = Node()
+        for tokens in encode(closed_answers()):
+            self._add(tokens)
+        # What a label may begin with says nothing yet.
+        self.open = {tokens[0] for tokens in encode([name.lower() for name in labels()])}
+
+    def _add(self, tokens: Iterable[int]) -> None:
+        node = self.root
+        for token in tokens:
+            node = node.children.setdefault(token, Node())
+
+    def begins(self, token: int) -> Node | None:
+        """The place behind the first token of a closed answer, if it can be nothing else."""
+        return None if token in self.open else self.root.children.get(token)
+
+    def forced(self, node: Node) -> tuple[list[int], Node]:
+        """Tokens that must follow, without the end-of-text token, and the place where there is a choice, or the end."""
+        tokens: list[int] = []
+        while len(node.children) == 1:
+            ((token, child),) = node.children.items()
+            if token == self.end:
+                break
+            tokens.append(token)
+            node = child
+        return tokens, node
+
+    def ends(self, node: Node) -> bool:
+        """Whether nothing but the end can follow."""
+        return set(node.children) <= {self.end}

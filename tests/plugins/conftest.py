@@ -1,0 +1,45 @@
+"""Small language models as a user would bring them: random weights, real folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "grouped": {"num_key_value_heads": 2},
+    "biased": {"attention_bias": True, "mlp_bias": True},
+    "mistral": {"model_type": "mistral", "num_key_value_heads": 2},
+    "qwen2": {"model_type": "qwen2", "num_key_value_heads": 2},
+    "qwen3": {"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 32},
+}
+
+
+@pytest.fixture(scope="session")
+def save_model() -> Callable[..., Path]:
+    """Writes a model of hidden size 64 with four heads, whose weights are large enough to make a difference."""
+
+    def save(folder: Path, shape: str = "llama", *, seed: int = 1, layers: int = 4, **more: Any) -> Path:
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        from bat_agent_llama.tokenizer import shipped_tokenizer
+
+        sizes = {"vocab_size": 2048, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96}
+        sizes |= {"max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+        options = {"model_type": "llama", **sizes, "num_hidden_layers": layers, **SHAPES[shape], **more}
+        config = AutoConfig.for_model(options.pop("model_type"), **options)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(config)
+            for parameter in model.parameters():
+                vector = parameter.ndim == 1
+                torch.nn.init.normal_(parameter, mean=float(vector), std=0.3 if vector else 0.15)
+        model.save_pretrained(folder)
+        shipped_tokenizer().save_pretrained(folder)
+        return folder
+
+    return save
