@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.calibrate import calibrate
 from bat_agent.cli.evaluate_qa import qa
-from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.evaluate_run import run
+from bat_agent.cli.output import print_json, print_notes, print_table, print_tables
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def manifest(
 
 app.command()(calibrate)
 app.command()(qa)
+app.command()(run)
 
 
 @app.command("tables")
@@ -358,7 +359,4 @@ def _degrees(value: float | None) -> str:
 def _print_tables(results: list[Result]) -> None:
     from bat_agent.evaluation.tables import tables as make_tables
 
-    for table in make_tables(results):
-        print_table(table.title, table.columns, table.rows)
-        if table.note:
-            print(textwrap.fill(table.note, 100) + "\n")
+    print_tables(make_tables(results))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bat_agent.cli import inputs
-from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.output import print_json, print_notes, print_table, print_tables
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS
@@ -241,10 +240,7 @@ def _print(found: Report, tables: list[Table]) -> None:
     lines += [_line(_called(kind), _SWAP, figure, [None] * len(rows)) for kind, figure in own["swap"].items()]
     heading = f"{found.run['name']}: {found.run['data']}, class scores: {found.scores.embedder}"
     print_table(heading, ("type", "measure", "%", "95 % interval", "of", *found.rows), lines)
-    for table in tables:
-        print_table(table.title, table.columns, table.rows)
-        if table.note:
-            print(textwrap.fill(table.note, 100) + "\n")
+    print_tables(tables)
 
 
 def _called(kind: str) -> str:

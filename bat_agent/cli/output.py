@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from bat_agent.evaluation.tables import Table as TextTable
 
 _WIDTH_OF_A_FILE = 120
 _BESIDE_A_COLUMN = 2  # a blank of padding and the (invisible) line between columns
@@ -44,6 +47,14 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
     for line in lines:
         table.add_row(*line)
     console.print(table)
+
+
+def print_tables(tables: Iterable[TextTable]) -> None:
+    """Each with its title, and its note below it."""
+    for table in tables:
+        print_table(table.title, table.columns, table.rows)
+        if table.note:
+            print(textwrap.fill(table.note, 100) + "\n")
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """A model answers questions about rendered clips; answers are kept as they come, so that a killed run goes on.
 
 Clips are encoded in batches, each once for all questions about it that follow each other. With the ears swapped, the
-mirrored question is asked of the same sound with its channels exchanged.
+mirrored question is asked of the same sound with its channels exchanged. Instead of sound, encodings may be given.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from bat_agent.agent import Bat
 from bat_agent.datasets.layout import cannot_write
 from bat_agent.errors import BadInput
+from bat_agent.interfaces import Encoding
 from bat_agent.questions import QARecord, mirror
 from bat_agent.scoring.answers import Answers, answer_line, key_of, parse_line
 from bat_agent.waveform import fit
@@ -24,6 +25,8 @@ from bat_agent.waveform import fit
 _BEGIN = b'{"record": '
 Progress = Callable[[int, int], None]
 """(questions done, questions in all) → nothing."""
+Encode = Callable[[Sequence[int]], Encoding]
+"""Numbers of records → the encoding of what each asks about, one row each."""
 
 
 class Sounding(Protocol):
@@ -43,21 +46,23 @@ class AnswerLog:
     """Whose answers they are; another model's are not mixed with them."""
     found: dict[int, tuple[str, float | None]] = field(default_factory=dict)
     """Number of the record → answer, confidence."""
+    advice: str = "choose another --out or move the file away"
+    """What to do about a file of another run."""
 
     @classmethod
-    def open(cls, path: Path | None, model: str, keys: Sequence[str]) -> AnswerLog:
+    def open(cls, path: Path | None, model: str, keys: Sequence[str], advice: str | None = None) -> AnswerLog:
         """With the answers that an earlier run left at ``path``; a line it was killed in is cut off.
 
-        Raises :class:`~bat_agent.errors.BadInput` where the file holds something else, or answers of another model or
-        to other data (``keys``: ``TYPE-ID`` of every record).
+        Raises :class:`~bat_agent.errors.BadInput`, which ends with ``advice``, where the file holds something else, or
+        answers of another model or to other data (``keys``: ``TYPE-ID`` of every record).
         """
-        log = cls(path, model)
+        log = cls(path, model, advice=cls.advice if advice is None else advice)
         if path is None or not path.exists():
             return log
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"cannot read {path} ({error.strerror or error}); choose another --out") from error
+            raise BadInput(f"cannot read {path} ({error.strerror or error}); {log.advice}") from error
         end = content.rfind(b"\n") + 1
         for number, text in enumerate(content[:end].decode("utf-8", "replace").splitlines(), 1):
             log._recall(text, number, keys)
@@ -79,7 +84,7 @@ class AnswerLog:
     def _foreign(self, line: int) -> BadInput:
         return BadInput(
             f"{self.path}, line {line} is of another run (of other data, or not of the model {self.model}), so this "
-            "one cannot go on from it; choose another --out or move the file away"
+            f"one cannot go on from it; {self.advice}"
         )
 
     def add(self, items: Iterable[tuple[int, str, str]]) -> None:
@@ -122,6 +127,7 @@ def ask_all(
     swapped: AnswerLog | None = None,
     sided: Iterable[int] = (),
     batch: int = 16,
+    encode: Encode | None = None,
     progress: Progress = lambda done, total: None,
 ) -> None:
     """Ask a model every question that ``log`` has no answer to, and with the ears swapped those of ``sided`` that
@@ -135,10 +141,13 @@ def ask_all(
         swapped: Where those with swapped ears are kept; they are not asked for without.
         sided: Numbers of the records to ask with swapped ears.
         batch: Questions asked at once, and so the most clips in memory.
+        encode: Gives the encodings, in place of the model's encoder; then nothing is rendered, nor can ears be swapped.
         progress: Told after every batch.
     """
     jobs = [_Job(log, {n: r for n, r in records.items() if n not in log.found}, False)]
     if swapped is not None:
+        if encode is not None:
+            raise BadInput("encodings that are given have no ears to swap; ask without swapped ears")
         jobs.append(_Job(swapped, {n: records[n] for n in sided if n not in swapped.found}, True))
     numbers = sorted({number for job in jobs for number in job.records})
     for start in range(0, len(numbers), batch):
@@ -146,19 +155,36 @@ def ask_all(
         clips: dict[Any, int] = {}
         for number in some:
             clips.setdefault(_clip(records[number]), number)
-        waveforms = {clip: sound.waveform(number) for clip, number in clips.items()}
+        hear = _from_sound(bat, sound, clips) if encode is None else _from_encodings(encode, clips)
         for job in jobs:
-            _ask(bat, [(n, job.records[n]) for n in some if n in job.records], waveforms, job)
+            _ask(bat, [(n, job.records[n]) for n in some if n in job.records], hear, job)
         progress(start + len(some), len(numbers))
 
 
+_Hear = Callable[[Iterable[Any], bool], Encoding]
+"""(clips, whether the ears are swapped) → their encoding."""
+
+
+def _from_sound(bat: Bat, sound: Sounding, clips: dict[Any, int]) -> _Hear:
+    waveforms = {clip: sound.waveform(number) for clip, number in clips.items()}
+
+    def hear(some: Iterable[Any], swapped: bool) -> Encoding:
+        heard = torch.stack([waveforms[clip] for clip in some]).to(bat.device)
+        return bat.encoder(fit(heard.flip(1) if swapped else heard, bat.encoder))
+
+    return hear
+
+
+def _from_encodings(encode: Encode, clips: dict[Any, int]) -> _Hear:
+    return lambda some, swapped: encode([clips[clip] for clip in some])
+
+
 @torch.inference_mode()
-def _ask(bat: Bat, asked: list[tuple[int, QARecord]], waveforms: dict[Any, Tensor], job: _Job) -> None:
+def _ask(bat: Bat, asked: list[tuple[int, QARecord]], hear: _Hear, job: _Job) -> None:
     if not asked:
         return
     clips = {clip: row for row, clip in enumerate(dict.fromkeys(_clip(record) for _, record in asked))}
-    heard = torch.stack([waveforms[clip] for clip in clips]).to(bat.device)
-    encoding = bat.encoder(fit(heard.flip(1) if job.swapped else heard, bat.encoder))
+    encoding = hear(clips, job.swapped).to(bat.device)
     rows = [clips[_clip(record)] for _, record in asked]
     if len(rows) > len(clips):
         encoding = encoding[rows]  # one clip a question, as reasoners take them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ def evaluate_answers(
     swapped: Answers | None = None,
     train: Path | None = None,
     seed: int = 0,
+    rows: Mapping[str, Scores] | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Score one system and the rows to compare it with (which learn from the QA file ``train``, where one is given).
 
-    ``progress`` is told the name of every row before it is scored. Raises :class:`~bat_agent.errors.BadInput` as
+    ``rows`` are those of another report on the same questions, which are then not scored again. ``progress`` is told
+    the name of every row before it is scored. Raises :class:`~bat_agent.errors.BadInput` as
     :func:`~bat_agent.scoring.score.score` and :func:`~bat_agent.scoring.rows.comparison_rows` do.
     """
     progress(run["name"])
@@ -72,11 +74,11 @@ def evaluate_answers(
         notes += [f"with the ears swapped, {note}" for note in of_sides.notes]
     texts = None if swapped is None else swapped.texts
     found = score(records, answers.texts, embedder=scorer, seed=seed, swapped=texts)
-    rows = {}
-    for name, said in comparison_rows(records, seed, train).items():
+    beside = dict(rows or {})
+    for name, said in comparison_rows(records, seed, train).items() if rows is None else ():
         progress(name)
-        rows[name] = score(records, said, embedder=scorer, seed=seed)
-    return Report({**run, "seed": seed}, found, rows, tuple(dict.fromkeys([*notes, *found.notes])))
+        beside[name] = score(records, said, embedder=scorer, seed=seed)
+    return Report({**run, "seed": seed}, found, beside, tuple(dict.fromkeys([*notes, *found.notes])))
 
 
 def keep_answers(folder: Path, source: Path, questions: Questions, answers: Answers, name: str = ANSWERS) -> None:
@@ -111,10 +113,17 @@ def write(report: Report, folder: Path, tables: Sequence[Table]) -> list[Path]:
 
     Raises :class:`~bat_agent.errors.BadInput` where they cannot be written.
     """
-    files = {
-        FILE: json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        TABLES: "\n".join(table.markdown() for table in tables),
-    }
-    for name, text in files.items():
-        write_atomically(folder / name, text.encode("utf-8", "replace"))
-    return [folder / name for name in files]
+    return [write_json(folder / FILE, report.to_dict()), write_tables(folder / TABLES, tables)]
+
+
+def write_json(file: Path, content: Any) -> Path:
+    """JSON with its end of line, all or nothing; returns the file."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(file, text.encode("utf-8", "replace"))
+    return file
+
+
+def write_tables(file: Path, tables: Sequence[Table]) -> Path:
+    """Tables as Markdown, all or nothing; returns the file."""
+    write_atomically(file, "\n".join(table.markdown() for table in tables).encode("utf-8", "replace"))
+    return file

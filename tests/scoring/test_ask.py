@@ -139,6 +139,22 @@ def test_answers_of_another_run_are_not_mixed_in_and_stay_as_they_are(tmp_path: 
     assert file.read_text() == line
 
 
+def test_encodings_that_are_given_take_the_place_of_sound() -> None:
+    asked, clips, reasoner, given = records(5), Clips(), Listener(), []
+    ears = bat(reasoner)
+
+    def encode(numbers: Sequence[int]) -> Encoding:
+        given.append(list(numbers))
+        return ears.encoder(torch.stack([Clips().waveform(n) for n in numbers]))
+
+    log = open_log(None, asked)
+    ask_all(ears, clips, asked, log, batch=3, encode=encode)
+    assert (clips.rendered, given) == ([], [[0, 1, 2], [3, 4]])
+    assert log.answers(range(5)).texts == [record.answer for record in asked.values()]
+    with pytest.raises(BadInput, match="no ears to swap"):
+        ask_all(ears, clips, asked, log, swapped=open_log(None, asked), encode=encode)
+
+
 def test_a_reasoner_that_answers_too_little_is_told() -> None:
     class Shy(Listener):
         def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[str]:
