@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -97,7 +97,9 @@ class Bat:
     def reasoner(self) -> Reasoner:
         """The reasoner, loaded when first used."""
         if self._reasoner is None:
-            self._reasoner = _ready(self._load_reasoner(), self.device)
+            # Built as any other module, also where the first question is asked in inference mode.
+            with torch.inference_mode(False):
+                self._reasoner = _ready(self._load_reasoner(), self.device)
         return self._reasoner
 
     @property
@@ -162,7 +164,9 @@ class Bat:
         notes = self._with_level(prepared.notes[clip])
         if prepared.silent[clip] or encoding is None:
             return [Answer(q, SILENCE_ANSWER, 1.0, (), notes) for q in questions]
-        replies = self.reasoner.answer(encoding[[clip]], questions)
+        # The encoding itself where there is one clip: a reasoner may remember what it made of it.
+        one = encoding if len(prepared.waveform) == 1 else encoding[[clip]]
+        replies = self.reasoner.answer(one, questions)
         return [_as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
 
     def _with_level(self, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -183,6 +187,23 @@ class Bat:
         return Bat(
             config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device), self.level_known
         )
+
+    def with_reasoner(self, name: str, *, weights: str | None = None, **options: Any) -> Bat:
+        """The same ears with another reasoner, built when first asked; the encoder is shared with this one.
+
+        ``token_dim``, and where the reasoner has them the thresholds ``activity`` and ``label``, are this model's
+        unless given. Raises :class:`~bat_agent.errors.BadInput` for an unknown reasoner or an option it does not take.
+        """
+        # Options are checked now, not with the first question.
+        known = {option.name for option in fields(registry.config_of("reasoner", name, options))}
+        own = {"token_dim": self.encoder.token_dim, **asdict(self.config.thresholds)}
+        options = {key: value for key, value in own.items() if key in known} | options
+        config = replace(self.config, name=f"{self.config.name}+{name}", reasoner={"name": name, "options": options})
+
+        def load_reasoner() -> Reasoner:
+            return registry.load_reasoner(name, weights=weights, **options)
+
+        return Bat(config, self.encoder, load_reasoner, str(self.device), self.level_known)
 
     def save_pretrained(self, directory: str | Path, *, half: bool = False) -> None:
         """Write ``config.json``, ``encoder/`` and ``reasoner/`` so that :meth:`from_pretrained` reads them back.

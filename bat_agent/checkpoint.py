@@ -55,7 +55,12 @@ def load_module(module: nn.Module, path: Path | str) -> None:
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Fill the module from a state dict; ``where`` names its origin in errors."""
-    own = module.state_dict()
+    check_state(module.state_dict(), state, where, type(module).__name__)
+    module.load_state_dict(dict(state))
+
+
+def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str, name: str) -> None:
+    """Raise :class:`~bat_agent.errors.WeightsError` where ``state`` is not what the module ``name`` has."""
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     reshaped = [
         f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
@@ -68,10 +73,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> No
             for keys, word in ((missing, "missing"), (unexpected, "unexpected"), (sorted(reshaped), "misshapen"))
             if keys
         ]
-        raise WeightsError(
-            f"{where} does not fit {type(module).__name__}: {'; '.join(problems)}; it looks like {describe(state)}"
-        )
-    module.load_state_dict(dict(state))
+        raise WeightsError(f"{where} does not fit {name}: {'; '.join(problems)}; it looks like {describe(state)}")
 
 
 def find_weights(path: Path | str) -> Path:

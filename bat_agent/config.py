@@ -204,6 +204,8 @@ class Recipe:
     """Folder for the RIR bank, where several runs share it; ``rooms`` in the run folder unless given."""
     workers: int = 1
     """Processes that make clips; the result does not depend on their number."""
+    sharding: str = "none"
+    """Under several processes: ``none``: each holds the whole model; ``full``: the reasoner is shared out (FSDP2)."""
     precision: str = "no"
     """``no`` (float32) or ``bf16``."""
     compile: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bat_agent.distributed import clip_rand
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_DISTANCE_BINS,
@@ -22,12 +23,19 @@ SURE = 8.0
 """Logit of what is certain; its negative is that of what is certainly not."""
 
 
-def imagine(truth: Truth, token_dim: int, num_tokens: int, generator: torch.Generator) -> Encoding:
+IMAGINED_TOKENS = 16
+"""Tokens of an imagined encoding."""
+
+
+def imagine(truth: Truth, token_dim: int, num_tokens: int, generator: torch.Generator | None = None) -> Encoding:
     """The encoding (B clips, S slots) of a truth: right heads, blurred by 8° and half a metre, and empty tokens.
 
-    The louder of two slots is drawn by lot, as which of two sources is the more active says nothing about it.
+    The louder of two slots is drawn by lot, as which of two sources is the more active says nothing about it; without a
+    generator from the global one, clip by clip the same whatever the number of processes.
     """
-    loudness = SURE * (1 + 0.1 * torch.rand(truth.active.shape, generator=generator))
+    shape = tuple(truth.active.shape)
+    lot = clip_rand(*shape) if generator is None else torch.rand(shape, generator=generator)
+    loudness = SURE * (1 + 0.1 * lot)
     category, distance, azimuth, elevation = (
         (2 * truth.classes - 1) * SURE,
         _blurred(truth.distance, NUM_DISTANCE_BINS, 0.5),

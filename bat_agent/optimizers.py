@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput
+from bat_agent.sharding import is_sharded, placed_like, whole
 
 NO_MATRIX = ("embed", "tokens", "queries", "place")
 """Parts of the names of two-dimensional parameters that are lists of vectors and not linear maps."""
@@ -34,6 +35,8 @@ class Optimizers:
                 f"not freeze; name another {stage.trains}, or change frozen"
             )
         self._all: list[tuple[torch.optim.Optimizer, float]] = []
+        if stage.muon and is_sharded(module):
+            raise BadInput(f"stage {stage.name!r}: muon needs whole matrices; set muon to 0, or sharding to none")
         if stage.muon:
             matrices, groups = _split_matrices(module, groups)
             # With this scale an update is as large as AdamW's, so that one learning rate serves both.
@@ -55,7 +58,7 @@ class Optimizers:
 
         A gradient that is not finite changes nothing; the caller sees it by the norm.
         """
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip_norm)
+        norm = whole(nn.utils.clip_grad_norm_(self.parameters, self.stage.clip_norm))
         if bool(norm.isfinite()):
             for optimizer, factor in self._all:
                 for group in optimizer.param_groups:
@@ -74,7 +77,7 @@ class Optimizers:
         tensors: dict[str, Tensor] = {}
         for number, (optimizer, _) in enumerate(self._all):
             for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+                tensors |= {f"{number}.{index}.{key}": whole(torch.as_tensor(value)) for key, value in state.items()}
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -84,6 +87,9 @@ class Optimizers:
             number, index, key = name.split(".")
             saved[int(number)].setdefault(int(index), {})[key] = value
         for (optimizer, _), state in zip(self._all, saved, strict=True):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            for place, values in state.items():
+                state[place] = {key: placed_like(value, parameters[place]) for key, value in values.items()}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

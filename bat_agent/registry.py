@@ -78,6 +78,16 @@ def create(kind: Kind, name: str, options: Mapping[str, Any]) -> object:
     return _resolve(kind, found, found.component.target)(config)
 
 
+def outline(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
+    """A component without its weights, to be counted: ``Class.outline(config)`` where the class has that, which may
+    lie on torch's meta device; else as :func:`create` builds it. Errors as for :func:`config_of`.
+    """
+    config = config_of(kind, name, options)
+    found = _find(kind, name)
+    target = _resolve(kind, found, found.component.target)
+    return getattr(target, "outline", target)(config)
+
+
 def load_encoder(name: str, *, weights: str | Path | None = None, **options: Any) -> Encoder:
     """Build the encoder ``name`` with its config's ``options`` and, if given, load ``weights`` (file or folder)."""
     return cast("Encoder", _with_weights(create("encoder", name, options), weights))

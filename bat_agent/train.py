@@ -7,7 +7,7 @@ Everything random depends on (seed, stage, step), so a run that was interrupted 
 from __future__ import annotations
 
 import os
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -19,32 +19,32 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 import torch
 import typer
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import DistributedType, gather_object
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from bat_agent import corpus, distributed, registry
 from bat_agent.agent import Bat, ModelConfig
-from bat_agent.checkpoint import load_module, save_module
+from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
 from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
 from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.evaluate import encoder_figures, question_figures
-from bat_agent.imagined import imagine
+from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
-from bat_agent.mixtures import Batch, Mixtures
+from bat_agent.mixtures import Batch
 from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
 from bat_agent.recorded import Batches
+from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state, unsynchronised
 from bat_agent.training import folder as files
+from bat_agent.training.costs import print_costs
+from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
+from bat_agent.training.validation import Validation
 from bat_agent.waveform import fit
 
-console = Console()
-IMAGINED_TOKENS = 16
 # One process renders rooms and validates while the others wait for it.
 LONGEST_WAIT = timedelta(hours=12)
 
@@ -80,6 +80,10 @@ class Trainer:
         self.reasoner: Any = _build("reasoner", self.reasoner_part)
         self.encoder = distributed.synchronise(self.encoder.to(self.device))
         self.reasoner.to(self.device)
+        self.sharded = _shards(recipe, self.accelerator)
+        if self.sharded:
+            shard(self.reasoner)
+        self.validation = Validation(recipe, self.encoder, self.reasoner, self.device)
 
     def run(self) -> Path:
         """Train every stage that is not done yet; return the folder of the finished agent."""
@@ -94,17 +98,20 @@ class Trainer:
             corpus.open_pool(self.recipe, "valid")
         if self.leads:
             self._keep_recipe()
-        with _progress(self.leads) as progress:
+        with progress_bar(self.leads) as progress:
             with self.accelerator.main_process_first():
                 for split in ("train", "valid") if draws else ():
                     task = progress.add_task(f"rooms ({split})", total=None)
-                    corpus.open_banks(self.recipe, split, progress=partial(_show, progress, task))
+                    corpus.open_banks(self.recipe, split, progress=partial(show, progress, task))
                     progress.remove_task(task)
             for number, stage in enumerate(self.recipe.stages):
                 self._stage(number, stage, progress)
         agent = self.folder / "agent"
+        if self.leads or self.sharded:
+            # What is shared out is gathered by all, so the others write as well, into the void.
+            with tempfile.TemporaryDirectory() as void:
+                self.agent().save_pretrained(agent if self.leads else void, half=True)
         if self.leads:
-            self.agent().save_pretrained(agent, half=True)
             console.print(f"agent saved in {agent}")
         self.accelerator.wait_for_everyone()
         return agent
@@ -148,16 +155,19 @@ class Trainer:
         folder = self.folder / stage.name
         module = self.encoder if stage.trains == "encoder" else self.reasoner
         if (folder / "done").exists():
-            load_module(module, folder)
+            load_trained_state(module, read_tensors(folder / WEIGHTS_FILE), str(folder / WEIGHTS_FILE))
             return
+        if stage.frozen and is_sharded(module):
+            raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
         data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
         stage = replace(stage, steps=data.steps)
         with only_trained(module, stage):
             rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
             now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
             self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
+        weights = trained_state(module) if self.leads or is_sharded(module) else {}
         if self.leads:
-            save_module(module, folder)
+            write_tensors(folder / WEIGHTS_FILE, {k: v.cpu().contiguous() for k, v in weights.items()})
             (folder / "done").touch()
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
@@ -168,7 +178,12 @@ class Trainer:
             if stage.trains == "encoder"
             else ReasonerObjective(self.reasoner)
         )
-        return self.accelerator.prepare_model(objective) if distributed.world_size() > 1 else objective
+        if distributed.world_size() == 1 or (self.sharded and stage.trains == "reasoner"):
+            return objective
+        on = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            objective, device_ids=on, find_unused_parameters=True, broadcast_buffers=False
+        )
 
     def _steps(self, now: Now, data: Batches, start: int, progress: Progress) -> None:
         stage, last_step = now.stage, now.stage.steps - 1
@@ -179,16 +194,19 @@ class Trainer:
         for step, batch in self._batches(data, start):
             log = self._step(now, batch, step)
             curve.add(step, log["loss"])
-            smooth.add(log, len(batch.waveform) * distributed.world_size())
+            done = {name: log[name] for name in log if name in ("questions", "answer_tokens")}
+            smooth.add(log, {"clips": float(len(batch.waveform) * distributed.world_size()), **done})
             progress.update(task, completed=step + 1, description=f"{stage.name} loss {smooth['loss']:.3f}")
             if step % 20 == 0 and writer:
-                for name, value in {**log, "clips_per_second": smooth.rate()}.items():
+                for name, value in {**log, **smooth.rates(), "memory_gib": memory_gib(self.device)}.items():
                     writer.add_scalar(f"train/{name}", value, step)
-            if ((step + 1) % self.recipe.save_every == 0 or step == last_step) and self.leads:
-                files.save_checkpoint(now.folder / files.LAST, now.module, now.optimizers, step + 1)
+            due = (step + 1) % self.recipe.save_every == 0 or step == last_step
+            if due and (self.leads or is_sharded(now.module)):
+                where = now.folder / files.LAST
+                files.save_checkpoint(where, now.module, now.optimizers, step + 1, writes=self.leads)
             if (step + 1) % self.recipe.validate_every == 0 or step == last_step:
-                if writer:
-                    self._validate(stage, writer, step + 1)
+                if self.leads or self.sharded:
+                    self._validate(now, writer, step + 1)
                 self.accelerator.wait_for_everyone()
         progress.remove_task(task)
         if writer:
@@ -209,7 +227,10 @@ class Trainer:
     def _step(self, now: Now, batch: Batch, step: int) -> dict[str, float]:
         """One step of the optimiser; what is logged is of all processes."""
         now.optimizers.zero()
-        sums = self._backward(now, batch, step)
+        try:
+            sums = self._backward(now, batch, step)
+        except torch.OutOfMemoryError as error:
+            raise _too_large(now, step, error) from error
         log = dict(zip(sums, distributed.summed(torch.stack(list(sums.values()))).tolist(), strict=True))
         if not np.isfinite(log["loss"]):
             self._stop(now, batch, step, "loss", log["loss"])
@@ -223,19 +244,28 @@ class Trainer:
         """Gradients of the mean loss over the clips of all processes; that loss and its parts, this process' share."""
         here, world = len(batch.waveform), distributed.world_size()
         total = here * world  # clips are shared out evenly, so every process has as many pieces to meet the others in
+        spans = pieces(here, now.stage.accumulate)
         sums: dict[str, Tensor] = {}
-        for start, stop in pieces(here, now.stage.accumulate):
+        for (start, stop), share in zip(spans, self._shares(now, batch, spans), strict=True):
             torch.manual_seed(self._seed(now, step))
-            share = (stop - start) / total
-            hold = nullcontext() if stop == here or world == 1 else self.accelerator.no_sync(now.objective)
-            with hold, distributed.computing(total, start, stop):
+            with _held(now.objective, held=stop < here), distributed.computing(total, start, stop):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
                     loss, log = self._loss(now, part_of(batch, start, stop))
                 # Wrapped for several processes, the gradient is the mean over them: here it shall be the sum.
                 (loss * (share * world)).backward()
             for name, value in {"loss": loss.detach(), **log}.items():
-                sums[name] = sums.get(name, 0.0) + value.float() * (1.0 if name == "questions" else share)
+                counts = name in ("questions", "answer_tokens")
+                sums[name] = sums.get(name, 0.0) + value.float() * (1.0 if counts else share)
         return sums
+
+    def _shares(self, now: Now, batch: Batch, spans: list[tuple[int, int]]) -> list[float]:
+        """What each piece of this process counts in the loss of all: its clips, or, where known, its answer tokens."""
+        count = getattr(self.reasoner, "answer_tokens", None)
+        if now.stage.trains == "encoder" or count is None:
+            return [(stop - start) / (spans[-1][1] * distributed.world_size()) for start, stop in spans]
+        counts = [count([q.answer for some in batch.questions[a:b] for q in some]) for a, b in spans]
+        total = float(distributed.summed(torch.tensor(float(sum(counts)), device=self.device)))
+        return [number / total for number in counts]
 
     def _seed(self, now: Now, step: int) -> int:
         """Seed of all that is drawn while a step is computed; the same on every machine."""
@@ -248,18 +278,21 @@ class Trainer:
             return now.objective(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
         self.encoder.eval()
         self.reasoner.train()
-        with torch.no_grad():
-            encoding = self._imagine(batch) if now.stage.imagined else self._hear(batch)
         questions = [q for asked in batch.questions for q in asked]
+        encoding = self._encode(now.stage, batch)
         return now.objective(encoding, [q.text for q in questions], [q.answer for q in questions])
+
+    @torch.no_grad()
+    def _encode(self, stage: Stage, batch: Batch) -> Encoding:
+        return self._imagine(batch) if stage.imagined else self._hear(batch)
 
     def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
         """Keep what is needed to look at a step that went wrong, and end the run."""
         finite = batch.waveform.isfinite().flatten(1).all(dim=1).tolist()
         clips = gather_object(list(zip(batch.ids, finite, strict=True)))
         failure = files.Failure(step, what, value, self._seed(now, step), clips)
-        if self.leads:
-            files.save_failure(now.folder, now.module, now.optimizers, failure)
+        if self.leads or is_sharded(now.module):
+            files.save_failure(now.folder, now.module, now.optimizers, failure, writes=self.leads)
         self.accelerator.wait_for_everyone()  # the end of one process ends the others, also in the middle of a file
         raise BatAgentError(
             f"stage {now.stage.name}: the {what} of step {step} is {value:g} ({failure.suspects}); lower "
@@ -270,52 +303,28 @@ class Trainer:
         return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
 
     def _imagine(self, batch: Batch) -> Encoding:
-        # A generator of its own, seeded from the one that every step seeds.
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        return imagine(batch.truth, self.encoder.token_dim, IMAGINED_TOKENS, generator).to(self.device)
+        return imagine(batch.truth, self.encoder.token_dim, IMAGINED_TOKENS).to(self.device)
 
-    def _validate(self, stage: Stage, writer: SummaryWriter, step: int) -> None:
-        self.encoder.eval()
-        self.reasoner.eval()
-        if stage.records is not None:
-            figures = question_figures(self.agent(), corpus.recorded(self.recipe, stage, "eval"))
-        elif stage.trains == "encoder":
-            figures = encoder_figures(self.encoder, self._fresh(), self.device)
-        else:
-            two = self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
-            data = self._fresh(two_sources=two, letters=stage.question_types, questions_per_clip=4)
-            figures = question_figures(self.agent(), data)
-        for name, value in figures.items():
-            writer.add_scalar(f"valid/{name}", value, step)
-        writer.flush()
-        console.print(f"{stage.name} {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
+        state = torch.random.get_rng_state()
+        torch.manual_seed(self.recipe.seed)  # what is drawn for imagined scenes
+        plain = getattr(now.objective, "module", now.objective)
 
-    def _fresh(self, **what: Any) -> Mixtures:
-        """Validation clips of the length that is most frequent in training."""
-        mixing = self.recipe.mixing
-        seconds = max(zip(mixing.window_weights, mixing.window_seconds, strict=True))[1]
-        return corpus.validation(self.recipe, self.recipe.validation_clips, seconds=seconds, **what)
+        def loss(batch: Batch) -> tuple[Tensor, int]:
+            whole = [(0, len(batch.waveform))]
+            if now.stage.trains == "encoder":
+                return plain(fit(batch.waveform.to(self.device), self.encoder), batch.truth)[0], whole[0][1]
+            asked = [q for some in batch.questions for q in some]
+            answers = [q.answer for q in asked]
+            found, log = plain(self._encode(now.stage, batch), [q.text for q in asked], answers)
+            return found, int(log.get("answer_tokens", log["questions"]))
 
-
-class Smooth:
-    """Running means for the progress bar, and the clips a second."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self.clips, self.since = 0, time.monotonic()
-
-    def add(self, log: dict[str, float], clips: int) -> None:
-        """Take in one step."""
-        for name, value in log.items():
-            self.values[name] = 0.98 * self.values.get(name, value) + 0.02 * value
-        self.clips += clips
-
-    def __getitem__(self, name: str) -> float:
-        return self.values[name]
-
-    def rate(self) -> float:
-        """Clips a second since the start of the stage."""
-        return self.clips / max(time.monotonic() - self.since, 1e-6)
+        seen = self.validation(now.stage, partial(self._encode, now.stage), loss)
+        torch.random.set_rng_state(state)
+        files.Best(now.folder).offer(now.module, step, seen.loss, writes=self.leads)
+        if writer:
+            seen.write(writer, step)
+            console.print(f"{now.stage.name} {step}: {seen.line()}")
 
 
 def _build(kind: str, part: Part) -> nn.Module:
@@ -328,12 +337,9 @@ def _accelerator() -> Accelerator:
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no",  # the recipe's precision is applied here, the same way for one process and for many
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
-        ],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
     )
-    known = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+    known = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP)
     if accelerator.distributed_type not in known:
         raise BadInput(
             f"training cannot be launched as {accelerator.distributed_type.value}; use torchrun, or accelerate launch "
@@ -342,13 +348,33 @@ def _accelerator() -> Accelerator:
     return accelerator
 
 
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)
+def _shards(recipe: Recipe, accelerator: Accelerator) -> bool:
+    """Whether the reasoner's parameters are shared out, by the recipe or by how the run was launched."""
+    launched = accelerator.distributed_type == DistributedType.FSDP
+    if launched and accelerator.state.fsdp_plugin.fsdp_version != 2:
+        raise BadInput(
+            "FSDP1 cannot hold a bfloat16 language model and a float32 adapter together; launch with --fsdp_version 2"
+        )
+    return (launched or recipe.sharding == "full") and distributed.world_size() > 1
 
 
-def _progress(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not shown)
+def _too_large(now: Now, step: int, error: torch.OutOfMemoryError) -> BadInput:
+    stage, options = now.stage, f"stages.{now.number}"
+    deeper = "" if stage.trains == "encoder" else "set reasoner.options.gradient_checkpointing=true where it has that, "
+    return BadInput(
+        f"stage {stage.name}: the GPU is full at step {step} ({str(error).splitlines()[0]}); raise "
+        f"{options}.accumulate above {stage.accumulate}, which changes no result, {deeper}set precision=bf16, or lower "
+        f"{options}.seconds_per_step below {stage.seconds_per_step:g}; python -m bat_agent.train --dry-run estimates"
+    )
+
+
+def _held(objective: nn.Module, held: bool) -> Any:
+    """Within: gradients are kept here, not exchanged, as more of this step is to come."""
+    if not held:
+        return nullcontext()
+    if isinstance(objective, nn.parallel.DistributedDataParallel):
+        return objective.no_sync()
+    return unsynchronised(objective)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -360,6 +386,7 @@ def main(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, e.g. seed=1 stages.0.steps=100.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; say what it would cost.")] = False,
 ) -> None:
     """Train an agent by a recipe. Run the same command again to resume."""
     # Questions are only tokenised in this process, so worker processes need no warning about it.
@@ -367,8 +394,12 @@ def main(
     if not torch.cuda.is_available():
         # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
         torch.set_num_threads(1)
+    settings = load_recipe(recipe, overrides)
+    if dry_run:
+        print_costs(settings)
+        return
     try:
-        Trainer(load_recipe(recipe, overrides)).run()
+        Trainer(settings).run()
     finally:
         if distributed.world_size() > 1:
             torch.distributed.destroy_process_group()

@@ -26,6 +26,8 @@ def ask(
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
     encoder_weights: inputs.EncoderWeights = None,
+    reasoner: inputs.ReasonerName = None,
+    reasoner_option: inputs.ReasonerOptions = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
@@ -37,7 +39,10 @@ def ask(
 
     questions = _questions(audio, questions)
     waveform, notes = inputs.read_ears(audio, mono, channels)
-    bat = inputs.open_bat(model, device, encoder, encoder_weights, level_known=not unknown_level)
+    bat = inputs.open_bat(
+        model, device, encoder, encoder_weights, level_known=not unknown_level, reasoner=reasoner,
+        reasoner_options=reasoner_option,
+    )  # fmt: skip
     answers = bat.ask(waveform, questions)
     notes += [note for answer in answers for note in answer.notes]
     if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):

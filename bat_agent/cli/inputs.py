@@ -44,6 +44,12 @@ EncoderName = Annotated[
     typer.Option(help="Listen with another encoder (see bat-agent plugins); questions are then answered by rules."),
 ]
 EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
+ReasonerName = Annotated[
+    str | None, typer.Option(help="Let another reasoner answer, such as scene-prompt (see bat-agent plugins).")
+]
+ReasonerOptions = Annotated[
+    list[str] | None, typer.Option("--reasoner-option", metavar="KEY=VALUE", help="Its option; may be given again.")
+]
 UnknownLevel = Annotated[
     bool, typer.Option("--unknown-level", help="The recording's level is not calibrated: judge distance without it.")
 ]
@@ -74,24 +80,47 @@ def open_bat(
     encoder_weights: Path | None = None,
     *,
     level_known: bool = True,
+    reasoner: str | None = None,
+    reasoner_options: Sequence[str] | None = None,
 ) -> Bat:
-    """The agent ``model``, with the encoder named ``encoder`` in place of its own where one is given.
+    """The agent ``model``, with the encoder named ``encoder`` and the ``reasoner`` in place of its own where given.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
     """
     if encoder is None and encoder_weights is not None:
         raise BadInput("--encoder-weights was given without --encoder; name the encoder these weights belong to")
+    if reasoner is None and reasoner_options:
+        raise BadInput("--reasoner-option was given without --reasoner; name the reasoner these options belong to")
     check_device(device)
-    if encoder is None:
-        return bat_agent.load(model, device=device, level_known=level_known)
     from bat_agent.registry import config_of
 
-    config_of("encoder", encoder, {})  # an unknown name is told at once, before a model is loaded
+    options = key_values(reasoner_options, "--reasoner-option") if reasoner_options else {}
+    # An unknown name is told at once, before a model is loaded.
+    if reasoner is not None:
+        config_of("reasoner", reasoner, options)
+    if encoder is not None:
+        config_of("encoder", encoder, {})
+    bat = bat_agent.load(model, device=device, level_known=level_known)
+    if encoder is not None:
+        bat = _with_encoder(bat, encoder, encoder_weights)
+    return bat if reasoner is None else _with_reasoner(bat, reasoner, options)
+
+
+def _with_encoder(bat: Bat, encoder: str, encoder_weights: Path | None) -> Bat:
     weights = None if encoder_weights is None else str(encoder_weights)
-    bat = bat_agent.load(model, device=device, level_known=level_known).with_encoder(encoder, weights=weights)
+    bat = bat.with_encoder(encoder, weights=weights)
     learns = any(p.requires_grad for p in getattr(bat.encoder, "parameters", tuple)())
     if weights is None and learns:
         print_notes([f"the encoder {encoder!r} has no weights, so what it says means nothing; give --encoder-weights"])
+    return bat
+
+
+def _with_reasoner(bat: Bat, reasoner: str, options: dict[str, Any]) -> Bat:
+    bat = bat.with_reasoner(reasoner, **options)
+    if any(p.requires_grad for p in getattr(bat.reasoner, "parameters", tuple)()):
+        print_notes(
+            [f"the reasoner {reasoner!r} was not trained, so what it says means nothing; train one, and use --model"]
+        )
     return bat
 
 
@@ -117,8 +146,8 @@ def _two_numbers(channels: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` as recipes read them: numbers, true and false, lists; the simulator says what fits."""
+def key_values(pairs: Sequence[str], option: str = "--option") -> dict[str, Any]:
+    """``key=value`` as recipes read them: numbers, true and false, lists; the component says what fits."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -130,5 +159,5 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
                 raise ValueError
             OmegaConf.to_container(OmegaConf.from_dotlist([pair]), resolve=True)
         except (OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise BadInput(f"--option {pair!r} was not understood, expected KEY=VALUE such as order=8") from error
+            raise BadInput(f"{option} {pair!r} was not understood, expected KEY=VALUE such as order=8") from error
     return OmegaConf.to_container(OmegaConf.from_dotlist(list(pairs)), resolve=True)  # type: ignore[return-value]

@@ -21,7 +21,7 @@ from bat_agent import corpus
 from bat_agent.batch import truth_of
 from bat_agent.config import Recipe
 from bat_agent.errors import BadInput
-from bat_agent.imagined import imagine
+from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import CLIP_SECONDS, Encoding
 from bat_agent.mixtures import Mixtures
 from bat_agent.questions import HeardSource, QARecord, Question
@@ -38,7 +38,6 @@ PER_CLIP = 4
 _CLIPS_AT_ONCE = 32
 _SEED, _DRAW = 0, 2  # of the questions: whatever seed a run was trained with, all are asked the same
 _SAMPLES = 64
-IMAGINED_TOKENS = 16
 """As in training; they are empty."""
 
 

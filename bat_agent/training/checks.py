@@ -47,6 +47,8 @@ def check_recipe(recipe: Recipe) -> None:
     mixing = recipe.mixing
     if recipe.precision not in ("no", "bf16"):
         raise BadInput(f"precision must be 'no' or 'bf16', got {recipe.precision!r}")
+    if recipe.sharding not in ("none", "full"):
+        raise BadInput(f"sharding must be 'none' or 'full', got {recipe.sharding!r}")
     for name in ("save_every", "validate_every", "validation_clips"):
         if getattr(recipe, name) < 1:
             raise BadInput(f"{name} must be 1 or more, got {getattr(recipe, name)}")

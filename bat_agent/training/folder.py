@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bat_agent.checkpoint import load_state, read_tensors, write_tensors
+from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.optimizers import Optimizers
+from bat_agent.sharding import load_trained_state, trained_state
 
-LAST, FAILED, LOSSES = "last.safetensors", "failed.safetensors", "losses.csv"
+LAST, BEST, FAILED, LOSSES = "last.safetensors", "best.safetensors", "failed.safetensors", "losses.csv"
 
 
 class LossCurve:
@@ -58,12 +60,40 @@ def read_losses(file: Path) -> list[tuple[int, float]]:
     return [(int(step), float(loss)) for step, loss in rows]
 
 
-def save_checkpoint(file: Path, module: nn.Module, optimizers: Optimizers, step: int) -> None:
-    """One atomic file with weights, optimiser state and step."""
-    tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
+def save_checkpoint(file: Path, module: nn.Module, optimizers: Optimizers, step: int, *, writes: bool = True) -> None:
+    """One atomic file with what is trained, optimiser state and step.
+
+    Where parameters are shared out, every process must call it; one of them ``writes``.
+    """
+    tensors = {f"module.{key}": value for key, value in trained_state(module).items()}
     tensors |= {f"optimizer.{key}": value for key, value in optimizers.state().items()}
-    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_tensors(file, {**tensors, "step": torch.tensor(step)})
+    if writes:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        write_tensors(file, {**tensors, "step": torch.tensor(step)})
+
+
+class Best:
+    """``best.safetensors``: the weights that validated with the lowest loss, and in ``best.json`` when that was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._note = (folder / BEST).with_suffix(".json")
+
+    @property
+    def loss(self) -> float:
+        """The lowest validation loss so far."""
+        return float(json.loads(self._note.read_text(encoding="utf-8"))["loss"]) if self._note.exists() else math.inf
+
+    def offer(self, module: nn.Module, step: int, loss: float, *, writes: bool = True) -> None:
+        """Keep the weights if the loss is lower than ever before; as :func:`save_checkpoint` for who must call."""
+        if not loss < self.loss:
+            return
+        tensors = {key: value.detach().cpu().contiguous() for key, value in trained_state(module).items()}
+        if writes:
+            write_tensors(self.folder / BEST, tensors)
+            temporary = self._note.with_suffix(".tmp")
+            temporary.write_text(json.dumps({"step": step, "loss": loss}) + "\n", encoding="utf-8")
+            os.replace(temporary, self._note)
 
 
 def resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
@@ -73,7 +103,7 @@ def resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
         return 0
     state = read_tensors(file)
     step = int(state.pop("step"))
-    load_state(module, _beginning_with("module.", state), str(file))
+    load_trained_state(module, _beginning_with("module.", state), str(file))
     optimizers.load_state(_beginning_with("optimizer.", state))
     return step
 
@@ -100,9 +130,13 @@ class Failure:
         return f"{'not finite are the' if broken else 'its'} clips {'; '.join(names[:3])}{more}"
 
 
-def save_failure(folder: Path, module: nn.Module, optimizers: Optimizers, failure: Failure) -> None:
+def save_failure(
+    folder: Path, module: nn.Module, optimizers: Optimizers, failure: Failure, *, writes: bool = True
+) -> None:
     """Keep the state before a failed step (its running statistics have seen it), and which clips it was made of."""
-    save_checkpoint(folder / FAILED, module, optimizers, failure.step)
+    save_checkpoint(folder / FAILED, module, optimizers, failure.step, writes=writes)
+    if not writes:
+        return
     content = asdict(failure) | {
         "value": str(failure.value),
         "clips": [name for name, _ in failure.clips],

@@ -32,7 +32,7 @@ class EncoderObjective(nn.Module):
     def forward(self, waveform: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean loss of clips (B, 2, N), and its parts."""
         encoding = self._hear[0](waveform)
-        adapt = getattr(self.encoder, "adapt", None)
+        adapt = getattr(self.encoder, "adapt", None) if self.encoder.training else None
         if adapt is not None:
             encoding = adapt(encoding, truth.to(waveform.device))
         return encoder_loss(encoding, truth, self.stage)
@@ -48,9 +48,12 @@ class ReasonerObjective(nn.Module):
     def forward(
         self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean loss of the answers, and how many there were."""
+        """Mean loss of the answers, and how many there were, in tokens too where the reasoner can tell."""
         loss = self.reasoner.loss(encoding, questions, answers)
-        return loss, {"questions": loss.new_tensor(float(len(questions)))}
+        counts = {"questions": len(questions)}
+        if hasattr(self.reasoner, "answer_tokens"):
+            counts["answer_tokens"] = self.reasoner.answer_tokens(answers)
+        return loss, {name: loss.new_tensor(float(count)) for name, count in counts.items()}
 
 
 def pieces(clips: int, wanted: int) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bat_agent.errors import BadInput
 
@@ -76,7 +76,7 @@ class LlamaReasonerConfig:
     """LoRA: α; the update is scaled with α/r."""
     lora_dropout: float = 0.05
     """LoRA: dropout in training."""
-    lora_targets: list[str] = field(default_factory=lambda: ["q_proj", "v_proj"])
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
     """LoRA: names of the linear maps that get an update."""
     gradient_checkpointing: bool = False
     """Compute the layers again in the backward pass instead of keeping them: a third more time, far less memory."""

@@ -70,6 +70,41 @@ def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+# Width, layers, heads, key-value heads, inner width, vocabulary, tied embeddings (from their config.json files) of
+# models that a recipe may name where their files are not at hand.
+SHAPES = {
+    "meta-llama/Llama-2-7b-hf": (4096, 32, 32, 32, 11008, 32000, False),
+    "meta-llama/Llama-2-13b-hf": (5120, 40, 40, 40, 13824, 32000, False),
+    "meta-llama/Llama-3.1-8B": (4096, 32, 32, 8, 14336, 128256, False),
+    "meta-llama/Llama-3.2-1B": (2048, 16, 32, 8, 8192, 128256, True),
+    "openlm-research/open_llama_7b_v2": (4096, 32, 32, 32, 11008, 32000, False),
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": (2048, 22, 32, 4, 5632, 32000, False),
+    "HuggingFaceTB/SmolLM2-135M": (576, 30, 9, 3, 1536, 49152, True),
+    "HuggingFaceTB/SmolLM2-360M": (960, 32, 15, 5, 2560, 49152, True),
+    "HuggingFaceTB/SmolLM2-1.7B": (2048, 24, 32, 32, 8192, 49152, True),
+}
+
+
+def outline_language_model(name: str, dtype: str) -> Any:
+    """The model without weights, on the device that is set; of a folder, the local cache, or a known shape.
+
+    Raises ``WeightsError`` where none of these tells what it is like.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(Path(name).expanduser()) if Path(name).expanduser().exists() else name)
+    except (OSError, ValueError) as error:
+        if name not in SHAPES:
+            raise WeightsError(_explain(name, error)) from error
+        width, layers, heads, groups, inner, vocabulary, tied = SHAPES[name]
+        config = LlamaConfig(
+            hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups,
+            intermediate_size=inner, vocab_size=vocabulary, tie_word_embeddings=tied, max_position_embeddings=4096,
+        )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+
+
 def _check_folder(folder: Path) -> None:
     how = "download a model in Hugging Face layout (`hf download NAME --local-dir FOLDER`) and pass llm=FOLDER"
     if not folder.is_dir():

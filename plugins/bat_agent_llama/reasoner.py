@@ -24,6 +24,7 @@ from bat_agent.checkpoint import write_tensors
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import labels
+from bat_agent.sharding import whole
 from bat_agent_llama import lora
 from bat_agent_llama.adapter_v2 import AdapterV2
 from bat_agent_llama.checkpoint import WEIGHTS_FILE, check_tensors, read_reasoner
@@ -31,7 +32,7 @@ from bat_agent_llama.choices import ClosedAnswers, members_of
 from bat_agent_llama.config import CLS, GREEDY, PATCHES, QFORMER, TINY, LlamaReasonerConfig
 from bat_agent_llama.decoding import Decoder, Row
 from bat_agent_llama.generation import generate
-from bat_agent_llama.language_model import build_tiny, load_language_model
+from bat_agent_llama.language_model import build_tiny, load_language_model, outline_language_model
 from bat_agent_llama.packing import Session, Tree, block_mask, common_prefix, pack
 from bat_agent_llama.projector import Projector
 from bat_agent_llama.qformer import QFormer
@@ -50,7 +51,8 @@ WHAT_SOUNDS = "Identify the sound events in the audio clip."
 class LlamaReasoner(nn.Module):
     """A Llama-architecture language model behind a projector (:class:`bat_agent.interfaces.Reasoner`)."""
 
-    def __init__(self, config: LlamaReasonerConfig | None = None) -> None:
+    def __init__(self, config: LlamaReasonerConfig | None = None, *, weights: bool = True) -> None:
+        """Without ``weights``, a language model that is not ``tiny`` has the right shape and no values."""
         super().__init__()
         self.config = config = config or LlamaReasonerConfig()
         self.frozen = config.llm != TINY
@@ -60,7 +62,10 @@ class LlamaReasoner(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             if self.frozen:
-                self.llm, self.tokenizer = load_language_model(config.llm, config.dtype)
+                if weights:
+                    self.llm, self.tokenizer = load_language_model(config.llm, config.dtype)
+                else:
+                    self.llm, self.tokenizer = outline_language_model(config.llm, config.dtype), shipped_tokenizer()
                 self.llm.requires_grad_(False)
                 self._adapt()
             else:
@@ -73,6 +78,16 @@ class LlamaReasoner(nn.Module):
             new = getattr(self.llm, "activation_checkpointing_enable", None)
             (new or self.llm.gradient_checkpointing_enable)({"use_reentrant": False})
         self.train()
+
+    @classmethod
+    def outline(cls, config: LlamaReasonerConfig) -> LlamaReasoner:
+        """To be counted: ``tiny`` as it is; else the reasoner on torch's meta device, without weights and with the
+        built-in tokenizer.
+        """
+        if config.llm == TINY:
+            return cls(config)
+        with torch.device("meta"):
+            return cls(config, weights=False)
 
     def _adapt(self) -> None:
         config = self.config
@@ -227,7 +242,7 @@ class LlamaReasoner(nn.Module):
         if getattr(self, "_merged", False):
             raise BadInput("the adapter was merged into the language model, so it cannot be saved; save before merging")
         folder = Path(directory)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.trained_state_dict().items()}
+        tensors = {name: whole(tensor).cpu().contiguous() for name, tensor in self.trained_state_dict().items()}
         if half:
             tensors = {name: tensor.half() for name, tensor in tensors.items()}
         write_tensors(folder / WEIGHTS_FILE, tensors)
@@ -250,6 +265,10 @@ class LlamaReasoner(nn.Module):
         self.load_trained_state_dict(found)
         self._closed = None
 
+    def shard_blocks(self) -> list[nn.Module]:
+        """What is shared out on its own where the parameters are (:func:`bat_agent.sharding.shard`): every layer."""
+        return list(self.llm.model.layers)
+
     def trained_state_dict(self) -> dict[str, Tensor]:
         """The tensors that are trained and saved; shared ones once, those of a frozen language model never."""
         return {
@@ -267,7 +286,7 @@ class LlamaReasoner(nn.Module):
     def _open(self, encoding: Encoding, shared: tuple[int, ...]) -> Session:
         """The beginning in a cache; asked again about the same sound, it is not computed twice."""
         # A weight that was changed in place has another version.
-        key = (shared, self._device, sum(tensor._version for tensor in self.parameters()))
+        key = (shared, self._device, sum(0 if t.is_inference() else t._version for t in self.parameters()))
         if self._session is not None and self._session[0]() is encoding.tokens and self._session[1] == key:
             return self._session[2]
         session = Session(self.llm, self._beginning(encoding, list(shared)))

@@ -337,3 +337,32 @@ def test_another_encoder_takes_its_own_weights(bat: Bat, tmp_path: Path) -> None
     other = bat.with_encoder("echo", weights=str(tmp_path / "encoder"))
     assert other.encoder.sharpness.item() == pytest.approx(0.9)  # type: ignore[attr-defined]
     assert other.config.thresholds == bat.config.thresholds
+
+
+# --- another reasoner ---
+
+
+def test_with_another_reasoner_the_same_ears_answer(bat: Bat, tmp_path: Path) -> None:
+    other = bat.with_reasoner("rules", label=0.25)
+    assert other.encoder is bat.encoder
+    assert str(other.ask(clip(0.5, 0.1), "Is the sound on the left or on the right?")) == "left"
+    assert str(bat.ask(clip(0.5, 0.1), QUESTION)) == f"You asked: {QUESTION}"  # the first one stays as it was
+    # Width and thresholds are the model's, unless given.
+    assert other.config.reasoner == {"name": "rules", "options": {"token_dim": 8, "activity": 0.5, "label": 0.25}}
+    other.save_pretrained(tmp_path)
+    assert load(tmp_path).ask(clip(), QUESTION) == other.ask(clip(), QUESTION)
+
+
+def test_another_reasoner_takes_its_own_weights(bat: Bat, tmp_path: Path) -> None:
+    bat.save_pretrained(tmp_path)
+    assert str(bat.with_reasoner("echo", weights=str(tmp_path / "reasoner")).ask(clip(), QUESTION)).endswith(QUESTION)
+    missing = bat.with_reasoner("echo", weights=str(tmp_path / "nowhere"))
+    with pytest.raises(WeightsError, match="nowhere"):
+        missing.ask(clip(), QUESTION)
+
+
+def test_a_reasoner_that_cannot_be_is_told_before_the_first_question(bat: Bat) -> None:
+    with pytest.raises(BadInput, match="unknown reasoner 'rule', expected one of 'rules'"):
+        bat.with_reasoner("rule")
+    with pytest.raises(BadInput, match="no option 'lable', expected one of 'label'"):
+        bat.with_reasoner("rules", lable=0.5)

@@ -171,6 +171,35 @@ def test_a_bad_option_is_one_sentence(run: Run, left: Path, arguments: tuple[str
     assert says in err
 
 
+@pytest.mark.usefixtures("_echo")
+def test_ask_lets_another_reasoner_answer(run: Run, left: Path) -> None:
+    code, out, err = run("ask", left, "Is it left or right?", "--reasoner", "rules", "--reasoner-option", "label=0.25")
+    assert (code, err) == (0, "")
+    assert out.startswith("left  (confidence ")
+    small = ("--reasoner-option", "num_cls_tokens=1", "--reasoner-option", "tiny_layers=1")
+    code, out, err = run("ask", left, "Where is it?", "--reasoner", "llama", *small)
+    assert code == 0
+    assert err.startswith("note: the reasoner 'llama' was not trained")
+
+
+@pytest.mark.usefixtures("_echo")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--reasoner", "rulez"), "'rules'"),
+        (("--reasoner-option", "label=0.5"), "--reasoner-option was given without --reasoner"),
+        (("--reasoner", "rules", "--reasoner-option", "label"), "--reasoner-option 'label' was not understood"),
+        (("--reasoner", "rules", "--reasoner-option", "label=2"), "label must be a probability"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_bad_reasoner_is_one_sentence(run: Run, left: Path, arguments: tuple[str, ...], says: str) -> None:
+    code, out, err = run("ask", left, "Where is it?", *arguments)
+    assert (code, out) == (2, "")
+    assert _is_one_sentence(err)
+    assert says in err
+
+
 @pytest.mark.parametrize("case", ["missing", "empty folder", "no weights", "broken"])
 def test_a_bad_model_is_one_sentence(run: Run, left: Path, tmp_path: Path, case: str) -> None:
     folder = tmp_path / "model"

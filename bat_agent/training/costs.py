@@ -1,0 +1,269 @@
+"""What a recipe will cost, before it is trained: parameters, memory, steps and time of every stage (``--dry-run``).
+
+Nothing is guessed from tables: a clip goes through the parts, and its operations, forward and backward, are counted by
+torch's FLOP counter, as is every tensor that is kept for the backward pass. A part that is built for real is timed on
+the way, on the CPU. A language model whose weights are not loaded goes through torch's meta device, which computes shapes
+alone; its time is an estimate, by the device's own matmul rate, measured now, and the share of it that training usually
+reaches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bat_agent import corpus, distributed, registry
+from bat_agent.batch import truth_of
+from bat_agent.config import Recipe, Stage
+from bat_agent.curriculum import question_types
+from bat_agent.interfaces import Encoding
+from bat_agent.losses import encoder_loss
+from bat_agent.optimizers import trained_parameters
+from bat_agent.questions import HeardSource, Question, generate
+from bat_agent.scene import Position
+
+REACHED = {"cpu": 0.6, "cuda": 0.4}
+"""Share of the matmul rate that training reaches: on CPUs as benchmarks/bench_reasoner.py measures, on GPUs as usual."""
+STATES = 12
+"""Bytes per trained parameter beside the parameter: gradient and both moments of AdamW, float32."""
+_SCENE = (
+    HeardSource(("Dog",), Position(130.0, 20.0, 2.0)),
+    HeardSource(("Music",), Position(30.0, -15.0, 4.5)),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one clip through a part."""
+
+    flop: float
+    """Floating-point operations, forward, and backward where it is trained."""
+    kept_bytes: int
+    """Tensors that wait for the backward pass."""
+    seconds: float | None = None
+    """Measured on one CPU process; none for what was only counted."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Of one stage."""
+
+    name: str
+    steps: int
+    clips: int
+    """Clips a step, of all processes."""
+    questions: int
+    """Questions a step; 0 for an encoder."""
+    trained: int
+    """Parameters that are trained."""
+    frozen: int
+    """Other parameters, of both parts."""
+    memory_bytes: float
+    """Of each process: parameters, gradients, optimiser, tensors kept for the backward pass."""
+    costs: tuple[Cost, ...]
+    """Of a clip, through each part."""
+
+    @property
+    def flop(self) -> float:
+        """Of a step of all processes."""
+        return self.clips * sum(cost.flop for cost in self.costs)
+
+    def seconds(self, rate: float, device: str) -> float:
+        """Estimated time of the stage, with ``rate`` matmul FLOP/s in each process; what was measured counts as it is,
+        on a CPU.
+        """
+        each = sum(
+            cost.seconds if cost.seconds is not None and device == "cpu" else cost.flop / (rate * REACHED[device])
+            for cost in self.costs
+        )
+        return self.steps * self.clips * each / distributed.world_size()
+
+
+def count(work: Callable[[], Tensor | None]) -> Cost:
+    """Operations of ``work`` and of the backward pass from its result, and what it keeps for that."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        base = tensor._base if tensor._base is not None else tensor
+        if not isinstance(base, nn.Parameter) and not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(storage)  # a number is used again for another storage once this one is gone
+        return tensor
+
+    alive: list[Any] = []
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = work()
+        if loss is not None and loss.requires_grad:
+            loss.backward()
+    meta = loss is not None and loss.device.type == "meta"
+    return Cost(float(counter.get_total_flops()), sum(kept.values()), None if meta else _timed(work))
+
+
+def _timed(work: Callable[[], Tensor | None]) -> float:
+    """Shortest of three runs, in seconds."""
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        loss = work()
+        if loss is not None and loss.requires_grad:
+            loss.backward()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def stage_costs(recipe: Recipe) -> list[StageCost]:
+    """The cost of every stage. Raises :class:`~bat_agent.errors.BadInput` for parts or sounds that are not there."""
+    encoder: Any = registry.load_encoder(recipe.encoder.name, **recipe.encoder.options)
+    options = {"token_dim": encoder.token_dim, **recipe.reasoner.options}
+    reasoner: Any = registry.outline("reasoner", recipe.reasoner.name, options)
+    return [_stage(recipe, number, encoder, reasoner) for number in range(len(recipe.stages))]
+
+
+def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCost:
+    stage = recipe.stages[number]
+    clips, world = corpus.clips_per_step(recipe, stage), distributed.world_size()
+    trains, half = stage.trains == "encoder", recipe.precision == "bf16"
+    seconds = float(np.average(recipe.mixing.window_seconds, weights=recipe.mixing.window_weights))
+    per_clip = 0 if trains else _questions_per_clip(stage)
+    if trains:
+        costs = [_encoder_cost(encoder, stage, seconds, half, train=True)]
+    else:
+        costs = [] if stage.imagined else [_encoder_cost(encoder, stage, seconds, half, train=False)]
+        costs.append(_reasoner_cost(encoder, reasoner, stage, per_clip, half))
+    module: nn.Module = encoder if trains else reasoner
+    trained = sum(parameter.numel() for _, parameter in trained_parameters(module, stage))
+    everything = [*encoder.parameters(), *reasoner.parameters()]
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in everything)
+    shared = world if recipe.sharding == "full" and not trains else 1
+    at_once = -(-clips // (world * stage.accumulate))
+    memory = (weights + STATES * trained) / shared + at_once * costs[-1].kept_bytes
+    return StageCost(
+        stage.name, corpus.steps_of(recipe, number), clips, clips * per_clip, trained,
+        sum(parameter.numel() for parameter in everything) - trained, memory, tuple(costs),
+    )  # fmt: skip
+
+
+def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train: bool) -> Cost:
+    encoder.train(train)
+    samples = round(min(seconds, encoder.clip_seconds) * encoder.sample_rate_hz)
+    if getattr(encoder, "fixed_length", True):
+        samples = round(encoder.clip_seconds * encoder.sample_rate_hz)
+    # Two clips: in training, a batch norm over one would have nothing to norm.
+    waveform = 0.1 * torch.randn(2, 2, samples)
+    truth = truth_of([_SCENE[:1]] * 2)
+
+    def work() -> Tensor | None:
+        with torch.set_grad_enabled(train), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            encoding = encoder(waveform)
+            return encoder_loss(encoding, truth, stage)[0] if train else None
+
+    with torch.random.fork_rng(devices=[]):
+        cost = count(work)
+    encoder.zero_grad(set_to_none=True)
+    return Cost(cost.flop / 2, cost.kept_bytes // 2, None if cost.seconds is None else cost.seconds / 2)
+
+
+def _reasoner_cost(encoder: Any, reasoner: Any, stage: Stage, per_clip: int, bf16: bool) -> Cost:
+    device = next((parameter.device for parameter in reasoner.parameters()), torch.device("cpu"))
+    encoder.eval()
+    with torch.no_grad():
+        full = round(encoder.clip_seconds * encoder.sample_rate_hz)
+        encoding: Encoding = encoder(0.1 * torch.randn(1, 2, full)).to(device)
+    asked = sample_questions(stage, per_clip)
+    reasoner.train()
+    half = torch.autocast("cpu", torch.bfloat16, enabled=bf16 and device.type == "cpu")
+
+    def work() -> Tensor:
+        with half:
+            loss: Tensor = reasoner.loss(encoding, [q.text for q in asked], [q.answer for q in asked])
+            return loss
+
+    cost = count(work)
+    reasoner.zero_grad(set_to_none=True)
+    return cost
+
+
+def _questions_per_clip(stage: Stage) -> int:
+    return 1 if stage.records is not None else stage.questions_per_clip
+
+
+def sample_questions(stage: Stage, number: int) -> list[Question]:
+    """``number`` questions such as the stage asks, about a scene of one or two sources."""
+    types = question_types(stage.question_types or ["A", "B", "C", "D", "E"])
+    sources = _SCENE if any(2 in kind.sources for kind in types) else _SCENE[:1]
+    fitting = [kind for kind in types if len(sources) in kind.sources]
+    found = generate(sources, fitting, np.random.default_rng(0), number, kinds=stage.question_kinds)
+    return (found * number)[:number]
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
+    """FLOP/s of matrix products of 1024 (CPU, one process' threads) or 8192 on the device, measured now."""
+    size = 8192 if device.type == "cuda" else 1024
+    left = torch.randn(size, size, device=device, dtype=dtype)
+    left @ left
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        left @ left
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        done += 1
+    return done * 2 * size**3 / (time.perf_counter() - began)
+
+
+def rows(costs: Sequence[StageCost], rate: float, device: str) -> list[tuple[str, ...]]:
+    """Cells of the table that ``--dry-run`` prints."""
+    return [
+        (
+            cost.name,
+            f"{cost.steps:,}",
+            f"{cost.clips:,}",
+            f"{cost.questions:,}" if cost.questions else "–",
+            f"{cost.trained / 1e6:,.2f}",
+            f"{cost.frozen / 1e6:,.1f}",
+            f"{cost.memory_bytes / 2**30:,.1f}",
+            f"{cost.flop / 1e12:,.2f}",
+            duration(cost.seconds(rate, device)),
+        )
+        for cost in costs
+    ]
+
+
+COLUMNS = (
+    "stage", "steps", "clips a step", "questions a step", "trained, million", "frozen, million", "memory, GiB",
+    "TFLOP a step", "time",
+)  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.5 h``, ``12 days``."""
+    for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86_400:,.0f} days"
+
+
+def print_costs(recipe: Recipe) -> None:
+    """Print what every stage of a recipe costs, and how long it would take on this device."""
+    from bat_agent.cli.output import print_table
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = recipe.precision == "bf16"
+    rate = matmul_rate(device, torch.bfloat16 if half else torch.float32)
+    costs = stage_costs(recipe)
+    print_table(f"{recipe.name}: what it would cost (nothing was trained)", COLUMNS, rows(costs, rate, device.type))
+    total = duration(sum(cost.seconds(rate, device.type) for cost in costs))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
+    print(
+        f"Together {total} on {name}, rendering and validation not counted; what could not be timed here was counted "
+        f"at {100 * REACHED[device.type]:.0f} % of {rate / 1e12:.2g} TFLOP/s in {'bfloat16' if half else 'float32'}. "
+        "Memory is that of each process."
+    )
