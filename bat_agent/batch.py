@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from bat_agent.interfaces import NUM_CLASSES
+from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import class_number
 from bat_agent.metrics import targets_from_position
 from bat_agent.questions import HeardSource, Question
@@ -61,6 +61,8 @@ class Batch:
     """One readable line for each clip: which sounds, and which room."""
     dry: Unrendered | None = None
     """What the waveform is made of, where it is not rendered yet."""
+    encoding: Encoding | None = None
+    """What the encoder says of the clips, where that is kept; the waveform then has no samples."""
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; a DataLoader with ``pin_memory=True`` calls this."""

@@ -158,6 +158,8 @@ class Stage:
     """Root of a SpatialSoundQA data set: its questions and clips are trained on, instead of drawing any."""
     records_stage: int | None = None
     """Which of its question files: 1, 2 or 3 as released, 4 for those beyond the paper; all without it."""
+    cache_tokens: bool = False
+    """Encode every clip of ``records`` once, into files beside the rooms, and read what the encoder says from there."""
     two_sources: float | None = None
     """Share of clips with two sources; none takes the recipe's."""
 

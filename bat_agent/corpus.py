@@ -211,9 +211,15 @@ def clips_per_step(recipe: Recipe, stage: Stage) -> int:
 
 
 def steps_of(recipe: Recipe, stage_number: int) -> int:
-    """Steps of a stage: its own number, or epochs · epoch_fraction · training sounds / clips a step, rounded up."""
+    """Steps of a stage: its own number, or epochs · epoch_fraction · training sounds (or records) / clips a step,
+    rounded up.
+    """
     stage = recipe.stages[stage_number]
-    return stage.steps if stage.epochs is None else _steps(recipe, stage, open_pool(recipe, "train"))
+    if stage.epochs is None:
+        return stage.steps
+    if stage.records is not None:
+        return recorded(recipe, stage, "train").steps
+    return _steps(recipe, stage, open_pool(recipe, "train"))
 
 
 def _steps(recipe: Recipe, stage: Stage, pool: SoundPool) -> int:

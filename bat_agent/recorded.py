@@ -19,6 +19,7 @@ from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.mixtures import Mixtures
 from bat_agent.questions import HeardSource, QARecord, Question, choices_for, mirror
 from bat_agent.scene import Position, mirror_azimuth_deg
+from bat_agent.training.token_cache import TokenCache
 
 
 class Recorded(Dataset[Batch]):
@@ -52,6 +53,8 @@ class Recorded(Dataset[Batch]):
         self.data, self.mixing, self.clips_per_step, self.steps = data, mixing, clips_per_step, steps
         self.seed, self.shuffle, self.shard = seed, shuffle, shard
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+        self.tokens: TokenCache | None = None
+        """Where what the encoder says of the clips is kept; none renders them."""
 
     def __len__(self) -> int:
         return self.steps
@@ -61,29 +64,58 @@ class Recorded(Dataset[Batch]):
         clips = range(step * self.clips_per_step, (step + 1) * self.clips_per_step)[self.shard[0] :: self.shard[1]]
         samples = self._samples(step)
         rows = [self._row(clip) for clip in clips]
-        found = [self._clip(clip, row, samples) for clip, row in zip(clips, rows, strict=True)]
-        heard = [sources for _, sources, _ in found]
-        return Batch(
-            torch.stack([waveform for waveform, _, _ in found]),
-            truth_of(heard),
-            heard,
-            [[question] for _, _, question in found],
-            [self.data.name(row) for row in rows],
-        )
+        mirrored = [self._mirrored(clip) for clip in clips]
+        found = [self._asked(row, swap) for row, swap in zip(rows, mirrored, strict=True)]
+        heard = [sources for sources, _ in found]
+        if self.tokens is None:
+            encoding = None
+            waveform = torch.stack([self._render(row, swap, samples) for row, swap in zip(rows, mirrored, strict=True)])
+        else:
+            encoding = self.tokens.read([self.entry(row, swap) for row, swap in zip(rows, mirrored, strict=True)])
+            waveform = torch.zeros(len(rows), 2, 0)
+        questions = [[question] for _, question in found]
+        names = [self.data.name(row) for row in rows]
+        return Batch(waveform, truth_of(heard), heard, questions, names, encoding=encoding)
+
+    @property
+    def entries(self) -> int:
+        """How many different clips there are, those with swapped ears included."""
+        return len(self.data) * (2 if self.swaps else 1)
+
+    @property
+    def swaps(self) -> bool:
+        """Whether ears are swapped at times."""
+        return self.shuffle and self.mixing.mirror > 0
+
+    def entry(self, row: int, mirrored: bool) -> int:
+        """Number of a clip among :attr:`entries`."""
+        return 2 * row + mirrored if self.swaps else row
+
+    def waveforms(self, entries: Sequence[int]) -> torch.Tensor:
+        """(len(entries), 2, N) of clips by their number among :attr:`entries`, at the one length there is."""
+        samples = self._samples(0)
+        pairs = (divmod(entry, 2) if self.swaps else (entry, 0) for entry in entries)
+        return torch.stack([self._render(row, bool(swap), samples) for row, swap in pairs])
 
     def finish(self, batch: Batch, device: torch.device | str) -> Batch:
         """The batch with its waveform on ``device``."""
         batch.waveform = batch.waveform.to(device, non_blocking=True)
         return batch
 
-    def _clip(self, clip: int, row: int, samples: int) -> tuple[torch.Tensor, list[HeardSource], Question]:
+    def _mirrored(self, clip: int) -> bool:
+        return self.shuffle and np.random.default_rng((self.seed, 1, clip)).random() < self.mixing.mirror
+
+    def _render(self, row: int, mirrored: bool, samples: int) -> torch.Tensor:
+        waveform = self.data.audio.render(self.data[row])[:, :samples]
+        return waveform.flip(0) if mirrored else waveform
+
+    def _asked(self, row: int, mirrored: bool) -> tuple[list[HeardSource], Question]:
         record = self.data[row]
-        waveform = self.data.audio.render(record)[:, :samples]
         heard = list(record.geometry or ())
-        if not (self.shuffle and np.random.default_rng((self.seed, 1, clip)).random() < self.mixing.mirror):
-            return waveform, heard, _question(record, record.question, record.answer)
+        if not mirrored:
+            return heard, _question(record, record.question, record.answer)
         swapped = [_mirrored(source) for source in heard]
-        return waveform.flip(0), swapped, _question(record, mirror(record.question), mirror(record.answer))
+        return swapped, _question(record, mirror(record.question), mirror(record.answer))
 
     def _row(self, clip: int) -> int:
         epoch, place = divmod(clip, len(self.data))

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,8 +17,7 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 import torch
 import typer
-from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -36,17 +33,16 @@ from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.mixtures import Batch
 from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
-from bat_agent.recorded import Batches
-from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state, unsynchronised
+from bat_agent.recorded import Batches, Recorded
+from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state
 from bat_agent.training import folder as files
 from bat_agent.training.costs import print_costs
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
+from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
+from bat_agent.training.token_cache import TokenCache, digest
 from bat_agent.training.validation import Validation
 from bat_agent.waveform import fit
-
-# One process renders rooms and validates while the others wait for it.
-LONGEST_WAIT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class Trainer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.folder = Path(recipe.run_dir)
-        self.accelerator = _accelerator()
+        self.accelerator = accelerator_of_run()
         self.device = self.accelerator.device
         self.leads = self.accelerator.is_main_process
         torch.manual_seed(recipe.seed)
@@ -80,7 +76,7 @@ class Trainer:
         self.reasoner: Any = _build("reasoner", self.reasoner_part)
         self.encoder = distributed.synchronise(self.encoder.to(self.device))
         self.reasoner.to(self.device)
-        self.sharded = _shards(recipe, self.accelerator)
+        self.sharded = shares_out(recipe, self.accelerator)
         if self.sharded:
             shard(self.reasoner)
         self.validation = Validation(recipe, self.encoder, self.reasoner, self.device)
@@ -160,6 +156,8 @@ class Trainer:
         if stage.frozen and is_sharded(module):
             raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
         data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
+        if stage.cache_tokens and isinstance(data, Recorded):
+            self._fill(data, progress)
         stage = replace(stage, steps=data.steps)
         with only_trained(module, stage):
             rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
@@ -170,6 +168,30 @@ class Trainer:
             write_tensors(folder / WEIGHTS_FILE, {k: v.cpu().contiguous() for k, v in weights.items()})
             (folder / "done").touch()
         self.accelerator.free_memory()
+        self.accelerator.wait_for_everyone()
+
+    def _fill(self, data: Recorded, progress: Progress) -> None:
+        """Let the stage read what the encoder says from files, made now where they are not there."""
+        mixing = self.recipe.mixing
+        root = Path(self.recipe.rooms_dir or self.folder)
+        key = digest(self.encoder, str(data.data.root), [str(f) for f in data.data.files], len(data.data),
+                     mixing.window_seconds, data.swaps)  # fmt: skip
+        data.tokens = TokenCache(root / "tokens" / key, data.entries)
+        if data.tokens.missing():
+            self.encoder.eval()
+
+            @torch.no_grad()
+            def encode(entries: Sequence[int]) -> Encoding:
+                return self.encoder(fit(data.waveforms(entries).to(self.device), self.encoder))
+
+            said = data.tokens.announce(encode)
+            if self.leads:
+                console.print(said)
+            task = progress.add_task("tokens", total=None)
+            share = (distributed.rank(), distributed.world_size())
+            self.accelerator.wait_for_everyone()
+            data.tokens.fill(encode, share=share, progress=partial(show, progress, task))
+            progress.remove_task(task)
         self.accelerator.wait_for_everyone()
 
     def _objective(self, stage: Stage) -> nn.Module:
@@ -230,7 +252,7 @@ class Trainer:
         try:
             sums = self._backward(now, batch, step)
         except torch.OutOfMemoryError as error:
-            raise _too_large(now, step, error) from error
+            raise too_large(now.stage, now.number, step, error) from error
         log = dict(zip(sums, distributed.summed(torch.stack(list(sums.values()))).tolist(), strict=True))
         if not np.isfinite(log["loss"]):
             self._stop(now, batch, step, "loss", log["loss"])
@@ -248,7 +270,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for (start, stop), share in zip(spans, self._shares(now, batch, spans), strict=True):
             torch.manual_seed(self._seed(now, step))
-            with _held(now.objective, held=stop < here), distributed.computing(total, start, stop):
+            with held_back(now.objective, held=stop < here), distributed.computing(total, start, stop):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
                     loss, log = self._loss(now, part_of(batch, start, stop))
                 # Wrapped for several processes, the gradient is the mean over them: here it shall be the sum.
@@ -284,6 +306,8 @@ class Trainer:
 
     @torch.no_grad()
     def _encode(self, stage: Stage, batch: Batch) -> Encoding:
+        if batch.encoding is not None:
+            return batch.encoding.to(self.device)
         return self._imagine(batch) if stage.imagined else self._hear(batch)
 
     def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
@@ -330,51 +354,6 @@ class Trainer:
 def _build(kind: str, part: Part) -> nn.Module:
     load = registry.load_encoder if kind == "encoder" else registry.load_reasoner
     return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
-
-
-def _accelerator() -> Accelerator:
-    """The processes of this run; one where it was not launched with more."""
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no",  # the recipe's precision is applied here, the same way for one process and for many
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
-    )
-    known = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP)
-    if accelerator.distributed_type not in known:
-        raise BadInput(
-            f"training cannot be launched as {accelerator.distributed_type.value}; use torchrun, or accelerate launch "
-            "with --multi_gpu"
-        )
-    return accelerator
-
-
-def _shards(recipe: Recipe, accelerator: Accelerator) -> bool:
-    """Whether the reasoner's parameters are shared out, by the recipe or by how the run was launched."""
-    launched = accelerator.distributed_type == DistributedType.FSDP
-    if launched and accelerator.state.fsdp_plugin.fsdp_version != 2:
-        raise BadInput(
-            "FSDP1 cannot hold a bfloat16 language model and a float32 adapter together; launch with --fsdp_version 2"
-        )
-    return (launched or recipe.sharding == "full") and distributed.world_size() > 1
-
-
-def _too_large(now: Now, step: int, error: torch.OutOfMemoryError) -> BadInput:
-    stage, options = now.stage, f"stages.{now.number}"
-    deeper = "" if stage.trains == "encoder" else "set reasoner.options.gradient_checkpointing=true where it has that, "
-    return BadInput(
-        f"stage {stage.name}: the GPU is full at step {step} ({str(error).splitlines()[0]}); raise "
-        f"{options}.accumulate above {stage.accumulate}, which changes no result, {deeper}set precision=bf16, or lower "
-        f"{options}.seconds_per_step below {stage.seconds_per_step:g}; python -m bat_agent.train --dry-run estimates"
-    )
-
-
-def _held(objective: nn.Module, held: bool) -> Any:
-    """Within: gradients are kept here, not exchanged, as more of this step is to come."""
-    if not held:
-        return nullcontext()
-    if isinstance(objective, nn.parallel.DistributedDataParallel):
-        return objective.no_sync()
-    return unsynchronised(objective)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

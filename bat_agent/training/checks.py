@@ -101,6 +101,11 @@ def _check_questions(recipe: Recipe, stage: Stage) -> None:
     """Refused now what would otherwise stop the run after the stages before it."""
     from bat_agent.curriculum import question_types
 
+    if stage.cache_tokens and (stage.records is None or len(recipe.mixing.window_seconds) > 1):
+        raise BadInput(
+            f"stage {stage.name!r}: cache_tokens needs clips that come again: records, and one length in "
+            "mixing.window_seconds"
+        )
     if stage.records is not None:
         question_types(stage.question_types)
         if stage.imagined or stage.question_kinds:

@@ -2,13 +2,14 @@
 
 Nothing is guessed from tables: a clip goes through the parts, and its operations, forward and backward, are counted by
 torch's FLOP counter, as is every tensor that is kept for the backward pass. A part that is built for real is timed on
-the way, on the CPU. A language model whose weights are not loaded goes through torch's meta device, which computes shapes
-alone; its time is an estimate, by the device's own matmul rate, measured now, and the share of it that training usually
-reaches.
+the way, on the CPU. A language model whose weights are not loaded goes through torch's meta device, which computes
+shapes alone; its time is an estimate, by the device's own matmul rate, measured now, and the share of it that training
+usually reaches.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from bat_agent import corpus, distributed, registry
 from bat_agent.batch import truth_of
 from bat_agent.config import Recipe, Stage
 from bat_agent.curriculum import question_types
+from bat_agent.datasets.draw_qa import PAPER_COUNTS
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
 from bat_agent.losses import encoder_loss
 from bat_agent.optimizers import trained_parameters
@@ -30,7 +33,9 @@ from bat_agent.questions import HeardSource, Question, generate
 from bat_agent.scene import Position
 
 REACHED = {"cpu": 0.6, "cuda": 0.4}
-"""Share of the matmul rate that training reaches: on CPUs as benchmarks/bench_reasoner.py measures, on GPUs as usual."""
+"""Share of the matmul rate that training reaches: on CPUs by benchmarks/bench_reasoner.py, on GPUs as is usual."""
+RELEASED = {1: "AB", 2: "ABCD", 3: "ABCDE"}
+"""Question types of the released question files."""
 STATES = 12
 """Bytes per trained parameter beside the parameter: gradient and both moments of AdamW, float32."""
 _SCENE = (
@@ -147,9 +152,21 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     at_once = -(-clips // (world * stage.accumulate))
     memory = (weights + STATES * trained) / shared + at_once * costs[-1].kept_bytes
     return StageCost(
-        stage.name, corpus.steps_of(recipe, number), clips, clips * per_clip, trained,
+        stage.name, _steps(recipe, number), clips, clips * per_clip, trained,
         sum(parameter.numel() for parameter in everything) - trained, memory, tuple(costs),
     )  # fmt: skip
+
+
+def _steps(recipe: Recipe, number: int) -> int:
+    """Steps of a stage; where its records are not at hand, as many as the released ones would make."""
+    stage = recipe.stages[number]
+    try:
+        return corpus.steps_of(recipe, number)
+    except BadInput:
+        if stage.records is None or stage.records_stage not in RELEASED:
+            raise
+        records = sum(PAPER_COUNTS[letter] for letter in stage.question_types or RELEASED[stage.records_stage])
+        return math.ceil((stage.epochs or 0) * stage.epoch_fraction * records / corpus.clips_per_step(recipe, stage))
 
 
 def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train: bool) -> Cost:

@@ -70,4 +70,6 @@ def part_of(batch: Batch, start: int, stop: int) -> Batch:
     lists: dict[str, Any] = {
         name: getattr(batch, name)[start:stop] for name in ("heard", "questions", "ids") if hasattr(batch, name)
     }
+    if batch.encoding is not None:
+        lists["encoding"] = batch.encoding[start:stop]
     return replace(batch, waveform=batch.waveform[start:stop], truth=batch.truth[start:stop], **lists)
