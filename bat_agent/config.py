@@ -227,14 +227,9 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
 
     Raises :class:`~bat_agent.errors.BadInput` for an unknown recipe, a misspelt key or a value of the wrong type.
     """
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = Path(str(resources.files("bat_agent") / "recipes" / f"{name_or_path}.yaml"))
-    if not path.is_file():
-        raise BadInput(f"no recipe {name_or_path!r}; give a YAML file or one of: {', '.join(shipped_recipes())}")
+    path = _recipe_file(name_or_path)
     try:
-        given = OmegaConf.load(path)
-        _check_keys(given, path.name)
+        given = _with_base(path)
         merged = OmegaConf.merge(OmegaConf.structured(Recipe), given)
         assert isinstance(merged, DictConfig)
         _override(merged, overrides or [])
@@ -246,6 +241,37 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     assert isinstance(recipe, Recipe)
     check_recipe(recipe)
     return recipe
+
+
+def _recipe_file(name_or_path: str, beside: Path | None = None) -> Path:
+    """The file of a recipe: a YAML file (if relative, also ``beside`` another one), or a shipped one by name."""
+    path = Path(name_or_path)
+    if not path.suffix:
+        near = None if beside is None else beside.parent / f"{name_or_path}.yaml"
+        shipped = Path(str(resources.files("bat_agent") / "recipes" / f"{name_or_path}.yaml"))
+        path = near if near is not None and near.is_file() else shipped
+    elif beside is not None and not path.is_file():
+        path = beside.parent / path
+    if path.is_file():
+        return path
+    near_names = difflib.get_close_matches(name_or_path, shipped_recipes(), n=1)
+    hint = f"did you mean {near_names[0]!r}? The shipped ones are" if near_names else "give a YAML file or one of"
+    raise BadInput(f"no recipe {name_or_path!r}; {hint}: {', '.join(shipped_recipes())}")
+
+
+def _with_base(path: Path, below: tuple[Path, ...] = ()) -> DictConfig:
+    """What stands in a recipe's file, on top of what stands in its ``base``; a list replaces that of the base."""
+    if path in below:
+        raise BadInput(f"recipe {path.name} is, by its base, based on itself; take one base out")
+    given = OmegaConf.load(path)
+    _check_keys(given, path.name)
+    assert isinstance(given, DictConfig)
+    base = given.pop("base", None)
+    if base is None:
+        return given
+    merged = OmegaConf.merge(_with_base(_recipe_file(str(base), path), (*below, path)), given)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def shipped_recipes() -> list[str]:
@@ -313,7 +339,8 @@ def _check_keys(given: Any, where: str) -> None:
     if not isinstance(given, DictConfig):
         raise BadInput(f"recipe {where} must be a YAML mapping with keys like name, encoder, stages")
     for key in given:
-        _check_key(str(key), Recipe, f"recipe {where}")
+        if key != "base":
+            _check_key(str(key), Recipe, f"recipe {where}")
     raw = OmegaConf.to_container(given, resolve=False)
     assert isinstance(raw, dict)
     inside = [(raw.get(name), kind, str(name)) for name, kind in _GROUPS.items()]

@@ -165,7 +165,7 @@ def _steps(recipe: Recipe, number: int) -> int:
     except BadInput:
         if stage.records is None or stage.records_stage not in RELEASED:
             raise
-        records = sum(PAPER_COUNTS[letter] for letter in stage.question_types or RELEASED[stage.records_stage])
+        records = sum(PAPER_COUNTS.get(letter, 0) for letter in stage.question_types or RELEASED[stage.records_stage])
         return math.ceil((stage.epochs or 0) * stage.epoch_fraction * records / corpus.clips_per_step(recipe, stage))
 
 
@@ -254,10 +254,7 @@ def rows(costs: Sequence[StageCost], rate: float, device: str) -> list[tuple[str
     ]
 
 
-COLUMNS = (
-    "stage", "steps", "clips a step", "questions a step", "trained, million", "frozen, million", "memory, GiB",
-    "TFLOP a step", "time",
-)  # fmt: skip
+COLUMNS = ("stage", "steps", "clips", "questions", "trained, M", "frozen, M", "GiB", "TFLOP", "time")
 
 
 def duration(seconds: float) -> str:
@@ -282,5 +279,5 @@ def print_costs(recipe: Recipe) -> None:
     print(
         f"Together {total} on {name}, rendering and validation not counted; what could not be timed here was counted "
         f"at {100 * REACHED[device.type]:.0f} % of {rate / 1e12:.2g} TFLOP/s in {'bfloat16' if half else 'float32'}. "
-        "Memory is that of each process."
+        "Clips, questions and TFLOP are those of a step, memory that of a process; M: million parameters."
     )

@@ -87,17 +87,22 @@ class ClosedAnswers:
         """The place behind the first token of a closed answer, if it can be nothing else."""
         return None if token in self.open else self.root.children.get(token)
 
-    def forced(self, node: Node) -> tuple[list[int], Node]:
-        """Tokens that must follow, without the end-of-text token, and the place where there is a choice, or the end."""
-        tokens: list[int] = []
-        while len(node.children) == 1:
-            ((token, child),) = node.children.items()
-            if token == self.end:
-                break
-            tokens.append(token)
-            node = child
-        return tokens, node
+    def ahead(self, node: Node, most: int) -> list[tuple[int, ...]]:
+        """Paths below a node at whose ends there is a choice, nearest first, as many as ``most`` tokens allow.
 
-    def ends(self, node: Node) -> bool:
-        """Whether nothing but the end can follow."""
-        return set(node.children) <= {self.end}
+        They are what has to be looked at to go on from the node; a path may be empty.
+        """
+        paths: list[tuple[int, ...]] = []
+        level: list[tuple[tuple[int, ...], Node]] = [((), node)]
+        tokens = 0
+        while level:
+            below: list[tuple[tuple[int, ...], Node]] = []
+            for path, at in level:
+                if len(at.children) > 1:
+                    paths.append(path)
+                for token, child in at.children.items():
+                    if token != self.end and tokens < most:
+                        tokens += 1
+                        below.append(((*path, token), child))
+            level = below
+        return paths

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from bat_agent_llama.choices import ClosedAnswers, Node
-from bat_agent_llama.packing import Session
+from bat_agent_llama.packing import Session, Tree
+
+TOKENS_AHEAD = 40
+"""Tokens of choices to come that one look takes in, of all questions together: more would cost more than they save."""
 
 
 @dataclass
@@ -29,8 +32,6 @@ class Row:
     """Tokens of the answer, without the end-of-text token."""
     log_p: float = 0.0
     """Log probability of the answer; inside the tree of closed answers, among those allowed at each choice."""
-    closed: bool = False
-    """Whether it was decoded inside the tree."""
 
 
 class Decoder:
@@ -48,22 +49,16 @@ class Decoder:
     def steps(self, session: Session, rows: Sequence[Row]) -> Iterator[None]:
         """As :meth:`run`, with a stop after every look at the language model."""
         latest = self.look(session, [(row, row.prompt) for row in rows])
-        for row, log_p in zip(rows, latest, strict=True):
+        inside: list[tuple[Row, Node]] = []
+        free: list[tuple[Row, Tensor]] = []
+        for row, log_p, token in zip(rows, latest, latest.argmax(dim=-1).tolist(), strict=True):
             row.first = log_p
-        running = [_Running(row, None) for row in rows]
-        if self.closed is not None:
-            firsts = latest.argmax(dim=-1).tolist()
-            for one, token in zip(running, firsts, strict=True):
-                if self.closed.begins(token) is not None:
-                    one.node, one.row.closed = self.closed.root, True
-        while True:
-            feeds = [(one, self._take(one, log_p)) for one, log_p in zip(running, latest, strict=True)]
-            yield
-            feeds = [(one, tokens) for one, tokens in feeds if tokens]
-            if not feeds:
-                return
-            running = [one for one, _ in feeds]
-            latest = self.look(session, [(one.row, tokens) for one, tokens in feeds])
+            if self.closed is not None and self.closed.begins(token) is not None:
+                inside.append((row, self.closed.root))
+            else:
+                free.append((row, log_p))
+        yield from self._inside(session, inside)
+        yield from self._free(session, free)
 
     def look(self, session: Session, feeds: Sequence[tuple[Row, list[int]]]) -> Tensor:
         """Log probabilities (rows, V) of what follows when each row goes on with its tokens."""
@@ -74,33 +69,62 @@ class Decoder:
         """Of all tokens, (…, V) of hidden states (…, H)."""
         return self.llm.lm_head(hidden).float().log_softmax(dim=-1)
 
-    def _take(self, one: _Running, log_p: Tensor) -> list[int]:
-        """Choose the next token; what is to be fed before the next choice, nothing at the end of the answer."""
-        if one.node is None:
-            return self._take_free(one.row, log_p)
+    def _free(self, session: Session, running: list[tuple[Row, Tensor]]) -> Iterator[None]:
+        """Token by token."""
+        while running:
+            feeds = []
+            for row, log_p in running:
+                best, token = log_p.max(dim=-1)
+                row.log_p += float(best)
+                if int(token) == self.end:
+                    continue
+                row.ids.append(int(token))
+                if len(row.ids) < self.limit:
+                    feeds.append((row, [int(token)]))
+            yield
+            if not feeds:
+                return
+            running = [(row, log_p) for (row, _), log_p in zip(feeds, self.look(session, feeds), strict=True)]
+
+    def _inside(self, session: Session, running: list[tuple[Row, Node]]) -> Iterator[None]:
+        """Inside the tree of closed answers: every look takes in the choices ahead as well, on all branches."""
+        assert self.closed is not None or not running
+        running = [(row, node) for row, at in running if (node := self._walk(row, at, {(): row.first})) is not None]
+        yield
+        while running:
+            most = max(1, TOKENS_AHEAD // len(running))
+            trees = [self._tree(row, node, most) for row, node in running]
+            asked = [
+                (row.clip, row.number, len(row.prompt), tree) for (row, _), tree in zip(running, trees, strict=True)
+            ]
+            states = self.log_probabilities(torch.cat(session.branch(asked))).split([len(tree.ids) for tree in trees])
+            still = []
+            for (row, node), tree, log_p in zip(running, trees, states, strict=True):
+                seen = {path: log_p[number] for path, number in tree.places.items() if number >= 0}
+                next_node = self._walk(row, node, seen)
+                if next_node is not None:
+                    still.append((row, next_node))
+            running = still
+            yield
+
+    def _tree(self, row: Row, node: Node, most: int) -> Tree:
         assert self.closed is not None
-        allowed = list(one.node.children)
-        among = log_p[allowed].log_softmax(dim=0)
-        best = int(among.argmax())
-        token = allowed[best]
-        one.row.log_p += float(among[best])
-        if token == self.end:
-            return []
-        forced, one.node = self.closed.forced(one.node.children[token])
-        one.row.ids += [token, *forced]
-        return [] if self.closed.ends(one.node) else [token, *forced]
+        return Tree([[*row.ids, *path, self.end] for path in self.closed.ahead(node, most)])
 
-    def _take_free(self, row: Row, log_p: Tensor) -> list[int]:
-        best, token = log_p.max(dim=-1)
-        row.log_p += float(best)
-        if int(token) == self.end:
-            return []
-        row.ids.append(int(token))
-        return [int(token)] if len(row.ids) < self.limit else []
-
-
-@dataclass
-class _Running:
-    row: Row
-    node: Node | None
-    """Where it is in the tree of closed answers; none outside."""
+    def _walk(self, row: Row, node: Node, seen: dict[tuple[int, ...], Tensor]) -> Node | None:
+        """Go on from ``node`` as far as what was seen tells, by path of the answer; ``None`` at its end."""
+        while True:
+            allowed = list(node.children)
+            token = allowed[0]
+            if len(allowed) > 1:
+                log_p = seen.get(tuple(row.ids))
+                if log_p is None:
+                    return node
+                among = log_p[allowed].log_softmax(dim=0)
+                best = int(among.argmax())
+                row.log_p += float(among[best])
+                token = allowed[best]
+            if token == self.end:
+                return None
+            row.ids.append(token)
+            node = node.children[token]

@@ -91,13 +91,14 @@ class Session:
     """The shared beginning of some clips in a key-value cache, and questions behind it."""
 
     def __init__(self, llm: Any, beginning: Tensor) -> None:
-        """``beginning`` (B, S, H): embedded prefix and shared tokens."""
+        """``beginning`` (B, S, H): embedded prefix and shared tokens, computed together with the first questions."""
         self.llm = llm
         self.clips, self.shared = beginning.shape[:2]
         self.device = beginning.device
-        _, self.cache = forward(llm, inputs_embeds=beginning)
+        self.cache: DynamicCache | None = None
+        self._beginning: Tensor | None = beginning
         self._segments = torch.full((self.clips, self.shared), SHARED, device=self.device)
-        self._positions = torch.zeros_like(self._segments)
+        self._positions = torch.arange(self.shared, device=self.device).expand(self.clips, -1)
         self._lengths: dict[tuple[int, int], int] = {}
 
     def restart(self) -> None:
@@ -121,37 +122,48 @@ class Session:
             self._lengths[clip, question] = length + len(tokens)
         self._segments = torch.cat([self._segments, self._padded(segments, PADDING)], dim=1)
         self._positions = torch.cat([self._positions, self._padded(positions)], dim=1)
-        new = max(map(len, ids))
+        new = max(map(len, ids)) + (self.shared if self._beginning is not None else 0)
         hidden = self._forward(self._padded(ids), self._positions[:, -new:], block_mask(self._segments, new))
         return [hidden[clip, begin:end] for clip, begin, end in where]
 
-    def branch(self, tree: Tree, questions: Sequence[int], lengths: Sequence[int]) -> Tensor:
-        """Hidden states (B, N, H) of a tree of continuations behind the first ``lengths[b]`` tokens of question
-        ``questions[b]`` of each clip b; they are not kept in the cache.
+    def branch(self, rows: Sequence[tuple[int, int, int, Tree]]) -> list[Tensor]:
+        """Look at trees of continuations: (clip, number of the question, tokens of it to stand behind, tree) each.
+
+        Returns the hidden states (N, H) of each tree's nodes, in the order of the rows. Nothing is kept in the cache.
         """
-        nodes = len(tree.ids)
-        ids = torch.tensor(tree.ids, device=self.device).expand(self.clips, -1)
-        asked = torch.tensor(list(questions), device=self.device)
-        ends = self.shared + torch.tensor(list(lengths), device=self.device)[:, None]
-        positions = ends + torch.tensor(tree.depths, device=self.device)
-        seen = (self._segments == SHARED) | ((self._segments == asked[:, None]) & (self._positions < ends))
-        own = tree.ancestors.to(self.device).expand(self.clips, -1, -1)
-        mask = torch.cat([seen[:, None].expand(-1, nodes, -1), own], dim=2)[:, None]
-        hidden = self._forward(ids, positions, mask)
-        self._crop(nodes)
-        return hidden
+        ids: list[list[int]] = [[] for _ in range(self.clips)]
+        positions: list[list[int]] = [[] for _ in range(self.clips)]
+        where: list[tuple[int, int, int]] = []
+        for clip, _, length, tree in rows:
+            begin = len(ids[clip])
+            where.append((clip, begin, begin + len(tree.ids)))
+            ids[clip] += tree.ids
+            positions[clip] += [self.shared + length + depth for depth in tree.depths]
+        new, old = max(map(len, ids)), self._segments.shape[1]
+        mask = torch.zeros(self.clips, 1, new, old + new, dtype=torch.bool, device=self.device)
+        mask[:, :, :, : self.shared] = True
+        for (clip, question, length, tree), (_, begin, end) in zip(rows, where, strict=True):
+            before = (self._segments[clip] == question) & (self._positions[clip] < self.shared + length)
+            mask[clip, 0, begin:end, :old] |= before
+            mask[clip, 0, begin:end, old + begin : old + end] = tree.ancestors.to(self.device)
+        hidden = self._forward(self._padded(ids), self._padded(positions), mask)
+        self._crop(new)
+        return [hidden[clip, begin:end] for clip, begin, end in where]
 
     def _crop(self, places: int) -> None:
         """Take the last places off the cache; a negative number is what every version of the library understands."""
-        if places:
+        if places and self.cache is not None:
             self.cache.crop(-places)
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         embedded = self.llm.get_input_embeddings()(ids)
+        if self._beginning is not None:
+            embedded = torch.cat([self._beginning, embedded], dim=1)
         hidden, self.cache = forward(
             self.llm, self.cache, inputs_embeds=embedded, attention_mask=mask, position_ids=positions
         )
-        return hidden
+        self._beginning = None
+        return hidden[:, -ids.shape[1] :]
 
     def _padded(self, rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
         tensors = [torch.tensor(list(row), dtype=torch.long) for row in rows]
@@ -161,22 +173,23 @@ class Session:
 class Tree:
     """Continuations merged where they begin alike: what they share is computed once."""
 
-    def __init__(self, continuations: Sequence[list[int]]) -> None:
-        """Each continuation is a list of tokens, its end-of-text token included, which is predicted but never fed."""
+    def __init__(self, continuations: Sequence[Sequence[int]]) -> None:
+        """Each continuation is a list of tokens, the last of which is predicted but not fed."""
         self.ids: list[int] = []
         self.depths: list[int] = []
+        self.places: dict[tuple[int, ...], int] = {(): -1}
+        """Number of the node at the end of each path; −1 before the first token."""
         parents: list[int] = []
-        found: dict[tuple[int, ...], int] = {(): -1}
         self.steps: list[list[tuple[int, int]]] = []
         """For each continuation: (node that predicts, or −1 for the end of the question; token predicted)."""
-        for tokens in continuations:
-            steps = []
+        for continuation in continuations:
+            tokens, steps = tuple(continuation), []
             for depth, token in enumerate(tokens):
-                steps.append((found[tuple(tokens[:depth])], token))
-                path = tuple(tokens[: depth + 1])
-                if depth + 1 < len(tokens) and path not in found:
-                    found[path] = len(self.ids)
-                    parents.append(found[path[:-1]])
+                steps.append((self.places[tokens[:depth]], token))
+                path = tokens[: depth + 1]
+                if depth + 1 < len(tokens) and path not in self.places:
+                    self.places[path] = len(self.ids)
+                    parents.append(self.places[path[:-1]])
                     self.ids.append(token)
                     self.depths.append(depth)
             self.steps.append(steps)
@@ -187,13 +200,10 @@ class Tree:
                 self.ancestors[node] |= self.ancestors[parent]
 
     def totals(self, first: Tensor, log_probabilities: Tensor) -> Tensor:
-        """Log probability (B, M) of each continuation, of those of the first token (B, V) and behind each node
-        (B, N, V).
-        """
-        behind = torch.cat([log_probabilities, first[:, None]], dim=1)  # the last place is node −1
+        """Log probability (M,) of each continuation, of those of the first token (V,) and behind each node (N, V)."""
+        behind = torch.cat([log_probabilities, first[None]])  # the last place is node −1
         rows, places, tokens = zip(
             *((row, node, token) for row, steps in enumerate(self.steps) for node, token in steps), strict=True
         )
-        each = behind[:, list(places), list(tokens)]
-        index = torch.tensor(rows, device=each.device).expand(len(each), -1)
-        return each.new_zeros(len(each), len(self.steps)).scatter_add(1, index, each)
+        each = behind[list(places), list(tokens)]
+        return each.new_zeros(len(self.steps)).index_add(0, torch.tensor(rows, device=each.device), each)

@@ -217,8 +217,9 @@ class LlamaReasoner(nn.Module):
         decoder = self._decoder()
         first = decoder.look(session, [(row, row.prompt) for row in rows])
         tree = Tree(targets)
-        hidden = session.branch(tree, [1] * session.clips, [1] * session.clips)
-        return tree.totals(first, decoder.log_probabilities(hidden))
+        hidden = session.branch([(clip, 1, 1, tree) for clip in range(session.clips)])
+        pairs = zip(first, hidden, strict=True)
+        return torch.stack([tree.totals(row, decoder.log_probabilities(states)) for row, states in pairs])
 
     def class_scores(self, encoding: Encoding) -> Tensor:
         """(B, 355) log probability of each class label as the answer to what sounds, for an average precision."""
@@ -314,11 +315,9 @@ class LlamaReasoner(nn.Module):
         return Reply(text, dict(options)[text], options)
 
     def _weigh(self, session: Session, tree: Tree, row: Row) -> Tensor:
-        """Log probabilities (M,) of continuations of one question; of the other clips, any question will do."""
-        asked = [row.number if clip == row.clip else 1 for clip in range(session.clips)]
-        hidden = session.branch(tree, asked, [len(row.prompt)] * session.clips)
-        log_p = self._decoder().log_probabilities(hidden[[row.clip]])
-        return tree.totals(row.first[None], log_p)[0]
+        """Log probabilities (M,) of continuations of one question."""
+        (hidden,) = session.branch([(row.clip, row.number, len(row.prompt), tree)])
+        return tree.totals(row.first, self._decoder().log_probabilities(hidden))
 
     def _generate(
         self, encoding: Encoding, questions: Sequence[str], prompts: Sequence[list[int]], per_clip: int

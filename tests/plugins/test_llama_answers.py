@@ -75,16 +75,22 @@ def test_every_closed_answer_is_a_path_of_the_tree_and_nothing_else_is() -> None
     assert len(locations()) == 8 * 21
 
 
-def test_forced_tokens_are_those_without_a_choice() -> None:
+def test_what_is_looked_at_ahead_are_the_choices_and_no_more_than_allowed() -> None:
     tokenizer = shipped_tokenizer()
     closed = ClosedAnswers(lambda some: answer_ids(tokenizer, some, separator=" "), tokenizer.eos_token_id)
-    yes = tokenizer(" Yes").input_ids[0]
-    node = closed.begins(yes)
-    assert node is not None
-    assert closed.forced(node) == ([], node)
-    assert closed.ends(node)
-    hear = closed.begins(tokenizer(" azimuth").input_ids[0])
-    assert hear is None or closed.forced(hear)[1].children  # azimuth … and then a digit
+    yes, left = (closed.begins(tokenizer(f" {word}").input_ids[0]) for word in ("Yes", "left"))
+    assert yes is not None
+    assert closed.ahead(yes, 10) == []  # nothing is left to choose
+    assert left is not None
+    for most in (1, 5, 14, 100):
+        paths = closed.ahead(left, most)
+        assert len(Tree([[*path, closed.end] for path in paths]).ids) <= most
+        assert paths[0] == ()
+        for path in paths:
+            node = left
+            for token in path:
+                node = node.children[token]
+            assert len(node.children) > 1
     assert all(closed.begins(t) is None for t in closed.open)
 
 
@@ -132,7 +138,7 @@ def test_all_labels_are_scored_in_one_pass(learnt: LlamaReasoner) -> None:
     scores = learnt.class_scores(clips)
     handle.remove()
     assert scores.shape == (2, 355)
-    assert len(looks) == 3  # the beginning, the end of the question, the tree of all labels
+    assert len(looks) == 2  # the question, the tree of all labels
     some = [0, 17, 354]
     one_by_one = learnt.score(clips, WHAT_SOUNDS, [labels()[n].lower() for n in some])
     torch.testing.assert_close(scores[:, some], one_by_one, atol=1e-4, rtol=1e-4)
@@ -142,12 +148,13 @@ def test_yes_and_no_take_one_look(learnt: LlamaReasoner) -> None:
     """All questions about a clip together, without a step of decoding; asked again, the beginning is not computed."""
     clip, asked = encoding(1, seed=4), [f"Is the {name} on your left side?" for name in ("dog", "speech", "music")]
     looks: list[int] = []
-    handle = learnt.llm.model.register_forward_hook(lambda *_: looks.append(1))
+    handle = learnt.llm.model.register_forward_hook(lambda *got: looks.append(got[-1].last_hidden_state.shape[1]))
     first = learnt.answer(clip, asked)
     assert set(first) <= {"Yes", "No"}
-    assert len(looks) == 2
+    assert len(looks) == 1
     assert learnt.answer(clip, asked) == first
-    assert len(looks) == 3
+    assert len(looks) == 2
+    assert looks[1] < looks[0] - learnt.prefix_tokens  # the beginning was remembered
     handle.remove()
 
 
@@ -202,16 +209,17 @@ def test_many_questions_about_many_clips_are_answered_as_one_by_one(learnt: Llam
 def test_tree_of_any_continuations_totals_what_each_is_worth(continuations: list[list[int]]) -> None:
     """With the log probability of a token set to a number of its own path, the total is the sum along the path."""
     tree = Tree(continuations)
-    first = torch.randn(1, 4, generator=torch.Generator().manual_seed(0)).double()
-    behind = torch.randn(1, len(tree.ids), 4, generator=torch.Generator().manual_seed(1)).double()
-    paths = {(): first[0]}
+    first = torch.randn(4, generator=torch.Generator().manual_seed(0)).double()
+    behind = torch.randn(len(tree.ids), 4, generator=torch.Generator().manual_seed(1)).double()
+    paths = {(): first}
     for node, token in enumerate(tree.ids):
         chain = [n for n in range(len(tree.ids)) if tree.ancestors[node, n]]
         path = tuple(tree.ids[n] for n in sorted(chain, key=lambda n: tree.depths[n]))
         assert path[-1] == token
         assert path not in paths
-        paths[path] = behind[0, node]
-    for total, tokens in zip(tree.totals(first, behind)[0].tolist(), continuations, strict=True):
+        paths[path] = behind[node]
+        assert tree.places[path] == node
+    for total, tokens in zip(tree.totals(first, behind).tolist(), continuations, strict=True):
         assert total == pytest.approx(sum(float(paths[tuple(tokens[:n])][t]) for n, t in enumerate(tokens)))
 
 
