@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -126,6 +126,26 @@ class Bat:
         answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
         each = [found[0] if isinstance(question, str) else found for found in answers]
         return each if prepared.batched else each[0]
+
+    def stream(self, waveform: Any, question: str) -> Iterator[str]:
+        """The answer to one question about one clip (2, samples), piece by piece as a language model says it.
+
+        The pieces joined are what :meth:`ask` answers; a reasoner that cannot stream says all at once.
+        """
+        if not isinstance(question, str) or not question.strip():
+            raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
+        prepared = prepare(waveform, self.encoder)
+        if prepared.batched:
+            raise BadInput("answers are streamed for one clip (2, samples) at a time; use ask for a batch")
+        if prepared.silent[0]:
+            yield SILENCE_ANSWER
+            return
+        with torch.inference_mode():
+            encoding = self.encode(prepared)
+        if hasattr(self.reasoner, "stream"):
+            yield from self.reasoner.stream(encoding, question)
+        else:
+            yield str(self.reasoner.answer(encoding, [question])[0])
 
     def perceive(self, waveform: Any) -> Any:
         """What sounds where: a :class:`~bat_agent.perception.Perception` (a list of them for a batch)."""

@@ -143,7 +143,16 @@ class Reasoner(Protocol):
 
     With B clips, ``questions`` holds n·B questions, the n questions of one clip next to each other: all about one clip
     if B = 1, one each if their number is B. What depends on the clip only is computed once per clip. Optional:
-    ``save_weights`` and ``load_weights`` as for an encoder.
+
+    * ``save_weights`` and ``load_weights`` as for an encoder.
+    * ``trained_state_dict()`` and ``load_trained_state_dict(tensors)``: of a reasoner with a large frozen part, what is
+      trained and therefore kept in checkpoints.
+    * ``answer_tokens(answers) -> int``: how many tokens ``loss`` is the mean over, so that pieces of a step, and
+      processes, add up to the loss of the whole.
+    * ``stream(encoding, question) -> Iterator[str]``: the answer to one question about one clip, in pieces.
+    * ``shard_blocks() -> list of modules``: what is gathered on its own where parameters are shared out (FSDP2).
+    * ``outline(config)``, a class method: the reasoner without weights, maybe on the meta device, to be counted by
+      ``python -m bat_agent.train --dry-run``.
     """
 
     def answer(self, encoding: Encoding, questions: Sequence[str]) -> Sequence[str]:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from bat_agent.agent import Bat, ModelConfig
-from bat_agent.checkpoint import WEIGHTS_FILE, find_weights, load_state, read_tensors
+from bat_agent.checkpoint import WEIGHTS_FILE, find_weights, read_tensors
 from bat_agent.config import Recipe, Stage, load_recipe
 from bat_agent.errors import BadInput
 from bat_agent.registry import load_encoder, load_reasoner
 from bat_agent.scoring.curricula import is_imagined, reasoner_stages
+from bat_agent.sharding import load_trained_state
 
 RECIPE, DONE = "recipe.yaml", "done"
 _PORTION = 2**20  # bytes read at once
@@ -125,13 +126,8 @@ class Ears:
 
 
 def _load(module: Any, folder: Path) -> None:
-    """A stage's weights: all of the module's, or, of one that keeps only what it trains, those."""
     file = find_weights(folder)
-    state = read_tensors(file)
-    if state.keys() != module.state_dict().keys() and hasattr(module, "load_weights"):
-        module.load_weights(folder)
-    else:
-        load_state(module, state, str(file))
+    load_trained_state(module, read_tensors(file), str(file))
 
 
 def _is_done(folder: Path, stage: Stage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -38,8 +39,10 @@ def accelerator_of_run() -> Accelerator:
 
 def shares_out(recipe: Recipe, accelerator: Accelerator) -> bool:
     """Whether the reasoner's parameters are shared out, by the recipe or by how the run was launched."""
-    launched = accelerator.distributed_type == DistributedType.FSDP
-    if launched and accelerator.state.fsdp_plugin.fsdp_version != 2:
+    # accelerate launch says so in the environment; on CPUs its own type stays another one.
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    launched = asked or accelerator.distributed_type == DistributedType.FSDP
+    if launched and os.environ.get("FSDP_VERSION", "1") != "2":
         raise BadInput(
             "FSDP1 cannot hold a bfloat16 language model and a float32 adapter together; launch with --fsdp_version 2"
         )

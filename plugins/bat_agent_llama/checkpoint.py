@@ -74,6 +74,8 @@ def check_tensors(file: Path, found: Mapping[str, Tensor], wanted: Mapping[str, 
         return
     parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
     said = "; ".join(f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in parts if names)
+    if not missing and not unexpected and len(wrong) > len(found) / 4:
+        said += "; as most are, it was trained with another language model, or an encoder of another width"
     released = any(name.startswith("projector.qformer") for name in found) and any("lora_" in name for name in found)
     what = f"the released BAT's, which wants {RELEASED_OPTIONS}" if released else "those it was trained with"
     looks = "" if released else f" (it looks like {describe(found)})" if not found.keys() & wanted.keys() else ""

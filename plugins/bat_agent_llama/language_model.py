@@ -86,22 +86,24 @@ SHAPES = {
 
 
 def outline_language_model(name: str, dtype: str) -> Any:
-    """The model without weights, on the device that is set; of a folder, the local cache, or a known shape.
+    """The model without weights, on the device that is set; by its folder, a known shape, or the hub.
 
     Raises ``WeightsError`` where none of these tells what it is like.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
-    try:
-        config = AutoConfig.from_pretrained(str(Path(name).expanduser()) if Path(name).expanduser().exists() else name)
-    except (OSError, ValueError) as error:
-        if name not in SHAPES:
-            raise WeightsError(_explain(name, error)) from error
+    folder = Path(name).expanduser()
+    if name in SHAPES and not folder.exists():
         width, layers, heads, groups, inner, vocabulary, tied = SHAPES[name]
         config = LlamaConfig(
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups,
             intermediate_size=inner, vocab_size=vocabulary, tie_word_embeddings=tied, max_position_embeddings=4096,
         )  # fmt: skip
+    else:
+        try:
+            config = AutoConfig.from_pretrained(str(folder) if folder.exists() else name)
+        except (OSError, ValueError) as error:
+            raise WeightsError(_explain(name, error)) from error
     return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
 
 
