@@ -21,6 +21,7 @@ from bat_agent.scoring.asked import imagining, questions_of
 from bat_agent.scoring.curricula import letter_of
 from bat_agent.scoring.stages import averaged
 from bat_agent.scoring.trained import Ears, open_run
+from bat_agent.sharding import trained_state
 
 Run = Callable[..., tuple[int, str, str]]
 ENCODER = {
@@ -190,7 +191,7 @@ def test_what_learnt_without_sound_is_told_the_truth(run: Run, make: Make, data_
     folder = imagined(make(reasoner__options={**LLAMA, "spoken_slots": 2}))
     for stage in ASKS:
         module = Ears(open_run(folder)).reasoner
-        save_file({k: v.clone() for k, v in module.state_dict().items()}, folder / stage / "model.safetensors")
+        save_file({k: v.clone() for k, v in trained_state(module).items()}, folder / stage / "model.safetensors")
     code, text, err = run("evaluate", "run", folder, "--stage", "three", "--json")
     assert code == 0, err
     (found,) = json.loads(text)["results"]
@@ -253,7 +254,7 @@ def test_each_stage_has_its_own_weights_and_the_ears_it_listened_with(finished: 
     for stage in opened.stages:
         bat = ears.after(stage)
         state = load_file(finished / stage.name / "model.safetensors")
-        assert all(torch.equal(value, state[key]) for key, value in bat.reasoner.state_dict().items())  # type: ignore
+        assert all(torch.equal(value, state[key]) for key, value in trained_state(bat.reasoner).items())
     heard = load_file(finished / "listen" / "model.safetensors")
     assert all(torch.equal(value, heard[key]) for key, value in ears.encoder.state_dict().items())
     assert len({opened.weights_id(stage) for stage in opened.stages}) == 3
@@ -266,15 +267,8 @@ def test_ears_that_were_never_trained_are_those_that_training_drew(make: Make) -
     assert all(torch.equal(value, drawn[1][key]) for key, value in drawn[0].items())
 
 
-def test_a_module_that_keeps_only_what_it_trains_reads_that(tmp_path: Path) -> None:
-    class Adapted(nn.Linear):
-        def load_weights(self, path: Path) -> None:
-            self.read = path
-
-    module = Adapted(2, 2)
+def test_weights_that_do_not_fit_are_told(tmp_path: Path) -> None:
     save_file({"bias": torch.zeros(2)}, tmp_path / "model.safetensors")
-    trained._load(module, tmp_path)
-    assert module.read == tmp_path
     with pytest.raises(WeightsError, match="1 missing"):
         trained._load(nn.Linear(2, 2), tmp_path)
 
