@@ -157,8 +157,7 @@ def test_every_shipped_recipe_is_complete_and_can_be_repeated_from_its_print(wri
     assert recipe.name == name
     assert load_recipe(write(to_yaml(recipe))) == recipe
     assert recipe.stages
-    assert recipe.sounds
-    assert recipe.rooms
+    assert (recipe.sounds and recipe.rooms) or all(stage.records for stage in recipe.stages)
     for kind, part in (("encoder", recipe.encoder), ("reasoner", recipe.reasoner)):
         config_of(kind, part.name, part.options)  # type: ignore[arg-type]
     for rooms in recipe.rooms:
