@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bat_agent.errors import WeightsError
+from bat_agent.hub import why_not_loaded
 from bat_agent_llama.tokenizer import TINY_VOCABULARY
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype), attn_implementation="sdpa")
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise WeightsError(_explain(name, error)) from error
+        raise WeightsError(f"{why_not_loaded(name, error, 'llm')}, {STAND_IN}") from error
     if model.config.model_type not in FAMILY:
         raise WeightsError(
             f"{name} is of model type {model.config.model_type!r}, expected the Llama architecture or a near relative "
@@ -103,7 +104,7 @@ def outline_language_model(name: str, dtype: str) -> Any:
         try:
             config = AutoConfig.from_pretrained(str(folder) if folder.exists() else name)
         except (OSError, ValueError) as error:
-            raise WeightsError(_explain(name, error)) from error
+            raise WeightsError(f"{why_not_loaded(name, error, 'llm')}, {STAND_IN}") from error
     return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
 
 
@@ -122,20 +123,3 @@ def _check_folder(folder: Path) -> None:
         raise WeightsError(f"{folder} has a config.json but no weights (*.safetensors); {how}, {STAND_IN}")
     if not [*folder.glob("tokenizer*")]:
         raise WeightsError(f"{folder} has no tokenizer (tokenizer.json or tokenizer.model); copy it there, {STAND_IN}")
-
-
-def _explain(name: str, error: Exception) -> str:
-    text = f"{error} {error.__cause__}".lower()
-    if "gated" in text:
-        return (
-            f"{name} is a gated model; accept its licence at https://huggingface.co/{name}, run `hf auth login`, then "
-            f"`hf download {name}`, {STAND_IN}"
-        )
-    if "connect" in text or "offline" in text:
-        return (
-            f"{name} is not in the local cache and the hub cannot be reached; run `hf download {name}` where there is "
-            f"a network and pass llm=FOLDER, {STAND_IN}"
-        )
-    if "not a valid model identifier" in text or "repository not found" in text:
-        return f"there is neither a folder nor a hub repository {name}; check the name given as llm=, {STAND_IN}"
-    return f"{name} cannot be loaded as a language model ({str(error).splitlines()[0]}); check the files, {STAND_IN}"

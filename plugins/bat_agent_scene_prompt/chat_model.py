@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hub import why_not_loaded
 from bat_agent_scene_prompt.prompt import Prompt
 from bat_agent_scene_prompt.replies import Said
 
@@ -192,23 +193,5 @@ def _load(name: str, dtype: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(name)
         llm = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(_explain(name, error)) from error
+        raise WeightsError(why_not_loaded(name, error, "model", "chat model")) from error
     return llm.eval(), tokenizer
-
-
-def _explain(name: str, error: Exception) -> str:
-    text = f"{error} {error.__cause__}".lower()
-    if "gated" in text:
-        return (
-            f"{name} is a gated model; accept its licence at https://huggingface.co/{name}, run `hf auth login`, then "
-            f"`hf download {name}`"
-        )
-    if "connect" in text or "offline" in text:
-        return (
-            f"{name} is not in the local cache and the hub cannot be reached; run `hf download {name}` where there is "
-            "a network and pass model=FOLDER"
-        )
-    if "not a valid model identifier" in text or "repository not found" in text:
-        return f"there is neither a folder nor a hub repository {name}; check the name given as model="
-    first = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())
-    return f"{name} cannot be loaded as a chat model ({first}); check that model and tokenizer are complete"
