@@ -114,15 +114,12 @@ def count(work: Callable[[], Tensor | None]) -> Cost:
 
 
 def _timed(work: Callable[[], Tensor | None]) -> float:
-    """Shortest of three runs, in seconds."""
-    found = []
-    for _ in range(3):
-        began = time.perf_counter()
-        loss = work()
-        if loss is not None and loss.requires_grad:
-            loss.backward()
-        found.append(time.perf_counter() - began)
-    return min(found)
+    """Seconds of a run; it has run before, to be counted."""
+    began = time.perf_counter()
+    loss = work()
+    if loss is not None and loss.requires_grad:
+        loss.backward()
+    return time.perf_counter() - began
 
 
 def stage_costs(recipe: Recipe) -> list[StageCost]:
@@ -152,12 +149,12 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     at_once = -(-clips // (world * stage.accumulate))
     memory = (weights + STATES * trained) / shared + at_once * costs[-1].kept_bytes
     return StageCost(
-        stage.name, _steps(recipe, number), clips, clips * per_clip, trained,
+        stage.name, steps_of_stage(recipe, number), clips, clips * per_clip, trained,
         sum(parameter.numel() for parameter in everything) - trained, memory, tuple(costs),
     )  # fmt: skip
 
 
-def _steps(recipe: Recipe, number: int) -> int:
+def steps_of_stage(recipe: Recipe, number: int) -> int:
     """Steps of a stage; where its records are not at hand, as many as the released ones would make."""
     stage = recipe.stages[number]
     try:
@@ -174,9 +171,10 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
     samples = round(min(seconds, encoder.clip_seconds) * encoder.sample_rate_hz)
     if getattr(encoder, "fixed_length", True):
         samples = round(encoder.clip_seconds * encoder.sample_rate_hz)
-    # Two clips: in training, a batch norm over one would have nothing to norm.
-    waveform = 0.1 * torch.randn(2, 2, samples)
-    truth = truth_of([_SCENE[:1]] * 2)
+    # In training two: a batch norm over one clip would have nothing to norm.
+    clips = 2 if train else 1
+    waveform = 0.1 * torch.randn(clips, 2, samples)
+    truth = truth_of([_SCENE[:1]] * clips)
 
     def work() -> Tensor | None:
         with torch.set_grad_enabled(train), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -186,7 +184,7 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
     with torch.random.fork_rng(devices=[]):
         cost = count(work)
     encoder.zero_grad(set_to_none=True)
-    return Cost(cost.flop / 2, cost.kept_bytes // 2, None if cost.seconds is None else cost.seconds / 2)
+    return Cost(cost.flop / clips, cost.kept_bytes // clips, None if cost.seconds is None else cost.seconds / clips)
 
 
 def _reasoner_cost(encoder: Any, reasoner: Any, stage: Stage, per_clip: int, bf16: bool) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from bat_agent.config import load_recipe, shipped_recipes
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
 from bat_agent.train import main
-from bat_agent.training.costs import Cost, StageCost, count, duration, sample_questions, stage_costs
+from bat_agent.training import costs
+from bat_agent.training.costs import Cost, StageCost, count, duration, sample_questions
 
 
 def test_operations_of_a_linear_map_are_those_of_its_products() -> None:
@@ -48,34 +50,33 @@ def test_a_model_without_weights_costs_what_the_real_one_costs(tmp_path: Path) -
     real, outline = LlamaReasoner(config), LlamaReasoner.outline(config)
     encoding = Encoding(tokens=torch.randn(2, 40, 32))
     texts, answers = ["Where is the dog?", "What is that?"] * 2, ["left, front, above; 2m", "dog"] * 2
-    costs = [
+    found = [
         count(lambda: real.loss(encoding, texts, answers)),
         count(lambda: outline.loss(encoding.to("meta"), texts, answers)),
     ]
-    assert costs[1].flop == pytest.approx(costs[0].flop, rel=0.1)
-    assert costs[1].kept_bytes == pytest.approx(costs[0].kept_bytes, rel=0.15)
-    assert costs[0].seconds is not None
-    assert costs[1].seconds is None
+    assert found[1].flop == pytest.approx(found[0].flop, rel=0.1)
+    assert found[1].kept_bytes == pytest.approx(found[0].kept_bytes, rel=0.15)
+    assert found[0].seconds is not None
+    assert found[1].seconds is None
 
 
 def test_seven_billion_parameters_cost_what_the_paper_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     """Q-Former and adapter: 73.58 million trained. A question takes 4·P·T operations, forward and to the adapter."""
     monkeypatch.setenv("BAT_DATA", "/nowhere")
     monkeypatch.delenv("BAT_LLAMA2", raising=False)
-    costs = stage_costs(load_recipe("bat-llama2-7b"))
-    assert [cost.name for cost in costs] == ["perception", "separation", "reasoning"]
+    recipe = load_recipe("bat-llama2-7b")
     # Records of the release, a tenth of them an epoch, 16 a step.
-    assert [cost.steps for cost in costs] == [-(-2 * 278_784 // 16), -(-2 * 514_784 // 16), -(-5 * 872_312 // 32)]
-    for cost in costs:
-        assert cost.trained == 69_367_296 + 4_215_744
-        tokens = cost.costs[1].flop / (4 * 6.6e9)
-        assert 100 < tokens < 140
-        assert 25 < cost.memory_bytes / 2**30 < 45
+    steps = [costs.steps_of_stage(recipe, number) for number in range(3)]
+    assert steps == [-(-2 * 278_784 // 16), -(-2 * 514_784 // 16), -(-5 * 872_312 // 32)]
+    (cost,) = costs.stage_costs(replace(recipe, stages=recipe.stages[2:]))
+    assert (cost.name, cost.steps) == ("reasoning", steps[2])
+    assert cost.trained == 69_367_296 + 4_215_744
+    assert 100 < cost.costs[1].flop / (4 * 6.6e9) < 140
+    assert 25 < cost.memory_bytes / 2**30 < 45
 
 
 def test_time_is_measured_or_reckoned_by_the_rate_and_shared_by_processes() -> None:
-    costs = (Cost(2e12, 0, None), Cost(1e12, 0, 0.5))
-    stage = StageCost("a", 10, 4, 0, 1, 1, 1.0, costs)
+    stage = StageCost("a", 10, 4, 0, 1, 1, 1.0, (Cost(2e12, 0, None), Cost(1e12, 0, 0.5)))
     assert stage.flop == 4 * 3e12
     assert stage.seconds(1e12, "cpu") == pytest.approx(10 * 4 * (2 / 0.6 + 0.5))
     assert stage.seconds(1e12, "cuda") == pytest.approx(10 * 4 * (2 + 1) / 0.4)
