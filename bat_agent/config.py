@@ -30,6 +30,8 @@ class Sounds:
     """Folds to train on; none for sounds without folds; empty: never train on it."""
     valid_folds: list[int] | None = None
     """Folds to validate on, never trained on; empty: never validate on it."""
+    labels: list[str] | None = None
+    """Only sounds with one of these classes; none for all."""
     weight: float = 1.0
     """How often to draw from here, relative to the other entries."""
     balance: str = "class"
@@ -144,6 +146,8 @@ class Stage:
     """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
     imagined: bool = False
     """A reasoner stage without sound: the heads are told the truth (:mod:`bat_agent.imagined`)."""
+    ideal_ear: bool = False
+    """In an imagined stage, the encoder's first tokens tell the truth too, one for each source; else they are empty."""
     frozen: list[str] = field(default_factory=list)
     """Beginnings of the names of parameters of the trained part that this stage leaves as they are."""
     question_types: list[str] = field(default_factory=list)

@@ -39,6 +39,7 @@ def open_pool(recipe: Recipe, split: Split) -> SoundPool:
             continue
         kept.append(entry)
         sounds = _open(entry.source)
+        sounds = sounds if entry.labels is None else sounds.filter(labels=entry.labels)
         sets.append(sounds if folds is None else _only(sounds, folds, entry.source, f"{split}_folds"))
     if not sets:
         raise BadInput(f"the recipe names no sounds for {split}; add e.g. sounds: [{{source: procedural}}]")
@@ -117,8 +118,13 @@ def validation(
     questions_per_clip: int = 0,
     clips_per_batch: int = 32,
     seed: int = 0,
+    imagined: bool = False,
+    simple_words: bool = False,
 ) -> Mixtures:
-    """Unaugmented clips of the validation split in batches; the same arguments give the same clips."""
+    """Unaugmented clips of the validation split in batches; the same arguments give the same clips.
+
+    ``imagined`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only.
+    """
     clips_per_batch = min(clips_per_batch, max(clips, 1))
     plain = Mixing(
         window_seconds=[seconds],
@@ -138,6 +144,8 @@ def validation(
         question_types=question_types(letters),
         questions_per_clip=questions_per_clip,
         wording="all" if recipe.wordings == "all" else "eval",
+        imagined=imagined,
+        simple_words=simple_words,
     )
 
 

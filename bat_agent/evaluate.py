@@ -49,12 +49,6 @@ def two_source_figures(encoder: Any, data: Mixtures, device: torch.device) -> di
     return {"clips": clips, **{name: figure.value for name, figure in found.items()}}
 
 
-def question_figures(bat: Bat, data: Batches) -> dict[str, float]:
-    """Every measure of :func:`bat_agent.metrics.score_answers` as ``TYPE/measure``."""
-    questions, answers = answer_all(bat, {"agent": bat.reasoner}, data)
-    return flatten(score_answers(questions, answers["agent"]))
-
-
 @torch.inference_mode()
 def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Batches) -> tuple[list[Question], dict[str, list[str]]]:
     """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""

@@ -1,6 +1,7 @@
 """``python -m bat_agent.study STUDY``: one recipe in several variants and seeds, measured on the same clips.
 
-A study is a YAML file: a recipe, the overrides of each variant, seeds, what to measure. Every run is a folder of its
+A study is a YAML file: a recipe, the overrides of each variant, seeds, what to measure: what the encoder hears, or how
+the reasoner answers after each stage. Every run is a folder of its
 own; what is finished is not trained again, so a study may be interrupted, widened and repeated. This is how the
 ablations of BAT (tables 7 and 8) are reproduced at small scale.
 """
@@ -29,12 +30,15 @@ from bat_agent import corpus, registry
 from bat_agent.cli.entry import run_app
 from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BadInput
+from bat_agent.evaluation.answering import curriculum_figures
 from bat_agent.evaluation.figures import single_source, two_sources
 from bat_agent.evaluation.hearing import listen
 
 # Where nobody watches, a file keeps whole figures.
 console = Console(width=None if sys.stdout.isatty() else 160)
 NORMAL_95 = 1.96
+MEASURED = ("encoder", "questions")
+MOST_COLUMNS = 10
 LESS_IS_BETTER = ("er20", "mae_deg", "der")
 
 
@@ -60,8 +64,10 @@ class Study:
     """Recipe that all variants change; a file beside the study, or a shipped one."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """Each variant is trained once with each."""
+    measure: str = "encoder"
+    """``encoder``: what it hears; ``questions``: how the reasoner answers (:mod:`bat_agent.evaluation.answering`)."""
     clips: int = 1000
-    """Validation clips, the same for all runs."""
+    """Validation clips, the same for all runs; for ``questions`` so many with one source and so many with two."""
     seconds: float = 10.0
     """Their length."""
     variants: list[Variant] = field(default_factory=list)
@@ -116,6 +122,8 @@ def load_study(name_or_path: str) -> Study:
     names = [variant.name for variant in study.variants]
     if not names or len(set(names)) != len(names):
         raise BadInput(f"study {path.name} needs variants with different names, got {names}")
+    if study.measure not in MEASURED:
+        raise BadInput(f"study {path.name}: measure must be one of {', '.join(MEASURED)}, got {study.measure!r}")
     if (path.parent / study.recipe).is_file():
         study.recipe = str(path.parent / study.recipe)
     for line in study.differences:
@@ -163,7 +171,10 @@ def _run(
 
 
 def measure(recipe: Recipe, agent: Path, study: Study, variant: Variant) -> dict[str, dict[str, float]]:
-    """Figures of a trained encoder on the recipe's validation split, each with its 95 % interval."""
+    """Figures of a trained run on the recipe's validation split, each with its 95 % interval."""
+    if study.measure == "questions":
+        found = curriculum_figures(recipe, agent.parent, study.clips, study.seconds)
+        return {name: figure.to_dict() for name, figure in found.items()}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder: Any = registry.load_encoder(recipe.encoder.name, weights=str(agent / "encoder"), **recipe.encoder.options)
     encoder = encoder.to(device).eval()
@@ -189,8 +200,17 @@ def _difference(line: str, names: Sequence[str]) -> tuple[str, str, str]:
 
 
 def table(outcomes: Outcomes, measures: Sequence[str]) -> Table:
-    """One row a variant, one column a measure: mean over seeds, its 95 % interval, and the values of the seeds."""
-    shown = Table("variant", *measures, title="mean over seeds (95 % interval) [each seed]")
+    """One row a variant, one column a measure: mean over seeds, its 95 % interval, and the values of the seeds.
+
+    More measures than fit side by side are rows, and variants columns.
+    """
+    title = "mean over seeds (95 % interval) [each seed]"
+    if len(measures) > MOST_COLUMNS:
+        shown = Table("measure", *outcomes, title=title)
+        for measure_name in measures:
+            shown.add_row(measure_name, *(_cell(found.get(measure_name)) for found in outcomes.values()))
+        return shown
+    shown = Table("variant", *measures, title=title)
     for name, found in outcomes.items():
         shown.add_row(name, *(_cell(found.get(measure_name)) for measure_name in measures))
     return shown

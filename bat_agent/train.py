@@ -308,7 +308,7 @@ class Trainer:
     def _encode(self, stage: Stage, batch: Batch) -> Encoding:
         if batch.encoding is not None:
             return batch.encoding.to(self.device)
-        return self._imagine(batch) if stage.imagined else self._hear(batch)
+        return self._imagine(batch, stage) if stage.imagined else self._hear(batch)
 
     def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
         """Keep what is needed to look at a step that went wrong, and end the run."""
@@ -326,8 +326,9 @@ class Trainer:
     def _hear(self, batch: Batch) -> Encoding:
         return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
 
-    def _imagine(self, batch: Batch) -> Encoding:
-        return imagine(batch.truth, self.encoder.token_dim, IMAGINED_TOKENS).to(self.device)
+    def _imagine(self, batch: Batch, stage: Stage) -> Encoding:
+        width = self.encoder.token_dim
+        return imagine(batch.truth, width, IMAGINED_TOKENS, telling=stage.ideal_ear).to(self.device)
 
     def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
         state = torch.random.get_rng_state()

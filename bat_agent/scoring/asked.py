@@ -73,8 +73,9 @@ def questions_of(recipe: Recipe, data: Path | None = None, count: int | None = N
     return _recorded(data if data is not None else Path(expand(str(last))), count)
 
 
-def imagining(records: Mapping[int, QARecord], token_dim: int) -> Encode:
-    """Encodings of what records ask about, imagined from where they say that everything is.
+def imagining(records: Mapping[int, QARecord], token_dim: int, ideal_ear: bool = False) -> Encode:
+    """Encodings of what records ask about, imagined from where they say that everything is; with ``ideal_ear`` the
+    tokens tell it too (:mod:`bat_agent.imagined`).
 
     Raises :class:`~bat_agent.errors.BadInput` for a record that does not say it.
     """
@@ -86,7 +87,7 @@ def imagining(records: Mapping[int, QARecord], token_dim: int) -> Encode:
             )
 
     def encode(numbers: Sequence[int]) -> Encoding:
-        return _joined([_imagined(records[number], token_dim) for number in numbers])
+        return _joined([_imagined(records[number], token_dim, ideal_ear) for number in numbers])
 
     return encode
 
@@ -101,12 +102,14 @@ def _recorded(path: Path, count: int | None) -> QuestionSet:
 def _drawn(recipe: Recipe, count: int) -> QuestionSet:
     seconds = max(zip(recipe.mixing.window_weights, recipe.mixing.window_seconds, strict=True))[1]
     learnt = {letter for stage in reasoner_stages(recipe) for letter in letters_of(stage)}
+    # What was never taught more than one wording is asked in that one.
+    simple = all(stage.simple_words for stage in reasoner_stages(recipe))
     steps = -(-count // (PER_CLIP * _CLIPS_AT_ONCE))
     # Whole batches, so that the first questions stay what they are when more are asked for.
     data = corpus.validation(
         replace(recipe, seed=_SEED), steps * _CLIPS_AT_ONCE, seconds=seconds, clips_per_batch=_CLIPS_AT_ONCE,
         two_sources=TWO_SOURCES, letters=(*LETTERS, *sorted(learnt & {"N", "P"})), questions_per_clip=PER_CLIP,
-        seed=_DRAW,
+        seed=_DRAW, simple_words=simple,
     )  # fmt: skip
     drawn = DrawnClips(data)
     records = drawn.records()
@@ -156,10 +159,10 @@ def _record(clip: int, number: int, heard: Sequence[HeardSource], question: Ques
     )  # fmt: skip
 
 
-def _imagined(record: QARecord, token_dim: int) -> Encoding:
+def _imagined(record: QARecord, token_dim: int, ideal_ear: bool) -> Encoding:
     # Lots are drawn by clip, so that an answer depends neither on its batch nor on where a killed run went on.
     generator = torch.Generator().manual_seed(zlib.crc32(repr(record.sources).encode()))
-    return imagine(truth_of([record.geometry or ()]), token_dim, IMAGINED_TOKENS, generator)
+    return imagine(truth_of([record.geometry or ()]), token_dim, IMAGINED_TOKENS, generator, ideal_ear)
 
 
 Part = TypeVar("Part")

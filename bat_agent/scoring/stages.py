@@ -137,7 +137,7 @@ class Evaluation:
     def _ask(self, run: TrainedRun, questions: QuestionSet, logs: Sequence[AnswerLog]) -> None:
         ears = Ears(run, self.device)
         heard, whole = ears.encoder.clip_seconds, questions.seconds
-        encode = imagining(questions.records, ears.encoder.token_dim) if run.imagined else None
+        encode = imagining(questions.records, ears.encoder.token_dim, run.ideal_ear) if run.imagined else None
         if encode is None and heard < whole:
             self.notes.append(
                 f"{run.folder} hears only the first {heard:g} s of each clip of {whole:g} s, so some of its questions "

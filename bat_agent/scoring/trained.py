@@ -37,6 +37,11 @@ class TrainedRun:
         """Whether its reasoner is given imagined encodings instead of sound."""
         return is_imagined(self.recipe)
 
+    @property
+    def ideal_ear(self) -> bool:
+        """Whether the tokens of imagined encodings tell the truth."""
+        return self.imagined and reasoner_stages(self.recipe)[-1].ideal_ear
+
     def encoder_stage(self, stage: Stage) -> Stage | None:
         """The stage that trained the encoder which ``stage`` listened with: the last finished one before it."""
         before = self.recipe.stages[: self.recipe.stages.index(stage)]

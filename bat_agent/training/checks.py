@@ -36,6 +36,8 @@ def check_recipe(recipe: Recipe) -> None:
             raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
         if stage.imagined and stage.trains != "reasoner":
             raise BadInput(f"stage {stage.name!r} trains the encoder, which needs sound; imagined is for the reasoner")
+        if stage.ideal_ear and not stage.imagined:
+            raise BadInput(f"stage {stage.name!r} has an ideal_ear but is not imagined; set imagined: true")
         if stage.trains == "reasoner":
             _check_questions(recipe, stage)
         elif stage.records is not None:

@@ -87,7 +87,10 @@ class Validation:
         if stage.trains == "encoder":
             return self._fresh()
         two = self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
-        return self._fresh(two_sources=two, letters=stage.question_types, questions_per_clip=QUESTIONS_PER_CLIP)
+        return self._fresh(
+            two_sources=two, letters=stage.question_types, questions_per_clip=QUESTIONS_PER_CLIP,
+            imagined=stage.imagined, simple_words=stage.simple_words,
+        )  # fmt: skip
 
     def _fresh(self, **what: Any) -> Mixtures:
         """Validation clips of the length that is most frequent in training."""

@@ -94,6 +94,8 @@ class LlamaReasonerConfig:
     """An answer ends here at the latest."""
     tiny_layers: int = 4
     """Transformer layers of ``tiny``."""
+    tiny_width: int = 256
+    """Width of ``tiny``, a multiple of 8."""
     seed: int = 0
     """Seed of the first weights of all that is trained, and of ``decoding=sample``."""
 
@@ -111,9 +113,11 @@ class LlamaReasonerConfig:
 
     def _check_sizes(self) -> None:
         least_one = ("token_dim", "projector_layers", "projector_dim", "projector_heads", "max_answer_tokens")
-        for name in (*least_one, "tiny_layers", "lora_rank", "lora_alpha", "num_beams"):
+        for name in (*least_one, "tiny_layers", "tiny_width", "lora_rank", "lora_alpha", "num_beams"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)} is too small, expected at least 1")
+        if self.tiny_width % 8:
+            raise BadInput(f"tiny_width={self.tiny_width} must be a multiple of 8, as it is shared by 4 heads")
         for name in ("num_queries", "num_cls_tokens", "spoken_slots", "adapter_prompts"):
             if getattr(self, name) < 0:
                 raise BadInput(f"{name}={getattr(self, name)} is negative, expected 0 or more")

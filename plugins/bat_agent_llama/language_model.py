@@ -24,16 +24,16 @@ FAMILY = ("llama", "mistral", "qwen2", "qwen3")
 STAND_IN = "or use llm=tiny, which needs no download"
 
 
-def build_tiny(layers: int) -> LlamaForCausalLM:
-    """A small Llama with fresh weights: width 256, ``layers`` layers, 4 heads, embeddings shared with the output."""
+def build_tiny(layers: int, width: int = 256) -> LlamaForCausalLM:
+    """A small Llama with fresh weights: 4 heads, embeddings shared with the output."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=TINY_VOCABULARY,
-        hidden_size=256,
+        hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        intermediate_size=688,
+        intermediate_size=width * 43 // 16,
         max_position_embeddings=TINY_CONTEXT,
         tie_word_embeddings=True,
         pad_token_id=0,

@@ -69,7 +69,7 @@ class LlamaReasoner(nn.Module):
                 self.llm.requires_grad_(False)
                 self._adapt()
             else:
-                self.llm, self.tokenizer = build_tiny(config.tiny_layers), shipped_tokenizer()
+                self.llm, self.tokenizer = build_tiny(config.tiny_layers, config.tiny_width), shipped_tokenizer()
             self.projector = _build_projector(config, self.llm.config.hidden_size)
             if config.spoken_slots:
                 self.spoken = SpokenPerception(self.tokenizer, config.spoken_slots, self.llm.config.hidden_size)

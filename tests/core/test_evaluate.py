@@ -105,6 +105,11 @@ class Knows:
         return [next(self.answers) for _ in questions]
 
 
+def figures_of(bat: Bat, data: Any) -> dict[str, float]:
+    questions, answers = evaluate.answer_all(bat, {"agent": bat.reasoner}, data)
+    return evaluate.flatten(evaluate.score_answers(questions, answers["agent"]))
+
+
 def hears(encoder: Any, reasoner: Any) -> Any:
     return SimpleNamespace(encoder=encoder, reasoner=reasoner, device=CPU)
 
@@ -186,7 +191,7 @@ def test_one_direction_for_two_sources_costs_half_the_angle_between_them(clips: 
 def test_who_knows_the_answers_is_right_everywhere(clips: Clips) -> None:
     data = clips(96, two_sources=0.6, letters=evaluate.REASONING_LETTERS, questions_per_clip=4)
     truth = [q.answer for step in range(len(data)) for asked in data[step].questions for q in asked]
-    figures = evaluate.question_figures(hears(Oracle(data), Knows(truth)), data)
+    figures = figures_of(hears(Oracle(data), Knows(truth)), data)
     assert {name.split("/")[0] for name in figures} >= {"CLASSIFICATION", "DOA", "MIXUP_DIRECTION", "PLAIN", "BINARY"}
     for name, value in figures.items():
         if not name.endswith("count"):
@@ -198,14 +203,14 @@ def test_who_guesses_answers_near_chance(clips: Clips) -> None:
     data = clips(256, two_sources=1.0, letters=("E",), questions_per_clip=4)
     questions = [q for step in range(len(data)) for asked in data[step].questions for q in asked]
     guesses = random_answers(questions, np.random.default_rng(1))
-    figures = evaluate.question_figures(hears(Oracle(data), Knows(guesses)), data)
+    figures = figures_of(hears(Oracle(data), Knows(guesses)), data)
     assert figures["BINARY/accuracy"] == pytest.approx(0.5, abs=0.06)
     assert figures["MIXUP_DIRECTION/malformed"] == 0.0
 
 
 def test_babble_is_malformed(clips: Clips) -> None:
     data = clips(32, letters=("B",), questions_per_clip=2)
-    figures = evaluate.question_figures(hears(Oracle(data), Knows(["what?"] * 64)), data)
+    figures = figures_of(hears(Oracle(data), Knows(["what?"] * 64)), data)
     assert (figures["DOA/malformed"], figures["DOA/region"], figures["DOA/der"]) == (1.0, 0.0, 1.0)
 
 

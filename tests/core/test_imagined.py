@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bat_agent.imagined import imagine
+from bat_agent.imagined import imagine, telling_tokens
 from bat_agent.mixtures import truth_of
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate
 from bat_agent.scene import Position
@@ -60,3 +60,20 @@ def test_an_absent_source_is_silent_and_tokens_are_empty() -> None:
     assert (encoding.slots.activity_logits > 0).tolist() == [[True, False]]
     assert encoding.tokens.shape == (1, 4, 8)
     assert not encoding.tokens.any()
+
+
+def test_tokens_of_an_ideal_ear_tell_the_truth_of_each_source_apart() -> None:
+    rng = np.random.default_rng(3)
+    scenes = [scene(rng) for _ in range(300)]
+    truth = truth_of([*scenes, scenes[0][:1]])
+    encoding = imagine(truth, 512, 4, torch.Generator().manual_seed(0), telling=True)
+    tokens = telling_tokens(truth, 512)
+    assert torch.equal(encoding.tokens[:, :2], tokens)
+    assert not encoding.tokens[:, 2:].any()
+    assert not tokens[-1, 1].any()
+    assert torch.equal(tokens[-1, 0], tokens[0, 0])
+    # A linear map reads each bin's facts, as the heads of an encoder do.
+    heard = tokens[truth.active]
+    wanted = torch.nn.functional.one_hot(truth.distance[truth.active], 21).float()
+    read = heard @ torch.linalg.lstsq(heard, wanted, driver="gelsd").solution
+    assert float((read.argmax(-1) == truth.distance[truth.active]).float().mean()) > 0.97

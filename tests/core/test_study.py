@@ -88,7 +88,23 @@ def test_differences_and_table_are_printed() -> None:
     assert table(outcomes, ["mae_deg", "map"]).row_count == 2
 
 
-@pytest.mark.parametrize("name", ["ablations", "level", "slots"])
+def test_many_measures_are_rows() -> None:
+    outcomes = {"all": {f"m{number}": Outcome((1.0,), 0.1) for number in range(20)}}
+    assert table(outcomes, list(outcomes["all"])).row_count == 20
+
+
+def test_the_curriculum_is_measured_after_every_stage(tmp_path: Path) -> None:
+    chosen = load_study("curriculum")
+    chosen.seeds, chosen.clips = [0], 2
+    short = [f"stages.{number}.{key}" for number in range(3) for key in ("steps=1", "seconds_per_step=1")]
+    short += ["validation_clips=1", "reasoner.options.tiny_layers=1", "reasoner.options.max_answer_tokens=2"]
+    found = run_study(chosen, tmp_path, only=["three stages"], overrides=short)["three stages"]
+    assert {"A exact", "B region", "C exact", "D distance", "E direction", "E distance", "E closer"} <= found.keys()
+    assert {"perception: A exact", "separation: D region", "separation: E distance"} <= found.keys()
+    assert all(0 <= outcome.mean <= 1 for outcome in found.values())
+
+
+@pytest.mark.parametrize("name", ["ablations", "curriculum", "level", "slots"])
 def test_shipped_studies_fit_their_recipes(name: str) -> None:
     chosen = load_study(name)
     assert chosen.differences
@@ -105,6 +121,7 @@ def test_shipped_studies_fit_their_recipes(name: str) -> None:
         ({"name": "s", "recipe": RECIPE, "variants": []}, "needs variants with different names"),
         ({"name": "s", "recipe": RECIPE, "variants": [{"name": "a"}], "differences": ["mae: a - b"]}, "must be"),
         ({"name": "s", "recipe": RECIPE, "varaints": []}, "varaints"),
+        ({"name": "s", "recipe": RECIPE, "variants": [{"name": "a"}], "measure": "hearing"}, "measure must be one of"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(tmp_path: Path, content: dict[str, Any], words: str) -> None:
@@ -116,5 +133,5 @@ def test_what_does_not_fit_is_one_sentence(tmp_path: Path, content: dict[str, An
 
 
 def test_an_unknown_study_names_those_there_are() -> None:
-    with pytest.raises(BadInput, match="no study 'ablation'; give a YAML file or one of: ablations, level, slots"):
+    with pytest.raises(BadInput, match="no study 'ablation'; give a YAML file or one of: ablations, curriculum, level"):
         load_study("ablation")
