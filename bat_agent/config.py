@@ -243,6 +243,8 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from error
     assert isinstance(recipe, Recipe)
+    if recipe.precision == "False":  # what YAML makes of a bare no
+        recipe.precision = "no"
     check_recipe(recipe)
     return recipe
 

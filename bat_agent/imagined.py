@@ -27,7 +27,7 @@ IMAGINED_TOKENS = 16
 """Tokens of an imagined encoding."""
 SURE = 8.0
 """Logit of what is certain; its negative is that of what is certainly not."""
-TELLING = 1.5
+TELLING = 2.5
 """Length of what a telling token says of the class, next to 1 for distance, azimuth and elevation each."""
 DEGREES_PER_BUMP = 10
 TYPICAL_M = 3.0

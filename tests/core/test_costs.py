@@ -123,6 +123,11 @@ def test_every_shipped_recipe_can_be_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_recipe("bat-llama2-7b").reasoner.options["llm"] == "/models/llama"
 
 
+def test_a_bare_no_is_the_precision_of_that_name() -> None:
+    """YAML reads it as false, so precision=no was refused as 'False'."""
+    assert load_recipe("bat-llama2-7b", ["precision=no"]).precision == "no"
+
+
 def test_table_5_is_in_the_recipe() -> None:
     for stage, epochs in zip(load_recipe("bat-llama2-7b").stages, (20, 20, 25), strict=True):
         assert (stage.epochs, stage.epoch_fraction, stage.warmup_epochs) == (epochs, 0.1, 2)
