@@ -22,7 +22,7 @@ demo: $(STAMP)  ## A room with two sounds: rendered, heard and asked about (OUT=
 	$(BIN)/bat-agent demo $(if $(OUT),--out "$(OUT)")
 
 test: $(STAMP)  ## Run the tests (ARGS="-k scene" is handed to pytest)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -30,12 +30,12 @@ class Sounds:
     """Folds to train on; none for sounds without folds; empty: never train on it."""
     valid_folds: list[int] | None = None
     """Folds to validate on, never trained on; empty: never validate on it."""
-    labels: list[str] | None = None
-    """Only sounds with one of these classes; none for all."""
     weight: float = 1.0
     """How often to draw from here, relative to the other entries."""
     balance: str = "class"
     """How to draw: ``class``: every class equally often; ``bat``: by the weights of BAT; ``none``: every clip."""
+    labels: list[str] | None = None
+    """Only sounds with one of these classes; none for all."""
 
 
 @dataclass
