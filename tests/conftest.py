@@ -15,6 +15,9 @@ from jaxtyping import install_import_hook
 CHECKED = ["bat_agent.features", "bat_agent.acoustics", "bat_agent_spatial_ast", "bat_agent_baselines"]
 install_import_hook(CHECKED, "beartype.beartype")
 
+# Tests in several processes are told the width of a terminal that they do not have; tables are those of a file.
+os.environ.pop("COLUMNS", None)
+
 # Two OpenMP threads on two shared cores can be several times slower than one.
 torch.set_num_threads(1)
 
