@@ -58,6 +58,7 @@ class LlamaReasoner(nn.Module):
         self.frozen = config.llm != TINY
         self.adapter: AdapterV2 | None = None
         self._closed: ClosedAnswers | None = None
+        self._members: dict[tuple[str, ...], list[list[int]]] = {}
         self._session: tuple[Any, Any, Session] | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -265,6 +266,7 @@ class LlamaReasoner(nn.Module):
                 self.spoken.learn_words(self.tokenizer)
         self.load_trained_state_dict(found)
         self._closed = None
+        self._members.clear()
 
     def shard_blocks(self) -> list[nn.Module]:
         """What is shared out on its own where the parameters are (:func:`bat_agent.sharding.shard`): every layer."""
@@ -306,7 +308,9 @@ class LlamaReasoner(nn.Module):
         members = members_of(question, text)
         if not members:
             return Reply(text, confidence)
-        targets = self._targets(members)
+        if members not in self._members:
+            self._members[members] = self._targets(members)
+        targets = self._members[members]
         if len({tokens[0] for tokens in targets}) == len(members):
             shares = row.first[[tokens[0] for tokens in targets]].softmax(dim=0).tolist()
         else:  # answers that begin alike, such as hours, are weighed to their ends
