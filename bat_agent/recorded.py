@@ -21,6 +21,8 @@ from bat_agent.questions import HeardSource, QARecord, Question, choices_for, mi
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.training.token_cache import TokenCache
 
+_SAMPLED = 64
+
 
 class Recorded(Dataset[Batch]):
     """Batches of records, one per training step, one question a clip.
@@ -76,6 +78,13 @@ class Recorded(Dataset[Batch]):
         questions = [[question] for _, question in found]
         names = [self.data.name(row) for row in rows]
         return Batch(waveform, truth_of(heard), heard, questions, names, encoding=encoding)
+
+    @property
+    def identity(self) -> str:
+        """What the clips are, for a name that changes with them: how many records, and the clips of some of them."""
+        rows = sorted({len(self.data) * n // _SAMPLED for n in range(_SAMPLED)})
+        some = [(*self.data[row].sources, self.data[row].reverb_path) for row in rows]
+        return repr((str(self.data.root), len(self.data), some))
 
     @property
     def entries(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-METHODS = ("loss", "answer", "score", "stream")
+METHODS = ("loss", "answer", "score")
 """Methods of a reasoner that use its parameters without passing through ``forward``."""
 
 

@@ -174,8 +174,8 @@ class Trainer:
         """Let the stage read what the encoder says from files, made now where they are not there."""
         mixing = self.recipe.mixing
         root = Path(self.recipe.rooms_dir or self.folder)
-        key = digest(self.encoder, str(data.data.root), [str(f) for f in data.data.files], len(data.data),
-                     mixing.window_seconds, data.swaps)  # fmt: skip
+        facts = (self.recipe.encoder.options, data.identity, mixing.window_seconds, data.swaps)
+        key = digest(self.encoder, *facts)
         data.tokens = TokenCache(root / "tokens" / key, data.entries)
         if data.tokens.missing():
             self.encoder.eval()
@@ -282,6 +282,8 @@ class Trainer:
 
     def _shares(self, now: Now, batch: Batch, spans: list[tuple[int, int]]) -> list[float]:
         """What each piece of this process counts in the loss of all: its clips, or, where known, its answer tokens."""
+        if len(spans) == distributed.world_size() == 1:
+            return [1.0]
         count = getattr(self.reasoner, "answer_tokens", None)
         if now.stage.trains == "encoder" or count is None:
             return [(stop - start) / (spans[-1][1] * distributed.world_size()) for start, stop in spans]
@@ -305,10 +307,10 @@ class Trainer:
         return now.objective(encoding, [q.text for q in questions], [q.answer for q in questions])
 
     @torch.no_grad()
-    def _encode(self, stage: Stage, batch: Batch) -> Encoding:
+    def _encode(self, stage: Stage, batch: Batch, generator: torch.Generator | None = None) -> Encoding:
         if batch.encoding is not None:
             return batch.encoding.to(self.device)
-        return self._imagine(batch, stage) if stage.imagined else self._hear(batch)
+        return self._imagine(batch, stage, generator) if stage.imagined else self._hear(batch)
 
     def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
         """Keep what is needed to look at a step that went wrong, and end the run."""
@@ -326,26 +328,26 @@ class Trainer:
     def _hear(self, batch: Batch) -> Encoding:
         return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
 
-    def _imagine(self, batch: Batch, stage: Stage) -> Encoding:
+    def _imagine(self, batch: Batch, stage: Stage, generator: torch.Generator | None) -> Encoding:
         width = self.encoder.token_dim
-        return imagine(batch.truth, width, IMAGINED_TOKENS, telling=stage.ideal_ear).to(self.device)
+        return imagine(batch.truth, width, IMAGINED_TOKENS, generator, stage.ideal_ear).to(self.device)
 
     def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
-        state = torch.random.get_rng_state()
-        torch.manual_seed(self.recipe.seed)  # what is drawn for imagined scenes
         plain = getattr(now.objective, "module", now.objective)
 
+        def encode(batch: Batch) -> Encoding:
+            # Lots of its own, alike in all processes: those that share parameters must compute the same.
+            return self._encode(now.stage, batch, torch.Generator().manual_seed(self.recipe.seed))
+
         def loss(batch: Batch) -> tuple[Tensor, int]:
-            whole = [(0, len(batch.waveform))]
             if now.stage.trains == "encoder":
-                return plain(fit(batch.waveform.to(self.device), self.encoder), batch.truth)[0], whole[0][1]
+                found, _ = plain(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
+                return found, len(batch.waveform)
             asked = [q for some in batch.questions for q in some]
-            answers = [q.answer for q in asked]
-            found, log = plain(self._encode(now.stage, batch), [q.text for q in asked], answers)
+            found, log = plain(encode(batch), [q.text for q in asked], [q.answer for q in asked])
             return found, int(log.get("answer_tokens", log["questions"]))
 
-        seen = self.validation(now.stage, partial(self._encode, now.stage), loss)
-        torch.random.set_rng_state(state)
+        seen = self.validation(now.stage, encode, loss)
         files.Best(now.folder).offer(now.module, step, seen.loss, writes=self.leads)
         if writer:
             seen.write(writer, step)

@@ -38,7 +38,6 @@ PER_CLIP = 4
 _CLIPS_AT_ONCE = 32
 _SEED, _DRAW = 0, 2  # of the questions: whatever seed a run was trained with, all are asked the same
 _SAMPLES = 64
-"""As in training; they are empty."""
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ class StageCost:
     """Of each process: parameters, gradients, optimiser, tensors kept for the backward pass."""
     costs: tuple[Cost, ...]
     """Of a clip, through each part."""
+    assumed: bool = False
+    """Whether the records are not at hand, and were counted as those of the release."""
 
     @property
     def flop(self) -> float:
@@ -148,22 +150,24 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     shared = world if recipe.sharding == "full" and not trains else 1
     at_once = -(-clips // (world * stage.accumulate))
     memory = (weights + STATES * trained) / shared + at_once * costs[-1].kept_bytes
+    steps, assumed = steps_of_stage(recipe, number)
     return StageCost(
-        stage.name, steps_of_stage(recipe, number), clips, clips * per_clip, trained,
-        sum(parameter.numel() for parameter in everything) - trained, memory, tuple(costs),
+        stage.name, steps, clips, clips * per_clip, trained,
+        sum(parameter.numel() for parameter in everything) - trained, memory, tuple(costs), assumed,
     )  # fmt: skip
 
 
-def steps_of_stage(recipe: Recipe, number: int) -> int:
-    """Steps of a stage; where its records are not at hand, as many as the released ones would make."""
+def steps_of_stage(recipe: Recipe, number: int) -> tuple[int, bool]:
+    """Steps of a stage, and whether its records are not at hand: then as many as the released ones would make."""
     stage = recipe.stages[number]
     try:
-        return corpus.steps_of(recipe, number)
+        return corpus.steps_of(recipe, number), False
     except BadInput:
         if stage.records is None or stage.records_stage not in RELEASED:
             raise
         records = sum(PAPER_COUNTS.get(letter, 0) for letter in stage.question_types or RELEASED[stage.records_stage])
-        return math.ceil((stage.epochs or 0) * stage.epoch_fraction * records / corpus.clips_per_step(recipe, stage))
+        epochs = (stage.epochs or 0) * stage.epoch_fraction
+        return math.ceil(epochs * records / corpus.clips_per_step(recipe, stage)), True
 
 
 def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train: bool) -> Cost:
@@ -279,3 +283,5 @@ def print_costs(recipe: Recipe) -> None:
         f"at {100 * REACHED[device.type]:.0f} % of {rate / 1e12:.2g} TFLOP/s in {'bfloat16' if half else 'float32'}. "
         "Clips, questions and TFLOP are those of a step, memory that of a process; M: million parameters."
     )
+    if assumed := [cost.name for cost in costs if cost.assumed]:
+        print(f"Their records are not at hand, so the released ones were counted: {', '.join(assumed)}.")

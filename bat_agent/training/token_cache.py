@@ -71,7 +71,8 @@ class TokenCache:
         progress: Progress = lambda done, total: None,
     ) -> None:  # fmt: skip
         """Make the shards that are missing, or of them those of process ``share = (rank, world)``."""
-        todo = self.missing()[share[0] :: share[1]]
+        # By number, as another process may finish some before this one looks.
+        todo = [number for number in self.missing() if number % share[1] == share[0]]
         for done, number in enumerate(todo):
             entries = range(number * CLIPS_PER_SHARD, min((number + 1) * CLIPS_PER_SHARD, self.entries))
             parts = [flatten(encode(entries[i : i + batch])) for i in range(0, len(entries), batch)]

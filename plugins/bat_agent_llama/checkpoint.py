@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bat_agent.checkpoint import describe, read_tensors
+from bat_agent.checkpoint import check_state, read_tensors
 from bat_agent.errors import WeightsError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -63,22 +63,13 @@ def _ours(name: str) -> str:
 
 
 def check_tensors(file: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raise :class:`~bat_agent.errors.WeightsError` naming what is missing, unexpected or of another shape."""
-    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    wrong = [
-        f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    if not (missing or unexpected or wrong):
-        return
-    parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
-    said = "; ".join(f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in parts if names)
-    if not missing and not unexpected and len(wrong) > len(found) / 4:
-        said += "; as most are, it was trained with another language model, or an encoder of another width"
-    released = any(name.startswith("projector.qformer") for name in found) and any("lora_" in name for name in found)
-    what = f"the released BAT's, which wants {RELEASED_OPTIONS}" if released else "those it was trained with"
-    looks = "" if released else f" (it looks like {describe(found)})" if not found.keys() & wanted.keys() else ""
-    raise WeightsError(
-        f"{file} does not fit this reasoner{looks}: tensors {said}; build it with options that are {what}"
-    )
+    """Raise :class:`~bat_agent.errors.WeightsError` naming what is missing, unexpected or of another shape, and why."""
+    try:
+        check_state(wanted, found, str(file), "this reasoner")
+    except WeightsError as error:
+        released = any(n.startswith("projector.qformer") for n in found) and any("lora_" in n for n in found)
+        what = f"those of the released BAT: {RELEASED_OPTIONS}" if released else "those it was trained with"
+        of_another = (
+            " (another language model, or an encoder of another width?)" if found.keys() == wanted.keys() else ""
+        )
+        raise WeightsError(f"{error}; build it with options that are {what}{of_another}") from error

@@ -27,15 +27,14 @@ from bat_agent.labels import labels
 from bat_agent.sharding import whole
 from bat_agent_llama import lora
 from bat_agent_llama.adapter_v2 import AdapterV2
+from bat_agent_llama.building import adapt, build_projector, heard
 from bat_agent_llama.checkpoint import WEIGHTS_FILE, check_tensors, read_reasoner
 from bat_agent_llama.choices import ClosedAnswers, members_of
-from bat_agent_llama.config import CLS, GREEDY, PATCHES, QFORMER, TINY, LlamaReasonerConfig
+from bat_agent_llama.config import GREEDY, PATCHES, TINY, LlamaReasonerConfig
 from bat_agent_llama.decoding import Decoder, Row
 from bat_agent_llama.generation import generate
 from bat_agent_llama.language_model import build_tiny, load_language_model, outline_language_model
 from bat_agent_llama.packing import Session, Tree, block_mask, common_prefix, pack
-from bat_agent_llama.projector import Projector
-from bat_agent_llama.qformer import QFormer
 from bat_agent_llama.spoken import SpokenPerception
 from bat_agent_llama.tokenizer import FILE as TOKENIZER_FILE
 from bat_agent_llama.tokenizer import answer_ids, load_tokenizer, prompt_ids, shipped_tokenizer
@@ -60,6 +59,7 @@ class LlamaReasoner(nn.Module):
         self._closed: ClosedAnswers | None = None
         self._members: dict[tuple[str, ...], list[list[int]]] = {}
         self._session: tuple[Any, Any, Session] | None = None
+        self._merged = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             if self.frozen:
@@ -68,10 +68,10 @@ class LlamaReasoner(nn.Module):
                 else:
                     self.llm, self.tokenizer = outline_language_model(config.llm, config.dtype), shipped_tokenizer()
                 self.llm.requires_grad_(False)
-                self._adapt()
+                self.adapter = adapt(self.llm, config)
             else:
                 self.llm, self.tokenizer = build_tiny(config.tiny_layers, config.tiny_width), shipped_tokenizer()
-            self.projector = _build_projector(config, self.llm.config.hidden_size)
+            self.projector = build_projector(config, self.llm.config.hidden_size)
             if config.spoken_slots:
                 self.spoken = SpokenPerception(self.tokenizer, config.spoken_slots, self.llm.config.hidden_size)
         if config.gradient_checkpointing:
@@ -90,20 +90,6 @@ class LlamaReasoner(nn.Module):
         with torch.device("meta"):
             return cls(config, weights=False)
 
-    def _adapt(self) -> None:
-        config = self.config
-        if config.has_lora:
-            lora.inject(
-                self.llm, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout,
-                targets=config.lora_targets,
-            )  # fmt: skip
-        if config.has_adapter_v2:
-            self.adapter = AdapterV2(
-                self.llm, prompts=config.adapter_prompts, layers=config.adapter_layers, bias=config.adapter_bias,
-                scale=config.adapter_scale, norms=config.adapter_norms,
-            )  # fmt: skip
-            self.adapter.attach(self.llm)
-
     @property
     def prefix_tokens(self) -> int:
         """P, length of what stands in front of the prompt."""
@@ -112,6 +98,7 @@ class LlamaReasoner(nn.Module):
     def train(self, mode: bool = True) -> LlamaReasoner:
         """Training mode for what is trained; a frozen language model stays in evaluation mode, its LoRA excepted."""
         super().train(mode)
+        self._session = None
         if self.frozen:
             self.llm.eval()
             again = self.config.gradient_checkpointing
@@ -190,20 +177,20 @@ class LlamaReasoner(nn.Module):
         session.restart()
         return [reply for reply in replies if reply is not None]
 
+    @torch.no_grad()
     def stream(self, encoding: Encoding, question: str) -> Iterator[str]:
         """The answer to one question about one clip, piece by piece as the language model says it."""
         (question,), _ = self._checked(encoding, [question])
         (prompt,) = prompt_ids(self.tokenizer, [question])
         self._check_length([question], [len(prompt) + self.config.max_answer_tokens])
-        with torch.no_grad():
-            session = self._open(encoding, tuple(prompt[:-1]))
-            session.restart()
-            row, said = Row(0, 1, prompt[-1:]), ""
-            for _ in self._decoder().steps(session, [row]):
-                text = self._text(row.ids)
-                if text.startswith(said) and not text.endswith("\ufffd"):
-                    yield text[len(said) :]
-                    said = text
+        session = self._open(encoding, tuple(prompt[:-1]))
+        session.restart()
+        row, said = Row(0, 1, prompt[-1:]), ""
+        for _ in self._decoder().steps(session, [row]):
+            text = self._text(row.ids)
+            if text.startswith(said) and not text.endswith("\ufffd"):
+                yield text[len(said) :]
+                said = text
 
     @torch.no_grad()
     def score(self, encoding: Encoding, question: str, candidates: Sequence[str]) -> Tensor:
@@ -241,7 +228,7 @@ class LlamaReasoner(nn.Module):
 
     def save_weights(self, directory: str | Path, *, half: bool = False) -> None:
         """Write what is trained, ``model.safetensors`` (float16 if ``half``); for ``tiny`` also ``tokenizer.json``."""
-        if getattr(self, "_merged", False):
+        if self._merged:
             raise BadInput("the adapter was merged into the language model, so it cannot be saved; save before merging")
         folder = Path(directory)
         tensors = {name: whole(tensor).cpu().contiguous() for name, tensor in self.trained_state_dict().items()}
@@ -287,14 +274,20 @@ class LlamaReasoner(nn.Module):
             tensor.copy_(tensors[name])
 
     def _open(self, encoding: Encoding, shared: tuple[int, ...]) -> Session:
-        """The beginning in a cache; asked again about the same sound, it is not computed twice."""
-        # A weight that was changed in place has another version.
-        key = (shared, self._device, sum(0 if t.is_inference() else t._version for t in self.parameters()))
-        if self._session is not None and self._session[0]() is encoding.tokens and self._session[1] == key:
+        """The beginning in a cache; asked again about the same clip, it is not computed twice."""
+        # What was changed in place has another version.
+        tensors = (encoding.tokens, *self.parameters())
+        key = (shared, self._device, sum(0 if t.is_inference() else t._version for t in tensors))
+        if self._session is not None and self._session[0]() is encoding and self._session[1] == key:
             return self._session[2]
         session = Session(self.llm, self._beginning(encoding, list(shared)))
-        self._session = (weakref.ref(encoding.tokens), key, session)
+        # Of many clips the cache would be large, and who asks about many seldom asks again.
+        self._session = (weakref.ref(encoding), key, session) if session.clips == 1 else None
         return session
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To be copied or pickled: without what was remembered."""
+        return {**self.__dict__, "_session": None}
 
     def _decoder(self) -> Decoder:
         end = self.tokenizer.eos_token_id
@@ -330,9 +323,9 @@ class LlamaReasoner(nn.Module):
         for first in range(0, len(prompts), PACKED_AT_ONCE):
             rows = range(first, min(first + PACKED_AT_ONCE, len(prompts)))
             clips = sorted({row // per_clip for row in rows})
-            heard = dict(zip(clips, self._beginning(encoding[clips], []), strict=True))
+            sounds = dict(zip(clips, self._beginning(encoding[clips], []), strict=True))
             embedded = [
-                torch.cat([heard[row // per_clip], self._embed(torch.tensor(prompts[row], device=self._device))])
+                torch.cat([sounds[row // per_clip], self._embed(torch.tensor(prompts[row], device=self._device))])
                 for row in rows
             ]
             found = generate(self.llm, embedded, self.tokenizer.eos_token_id, self.config)
@@ -366,17 +359,12 @@ class LlamaReasoner(nn.Module):
 
     def _beginning(self, encoding: Encoding, shared: list[int]) -> Tensor:
         """Prefix and shared tokens (B, P + shared, H) of the clips."""
-        tokens = self._heard(encoding.tokens).to(self._device, torch.float32)
+        tokens = heard(encoding.tokens, self.config).to(self._device, torch.float32)
         text = self._embed(torch.tensor([shared], dtype=torch.long, device=self._device))
         parts = [self.projector(tokens), text.expand(len(tokens), -1, -1)]
         if self.config.spoken_slots:
             parts.insert(1, self.spoken(encoding.to(self._device), self.llm.get_input_embeddings().weight))
         return torch.cat([part.to(text.dtype) for part in parts], dim=1)
-
-    def _heard(self, tokens: Tensor) -> Tensor:
-        """The encoder tokens (B, K, D) that ``tokens`` lets through."""
-        leading = self.config.num_cls_tokens
-        return {CLS: tokens[:, :leading], PATCHES: tokens[:, leading:]}.get(self.config.tokens, tokens)
 
     def _checked(self, encoding: Encoding, questions: Sequence[str]) -> tuple[list[str], int]:
         """The questions without outer blanks, and how many there are per clip."""
@@ -409,15 +397,3 @@ class LlamaReasoner(nn.Module):
                 f"question {long[:40]!r}… needs {max(lengths)} tokens with prompt and answer, expected at most {room}; "
                 "shorten it"
             )
-
-
-def _build_projector(config: LlamaReasonerConfig, llm_dim: int) -> Projector | QFormer:
-    sizes: dict[str, Any] = {
-        "num_queries": config.num_queries,
-        "layers": config.projector_layers,
-        "dim": config.projector_dim,
-        "heads": config.projector_heads,
-    }
-    if config.projector == QFORMER:
-        return QFormer(config.token_dim, llm_dim, dropout=config.projector_dropout, **sizes)
-    return Projector(config.token_dim, llm_dim, num_direct=config.num_direct, **sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from pathlib import Path
@@ -192,6 +193,19 @@ def test_streamed_pieces_are_the_answer(learnt: LlamaReasoner) -> None:
         pieces = list(learnt.stream(clip, question))
         assert "".join(pieces) == learnt.answer(clip, [question])[0]
     assert len(list(learnt.stream(clip, WHERE))) > 1
+
+
+def test_streaming_leaves_the_listeners_gradients_alone(learnt: LlamaReasoner) -> None:
+    """Between two pieces the caller's own code runs, in the mode that it chose."""
+    for _ in learnt.stream(encoding(1, seed=11), WHERE):
+        assert torch.is_grad_enabled()
+
+
+def test_a_reasoner_can_be_copied_after_it_answered(learnt: LlamaReasoner) -> None:
+    """What it remembers of a clip hangs on that clip, which no copy shares."""
+    clip = encoding(1, seed=12)
+    expected = learnt.answer(clip, QUESTIONS)
+    assert copy.deepcopy(learnt).answer(clip, QUESTIONS) == expected
 
 
 def test_many_questions_about_many_clips_are_answered_as_one_by_one(learnt: LlamaReasoner) -> None:

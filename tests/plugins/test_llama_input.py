@@ -100,7 +100,7 @@ def test_weights_that_do_not_fit(reasoner: LlamaReasoner, tmp_path: Path) -> Non
         reasoner.load_weights(tmp_path)
     tiny(num_queries=4, num_cls_tokens=0).save_weights(tmp_path)
     other = tiny(num_queries=8)
-    with pytest.raises(WeightsError, match=r"missing.*projector.direct.*another shape.*projector.queries \(4, 256\)"):
+    with pytest.raises(WeightsError, match=r"missing.*projector.direct.*misshapen.*projector.queries is \(4, 256\)"):
         other.load_weights(tmp_path)
     reasoner.save_weights(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -91,7 +91,7 @@ def test_weights_of_another_width_are_refused_with_the_reason(tmp_path: Path, sa
     narrow = reasoner(save_model(tmp_path / "a"), adapter="llama-adapter-v2")
     wide = reasoner(save_model(tmp_path / "b", hidden_size=96), adapter="llama-adapter-v2")
     narrow.save_weights(tmp_path / "weights")
-    with pytest.raises(WeightsError, match=r"of another shape .*another language model, or an encoder"):
+    with pytest.raises(WeightsError, match=r"misshapen .*another language model, or an encoder"):
         wide.load_weights(tmp_path / "weights")
     with pytest.raises(BadInput, match="build it with token_dim=48"):
         wide.answer(Encoding(tokens=torch.zeros(1, 7, 48)), ["What?"])
