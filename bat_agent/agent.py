@@ -16,10 +16,10 @@ from torch import nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
-from bat_agent.confidence import Calibration
+from bat_agent.confidence import Calibration, is_sure
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
-from bat_agent.perception import Perception, Thresholds, perceive
+from bat_agent.perception import Perception, Thresholds, hears_nothing, perceive
 from bat_agent.waveform import Prepared, prepare
 
 CONFIG_FILE = "config.json"
@@ -33,14 +33,21 @@ class Answer:
     question: str
     text: str
     confidence: float | None = None
-    """Probability that the reasoner itself gives to the text; ``None`` if it cannot say."""
+    """Probability that the text is right, calibrated where the model is; ``None`` if the reasoner cannot say."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Answers that were weighed against each other, likeliest first."""
     notes: tuple[str, ...] = ()
     """What the listener should know about the input."""
+    sure: bool = True
+    """False where the confidence lies below the model's threshold ``unsure``: the text is then the best guess."""
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def spoken(self) -> str:
+        """The text, or ``not sure; perhaps …``."""
+        return self.text if self.sure else f"not sure; perhaps {self.text}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -48,6 +55,7 @@ class Answer:
             "question": self.question,
             "answer": self.text,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "sure": self.sure,
             "alternatives": {text: round(probability, 4) for text, probability in self.alternatives},
         }
 
@@ -142,6 +150,9 @@ class Bat:
             return
         with torch.inference_mode():
             encoding = self.encode(prepared)
+        if hears_nothing(encoding, self.config.thresholds) != [None]:
+            yield SILENCE_ANSWER
+            return
         if hasattr(self.reasoner, "stream"):
             yield from self.reasoner.stream(encoding, question)
         else:
@@ -186,8 +197,20 @@ class Bat:
             return [Answer(q, SILENCE_ANSWER, 1.0, (), notes) for q in questions]
         # The encoding itself where there is one clip: a reasoner may remember what it made of it.
         one = encoding if len(prepared.waveform) == 1 else encoding[[clip]]
+        (nothing,) = hears_nothing(one, self.config.thresholds)
+        if nothing is not None:
+            return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
         replies = self.reasoner.answer(one, questions)
-        return [_as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+        return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+
+    def _as_answer(self, question: str, reply: str, notes: tuple[str, ...]) -> Answer:
+        text = str(reply)
+        if not isinstance(reply, Reply) or reply.confidence is None:
+            return Answer(question, text, None, getattr(reply, "alternatives", ()), notes)
+        confidence = self.config.calibration.answer(text, reply.confidence)
+        alternatives = reply.alternatives if len(reply.alternatives) != 2 else _shared_out(reply, confidence)
+        sure = is_sure(text, confidence, self.config.thresholds.unsure)
+        return Answer(question, text, confidence, alternatives, notes, sure)
 
     def _with_level(self, notes: tuple[str, ...]) -> tuple[str, ...]:
         return notes if self.level_known else (*notes, self.level_note)
@@ -198,6 +221,7 @@ class Bat:
         """
         encoder = registry.load_encoder(name, weights=weights, **options)
         limits = asdict(self.config.thresholds)
+        del limits["unsure"]  # how sure is sure enough is decided here
         config = ModelConfig(
             f"{name}+rules",
             {"name": name, "options": options},
@@ -341,7 +365,6 @@ def _save_part(module: Any, directory: Path, half: bool) -> None:
         save_module(module, directory, half=half)
 
 
-def _as_answer(question: str, reply: str, notes: tuple[str, ...]) -> Answer:
-    if isinstance(reply, Reply):
-        return Answer(question, str(reply), reply.confidence, reply.alternatives, notes)
-    return Answer(question, reply, None, (), notes)
+def _shared_out(reply: Reply, confidence: float) -> tuple[tuple[str, float], ...]:
+    """Two alternatives with what the calibrated ``confidence`` in the first leaves to the other."""
+    return tuple((text, confidence if text == str(reply) else 1 - confidence) for text, _ in reply.alternatives)

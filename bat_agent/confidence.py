@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS
+from bat_agent.questions.answers import AXES, parse_distance, parse_location, parse_yes_no
 
 Floats = NDArray[np.float64]
 WITHIN_DEG = 20.0
@@ -52,15 +53,59 @@ class Calibration:
     """The true direction lies within 20°."""
     distance: Curve = field(default_factory=Curve)
     """The true distance lies within 0.5 m (one bin)."""
+    answers: dict[str, Curve] = field(default_factory=dict)
+    """Form of an answer (:func:`answer_form`) → the answer is right, as :func:`answer_is_right` has it."""
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
         """The inverse of :meth:`to_dict`; what is missing stays uncalibrated."""
-        return cls(**{name: Curve(**curve) for name, curve in data.items()})
+        outputs = {name: Curve(**curve) for name, curve in data.items() if name != "answers"}
+        return cls(**outputs, answers={form: Curve(**curve) for form, curve in data.get("answers", {}).items()})
+
+    def answer(self, text: str, confidence: float) -> float:
+        """Probability that an answer is right, from what its reasoner says."""
+        return self.answers.get(answer_form(text), Curve())(confidence)
+
+
+CHANCE: dict[str, float] = {"yes_no": 0.5, "side": 0.5, "location": 0.05, "distance": 0.35, "sound": 0.0}
+"""How often a guess of each form is right."""
+_SIDES = frozenset(word for words in AXES.values() for word in words)
+
+
+def answer_form(text: str) -> str:
+    """``yes_no``, ``side`` (one direction word), ``location``, ``distance``, or ``sound`` for all else."""
+    if parse_yes_no(text) is not None:
+        return "yes_no"
+    if text.strip().lower() in _SIDES:
+        return "side"
+    if parse_location(text) is not None:
+        return "location"
+    return "sound" if parse_distance(text) is None else "distance"
+
+
+def answer_is_right(text: str, truth: str) -> bool:
+    """A location is right with the true region and a distance within 0.5 m, a distance within 0.5 m; all else as it
+    stands.
+    """
+    said, true = parse_location(text), parse_location(truth)
+    if said is not None and true is not None:
+        return said[0] == true[0] and abs(said[1] - true[1]) <= WITHIN_BINS / 2
+    metres, true_metres = parse_distance(text), parse_distance(truth)
+    if metres is not None and true_metres is not None:
+        return abs(metres - true_metres) <= WITHIN_BINS / 2
+    return text.strip().lower() == truth.strip().lower()
+
+
+def is_sure(text: str, confidence: float, unsure: float) -> bool:
+    """Whether a calibrated confidence is at least the share ``unsure`` of the way from chance to certainty: with 0.2,
+    0.6 for yes or no, 0.24 for a location, 0.2 for a sound.
+    """
+    chance = CHANCE[answer_form(text)]
+    return confidence >= chance + unsure * (1 - chance) or not unsure
 
 
 def fit_curve(confidence: NDArray[Any], right: NDArray[Any]) -> Curve:

@@ -52,6 +52,8 @@ class Rooms:
     """Folder of RIRs in the released layout (``mp3d_reverb``) to take instead of a simulator."""
     options: dict[str, Any] = field(default_factory=dict)
     """Its options."""
+    valid_options: dict[str, Any] = field(default_factory=dict)
+    """Options that are different for validation, e.g. ``{houses_seed: 1}`` for houses that training never sees."""
     scenes: int = 1000
     """Rooms, each with its own listener."""
     valid_scenes: int = 300
@@ -72,6 +74,8 @@ class Mixing:
     """How often each length is drawn."""
     two_sources: float = 0.0
     """Share of clips with two sources."""
+    no_source: float = 0.0
+    """Share of clips without any source, only the noise of the microphones; not where questions are asked."""
     mirror: float = 0.5
     """Share of clips with the ears swapped and the azimuth mirrored."""
     equalise_db: float = 0.0
@@ -82,6 +86,8 @@ class Mixing:
     """Range of the level of the microphones' own noise, dBFS; none for silence."""
     mismatch_db: float = 0.0
     """Spread of the random gain of each microphone, dB: normal with half of this, cut at ±1 dB."""
+    mismatch_us: float = 0.0
+    """Spread of the random delay of one microphone against the other, µs: normal with half of this, cut at ± this."""
     level_jitter_db: float = 0.0
     """Largest random gain of the whole clip, ± dB: level then says nothing of distance."""
     normalise: bool = True
@@ -112,6 +118,12 @@ class Stage:
     """Share of the training sounds that counts as an epoch; BAT takes a tenth of AudioSet-2M."""
     seconds_per_step: float = 128.0
     """Seconds of sound in one step, of all processes together; the number of clips varies with their length."""
+    passes: int = 0
+    """Above 0, the clips of the stage's steps are heard once, and what the encoder keeps of each (``place_summary``) is
+    gone through so many times, in batches of ``clips_per_batch``: trains the part that hears places, many times faster.
+    """
+    clips_per_batch: int = 256
+    """With ``passes``: clips of a step of the optimiser."""
     accumulate: int = 1
     """Pieces that each process makes its share of a step in, to save memory."""
     learning_rate: float = 1e-3

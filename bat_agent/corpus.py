@@ -86,10 +86,11 @@ def _open_rooms(recipe: Recipe, number: int, split: Split, folder: Path, progres
         return FreshRooms(
             entry.simulator, entry.options, sources=entry.sources, seconds=entry.seconds, weight=entry.scenes
         )
+    options = entry.options if split == "train" else {**entry.options, **entry.valid_options}
     return open_bank(
         folder,
-        load_simulator(entry.simulator, **entry.options),
-        {"simulator": entry.simulator, "options": entry.options},
+        load_simulator(entry.simulator, **options),
+        {"simulator": entry.simulator, "options": options},
         scenes=entry.scenes if split == "train" else entry.valid_scenes,
         sources=entry.sources,
         seconds=entry.seconds,
@@ -120,10 +121,12 @@ def validation(
     seed: int = 0,
     imagined: bool = False,
     simple_words: bool = False,
+    energies: bool = False,
 ) -> Mixtures:
     """Unaugmented clips of the validation split in batches; the same arguments give the same clips.
 
-    ``imagined`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only.
+    ``imagined`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only; ``energies``
+    adds to the truth where in time and frequency each source is.
     """
     clips_per_batch = min(clips_per_batch, max(clips, 1))
     plain = Mixing(
@@ -146,6 +149,7 @@ def validation(
         wording="all" if recipe.wordings == "all" else "eval",
         imagined=imagined,
         simple_words=simple_words,
+        energies=energies,
     )
 
 

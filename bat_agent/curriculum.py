@@ -19,8 +19,11 @@ LETTERS: dict[str, tuple[QuestionType, ...]] = {
         QuestionType.MIXUP_NONBINARY_SOURCE,
     ),
     "P": (QuestionType.PLAIN,),
+    "H": (QuestionType.NOT_HEARD,),
 }
-"""The paper's letters; N the released non-binary reasoning; P plain everyday questions, which the paper lacks."""
+"""The paper's letters; N the released non-binary reasoning. The paper lacks P, plain everyday questions, and H, where
+something is that may not be heard at all.
+"""
 
 
 def question_types(letters: Sequence[str]) -> list[QuestionType]:

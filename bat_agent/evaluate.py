@@ -8,6 +8,8 @@ chance would score, and what the question alone gives away.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,15 +25,18 @@ from bat_agent.cli.entry import run_app
 from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BadInput
 from bat_agent.evaluation import figures
-from bat_agent.evaluation.hearing import batches, listen
-from bat_agent.interfaces import Reasoner
-from bat_agent.metrics import prompt_only_answers, random_answers, score_answers
+from bat_agent.evaluation.figures import Figures
+from bat_agent.evaluation.hearing import listen
+from bat_agent.evaluation.intervals import Figure, mean_figure
+from bat_agent.evaluation.questions import answer_all, answer_calibration, denial, question_figures, swap_agreement
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.metrics import prompt_only_answers, random_answers
 from bat_agent.mixtures import Mixtures
 from bat_agent.questions import Question
-from bat_agent.recorded import Batches
-from bat_agent.waveform import fit
 
 REASONING_LETTERS = ("A", "B", "C", "D", "E", "E", "P")
+PER_CLIP = 4
+SILENT_CLIPS = 50
 
 
 def encoder_figures(encoder: Any, data: Mixtures, device: torch.device) -> dict[str, float]:
@@ -49,52 +54,71 @@ def two_source_figures(encoder: Any, data: Mixtures, device: torch.device) -> di
     return {"clips": clips, **{name: figure.value for name, figure in found.items()}}
 
 
-@torch.inference_mode()
-def answer_all(bat: Bat, reasoners: dict[str, Reasoner], data: Batches) -> tuple[list[Question], dict[str, list[str]]]:
-    """The questions of a data set, and what each reasoner answers from the encoding of the agent's encoder."""
-    questions: list[Question] = []
-    answers: dict[str, list[str]] = {name: [] for name in reasoners}
-    for batch in batches(data, bat.device):
-        asked = [question for some in batch.questions for question in some]
-        encoding = bat.encoder(fit(batch.waveform.to(bat.device), bat.encoder))
-        for name, reasoner in reasoners.items():
-            answers[name] += [str(a) for a in reasoner.answer(encoding, [question.text for question in asked])]
-        questions += asked
-    return questions, answers
-
-
 def flatten(table: dict[str, dict[str, float]]) -> dict[str, float]:
     """``{"A": {"f1": 1}}`` → ``{"A/f1": 1}``."""
     return {f"{kind}/{measure}": value for kind, row in table.items() for measure, value in row.items()}
 
 
 def evaluate(bat: Bat, recipe: Recipe, *, clips: int, questions: int, seconds: float = 10.0) -> dict[str, Any]:
-    """All figures of an agent on a recipe's validation split; ``seconds`` is the length of the clips."""
-    single = corpus.validation(recipe, clips, seconds=seconds)
-    double = corpus.validation(recipe, clips // 2, seconds=seconds, two_sources=1.0, seed=1)
-    per_clip = 4
-    asked = corpus.validation(
-        recipe,
-        questions // per_clip,
-        seconds=seconds,
-        two_sources=0.6,
-        letters=REASONING_LETTERS,
-        questions_per_clip=per_clip,
-        seed=2,
-    )
+    """All figures of an agent on a recipe's validation split; ``seconds`` is the length of the clips.
+
+    Part → measure → value and interval (:class:`~bat_agent.evaluation.intervals.Figure`); under ``questions``
+    row → question type → measure.
+    """
+    draw = partial(corpus.validation, recipe, seconds=seconds)
+    heard = listen(bat.encoder, draw(clips), bat.device, swap=True)
+    found: dict[str, Any] = {"one source": figures.single_source(heard)}
+    if getattr(bat.encoder, "level_known", False):
+        found["one source, level unknown"] = _without_level(bat, draw(clips))
+    found["two sources"] = figures.two_sources(bat.encoder, draw(clips // 2, two_sources=1.0, seed=1), bat.device)
+    found["where it fails"] = figures.where_it_fails(heard)
+    found["ears swapped"] = figures.swap_consistency(heard)
+    found["calibration error"] = figures.calibration(heard, bat.config.calibration)
+    found |= _answers(bat, recipe, partial(draw, two_sources=0.6, questions_per_clip=PER_CLIP), questions, found)
+    return found
+
+
+def _answers(
+    bat: Bat, recipe: Recipe, draw: Callable[..., Mixtures], wanted: int, found: dict[str, Figures]
+) -> dict[str, Any]:
+    """Figures of answers; what is found about swapped ears and confidence joins that of the encoder."""
+    asked = draw(wanted // PER_CLIP, letters=REASONING_LETTERS, seed=2)
     reasoners = {"agent": bat.reasoner, "rules": registry.load_reasoner("rules")}
-    found, answers = answer_all(bat, reasoners, asked)
-    known = _training_questions(recipe)
-    rng = np.random.default_rng(recipe.seed)
-    return {
-        "one source": encoder_figures(bat.encoder, single, bat.device),
-        "two sources": two_source_figures(bat.encoder, double, bat.device),
-        "questions": {
-            **{name: score_answers(found, said) for name, said in answers.items()},
-            "random": score_answers(found, random_answers(found, rng)),
-            "prompt only": score_answers(found, prompt_only_answers(known, found)),
-        },
+    said, answers = answer_all(bat, reasoners, asked)
+    turned = answer_all(bat, {"agent": bat.reasoner}, asked, swapped=True)[1]["agent"]
+    found["ears swapped"] |= swap_agreement(said, answers["agent"], turned, PER_CLIP)
+    found["calibration error"] |= answer_calibration(said, answers["agent"], bat.config.calibration)
+    absent, denied = answer_all(
+        bat, {"agent": bat.reasoner}, draw(max(wanted // 4, PER_CLIP) // PER_CLIP, letters=("H",), seed=4)
+    )
+    answers |= {
+        "random": random_answers(said, np.random.default_rng(recipe.seed)),
+        "prompt only": prompt_only_answers(_training_questions(recipe), said),
     }
+    return {
+        "says so": {"silence": _silence(bat), **denial(absent, denied["agent"], PER_CLIP)},
+        "questions": {row: question_figures(said, texts, PER_CLIP) for row, texts in answers.items()},
+    }
+
+
+def _without_level(bat: Bat, data: Mixtures) -> Figures:
+    """The figures of an encoder that can do without the level, when it must."""
+    encoder: Any = bat.encoder
+    encoder.level_known = False
+    try:
+        return figures.single_source(listen(encoder, data, bat.device))
+    finally:
+        encoder.level_known = True
+
+
+def _silence(bat: Bat) -> Figure:
+    """Share of clips with nothing but the noise of microphones (−95 to −60 dBFS) in which no source is heard."""
+    quiet = []
+    for number in range(SILENT_CLIPS):
+        draw = torch.Generator().manual_seed(number)
+        level = 10 ** ((-95 + 35 * number / (SILENT_CLIPS - 1)) / 20)
+        quiet.append(not bat.perceive(level * torch.randn(2, 2 * SAMPLE_RATE_HZ, generator=draw)).sources)
+    return mean_figure(np.array(quiet))
 
 
 def _training_questions(recipe: Recipe, clips: int = 512) -> list[Question]:
@@ -106,15 +130,23 @@ def _training_questions(recipe: Recipe, clips: int = 512) -> list[Question]:
 
 
 def _table(found: dict[str, Any]) -> Table:
-    table = Table("what", "measure", "value")
-    for part in ("one source", "two sources"):
-        for measure, value in found[part].items():
-            table.add_row(part, measure, f"{value:.3f}")
-    for row, scores in found["questions"].items():
-        for name, value in flatten(scores).items():
-            if not name.endswith(("malformed", "exact")):
-                table.add_row(f"questions, {row}", name, f"{value:.3f}")
+    table = Table("what", "measure", "value", "95 % interval", "of")
+    parts = {name: part for name, part in found.items() if name != "questions"}
+    for row, types in found.get("questions", {}).items():
+        parts |= {f"questions, {row}": {f"{kind}/{m}": f for kind, part in types.items() for m, f in part.items()}}
+    for part, measures in parts.items():
+        for measure, figure in measures.items():
+            if not measure.endswith(("malformed", "exact")):
+                interval = f"{figure.low:.3f} – {figure.high:.3f}"
+                table.add_row(part, measure, f"{figure.value:.3f}", interval, str(figure.count))
     return table
+
+
+def as_json(found: Any) -> Any:
+    """Figures as dictionaries."""
+    if isinstance(found, dict):
+        return {name: as_json(value) for name, value in found.items()}
+    return found.to_dict() if isinstance(found, Figure) else found
 
 
 def _check_out(out: Path) -> None:
@@ -151,7 +183,7 @@ def main(
     found = evaluate(Bat.from_pretrained(model), settings, clips=clips, questions=questions, seconds=seconds)
     Console().print(_table(found))
     if out:
-        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(as_json(found), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

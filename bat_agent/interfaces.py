@@ -115,6 +115,9 @@ class Encoder(Protocol):
       recording does not have.
     * ``as_probabilities``: set to true, logits are such that softmax makes probabilities of them.
     * ``perceive(waveform) -> Encoding``: the same heads at less cost, as :class:`HeadsOnly` where tokens are left out.
+    * ``place_summary(waveform) -> (B, 2, V)`` and ``place_heads((B, V)) -> Encoding``: where a part of the encoder has
+      distance and direction of a single source from a few numbers that nothing learnt goes into (the second row: of the
+      clip with the ears swapped), a stage with ``passes`` trains that part alone, many times as fast.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the

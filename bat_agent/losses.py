@@ -31,6 +31,12 @@ def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor
     :class:`~bat_agent.errors.BadInput` where the stage weighs only heads that the encoder lacks, or a clip has more
     sources than the encoder slots.
     """
+    # Three digits of a cross-entropy, which is what autocast would leave, are too few.
+    with torch.autocast(encoding.tokens.device.type, enabled=False):
+        return _encoder_loss(encoding, truth, stage)
+
+
+def _encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
     heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
     weights = _weights(stage)
     if not any(weights[name] for name in heads) and not stage.claim_weight:

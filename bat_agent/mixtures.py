@@ -20,7 +20,7 @@ from bat_agent.batch import MAX_SOURCES, Batch, Truth, Weighted, truth_of
 from bat_agent.config import Mixing
 from bat_agent.dry import BETA, dry_source
 from bat_agent.errors import BadInput
-from bat_agent.features import band_energies_db
+from bat_agent.features import NUM_MELS, band_energies_db, num_frames
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
@@ -28,7 +28,7 @@ from bat_agent.rooms import Place, RoomBank, Rooms
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.sounds import Balance as Drawing
 from bat_agent.sounds import Sound, SoundSet
-from bat_agent.wet import Reverberant, Unrendered, apart, render
+from bat_agent.wet import Reverberant, Unrendered, apart, only, render
 
 __all__ = ["MAX_SOURCES", "Batch", "Mixtures", "SoundPool", "Truth", "truth_of"]
 TRIES = 1000
@@ -90,6 +90,8 @@ class _Microphones:
     mirrored: bool
     gain: np.ndarray
     """(2,)"""
+    delay_s: float
+    """Of the right one against the left one."""
     noise: float
     noise_seed: int
 
@@ -204,18 +206,31 @@ class Mixtures(Dataset[Batch]):
     def _with_energies(
         self, truth: Truth, clips: Unrendered, rirs: torch.Tensor | None, device: torch.device | str
     ) -> Truth:
-        """The truth with the energy of each source alone; absent ones are silent."""
-        found = band_energies_db(render(apart(clips), rirs, device)).half().cpu()
-        out = torch.full((*truth.active.shape, *found.shape[1:]), SILENT_DB, dtype=torch.float16)
-        out[truth.active] = found  # both go clip by clip, and in each source by source
+        """The truth with the energy of each source alone; absent ones are silent, and what is the only source of a clip
+        is alike everywhere, as everything is its own.
+        """
+        mixed = truth.active.sum(dim=1) > 1
+        frames = num_frames(clips.sounds.shape[-1])
+        out = torch.full((*truth.active.shape, frames, NUM_MELS), SILENT_DB, dtype=torch.float16)
+        out[truth.active] = 0.0
+        several = mixed[clips.clip]
+        if several.any():
+            alone = only(apart(clips), several)
+            out[mixed[:, None] & truth.active] = (
+                band_energies_db(render(alone, None if rirs is None else rirs[several.to(rirs.device)], device))
+                .half()
+                .cpu()
+            )  # both go clip by clip, and in each source by source
         return replace(truth, energy_db=out)
 
     # --- what is drawn by lot ---
 
     def _draw(self, step: int, clip: int) -> _Drawn:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
-        place, microphones, cut, equalise, ask = np.random.default_rng((self.seed, step, clip)).spawn(5)
-        return _Drawn(self._place_to_ask(place), self._microphones(microphones), cut, equalise, ask)
+        place, microphones, cut, equalise, ask, empty = np.random.default_rng((self.seed, step, clip)).spawn(6)
+        silent = not self.question_types and empty.random() < self.mixing.no_source
+        placed = [] if silent else self._place_to_ask(place)
+        return _Drawn(placed, self._microphones(microphones), cut, equalise, ask)
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[_Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
@@ -259,7 +274,8 @@ class Mixtures(Dataset[Batch]):
         if self.mixing.noise_dbfs and noisy:
             low, high = self.mixing.noise_dbfs
             noise = 10 ** ((low + between * (high - low)) / 20)
-        return _Microphones(bool(mirrored), 10 ** (gain_db / 20), noise, seed)
+        late_us = np.clip(rng.standard_normal() / 2, -1, 1) * self.mixing.mismatch_us
+        return _Microphones(bool(mirrored), 10 ** (gain_db / 20), 1e-6 * float(late_us), noise, seed)
 
     # --- what is rendered ---
 
@@ -268,13 +284,16 @@ class Mixtures(Dataset[Batch]):
         placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
         sounds = [dry_source(p.sounds, p.shares, samples, self.mixing, clip.to_cut) for _, clip, p in placed]
         limit, microphones = self.mixing.equalise_db, [clip.microphones for clip in clips]
-        knots = np.stack([clip.to_equalise.uniform(-limit, limit, 9) for _, clip, _ in placed]).astype(np.float32)
+        knots = np.zeros((len(placed), 9), dtype=np.float32)
+        for row, (_, clip, _) in zip(knots, placed, strict=True):
+            row[:] = clip.to_equalise.uniform(-limit, limit, 9)
         return Unrendered(
-            torch.from_numpy(np.stack(sounds)),
-            torch.tensor([number for number, _, _ in placed]),
+            torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, samples),
+            torch.tensor([number for number, _, _ in placed], dtype=torch.int64),
             torch.from_numpy(knots) if limit else None,
             torch.tensor([m.mirrored for m in microphones]),
             torch.from_numpy(np.stack([m.gain for m in microphones]).astype(np.float32)),
+            torch.tensor([m.delay_s for m in microphones], dtype=torch.float64),
             torch.tensor([m.noise for m in microphones]),
             torch.tensor([m.noise_seed for m in microphones]),
             self.mixing.reverberation,

@@ -96,9 +96,9 @@ class Optimizers:
 def trained_parameters(module: nn.Module, stage: Stage) -> list[tuple[str, nn.Parameter]]:
     """Names and parameters that the stage trains: what can be trained at all, less what it freezes."""
     frozen = tuple(stage.frozen)
-    every = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    trained = [(name, p) for name, p in every if not (frozen and name.startswith(frozen))]
-    if frozen and len(trained) == len(every):
+    every = list(module.named_parameters())
+    trained = [(name, p) for name, p in every if p.requires_grad and not (frozen and name.startswith(frozen))]
+    if frozen and not any(name.startswith(frozen) for name, _ in every):
         raise BadInput(f"stage {stage.name!r} freezes nothing: no parameter name begins with one of {stage.frozen}")
     return trained
 

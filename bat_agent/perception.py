@@ -95,6 +95,11 @@ class Thresholds:
     """A slot holds a source above this."""
     label: float = 0.5
     """A label is named above this; the likeliest one always is."""
+    heard: float = 0.0
+    """A sound that a question names is ``not heard`` below this; 0 takes every question at its word."""
+    unsure: float = 0.0
+    """An answer is ``not sure`` where its calibrated confidence is less than this share of the way from chance to
+    certainty (:func:`bat_agent.confidence.is_sure`); 0 for never."""
 
 
 def perceive(
@@ -137,8 +142,8 @@ def _sources(
     heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration
 ) -> tuple[PerceivedSource, ...]:
     ranked = sorted(heard, key=lambda h: -h.activity)
-    # A clip that is not silent has at least one source: the strongest slot always speaks.
-    audible = [h for rank, h in enumerate(ranked) if rank == 0 or h.activity >= thresholds.activity]
+    # An encoder without slots cannot say that there is nothing: its only one always speaks.
+    audible = [h for h in ranked if len(ranked) == 1 or h.activity >= thresholds.activity]
     return tuple(_source(h, labels, thresholds, calibration) for h in audible)
 
 
@@ -229,6 +234,16 @@ def told_apart(slots: SlotEncoding) -> SlotEncoding:
         apart = (bins - said[:, None] + 180) % NUM_AZIMUTH_BINS - 180
         taken = taken + torch.log(1 - (1 - SHARED_DIRECTION) * torch.exp(-0.5 * (apart / APART_DEG) ** 2))
     return dataclasses.replace(slots, azimuth_logits=out)
+
+
+def hears_nothing(encoding: Encoding, thresholds: Thresholds) -> list[float | None]:
+    """For each clip the probability that nothing sounds, where no slot holds a source; ``None`` where one does, or
+    where the encoder has no slots and so cannot say.
+    """
+    if encoding.slots is None:
+        return [None] * len(encoding.tokens)
+    activity = encoding.slots.activity_logits.detach().float().sigmoid().amax(dim=1).tolist()
+    return [None if likeliest >= thresholds.activity else 1 - likeliest for likeliest in activity]
 
 
 def decode_azimuth_deg(logits: Tensor | None) -> np.ndarray | None:

@@ -40,6 +40,7 @@ from bat_agent.training.costs import print_costs
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
 from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
+from bat_agent.training.passes import Place, PlaceObjective, go_through
 from bat_agent.training.token_cache import TokenCache, digest
 from bat_agent.training.validation import Validation
 from bat_agent.waveform import fit
@@ -162,7 +163,10 @@ class Trainer:
         with only_trained(module, stage):
             rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
             now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
-            self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
+            if stage.passes:
+                self._go_through(now, data, progress)
+            else:
+                self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
         weights = trained_state(module) if self.leads or is_sharded(module) else {}
         if self.leads:
             write_tensors(folder / WEIGHTS_FILE, {k: v.cpu().contiguous() for k, v in weights.items()})
@@ -194,9 +198,26 @@ class Trainer:
             progress.remove_task(task)
         self.accelerator.wait_for_everyone()
 
+    def _go_through(self, now: Now, data: Batches, progress: Progress) -> None:
+        """A stage of many passes over what the encoder keeps of each clip."""
+        steps = go_through(
+            Place(now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"),
+            partial(self._batches, data),
+            partial(self._seed, now),
+            progress,
+            leads=self.leads,
+            save_every=10 * self.recipe.save_every,
+        )
+        if self.leads:
+            with SummaryWriter(str(now.folder)) as writer:
+                self._validate(now, writer, steps)
+        self.accelerator.wait_for_everyone()
+
     def _objective(self, stage: Stage) -> nn.Module:
         objective = (
-            EncoderObjective(self.encoder, stage, self.recipe.compile)
+            PlaceObjective(self.encoder, stage)
+            if stage.passes
+            else EncoderObjective(self.encoder, stage, self.recipe.compile)
             if stage.trains == "encoder"
             else ReasonerObjective(self.reasoner)
         )
@@ -341,7 +362,8 @@ class Trainer:
 
         def loss(batch: Batch) -> tuple[Tensor, int]:
             if now.stage.trains == "encoder":
-                found, _ = plain(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
+                sound = fit(batch.waveform.to(self.device), self.encoder)
+                found, _ = plain(self.encoder.place_summary(sound)[:, 0] if now.stage.passes else sound, batch.truth)
                 return found, len(batch.waveform)
             asked = [q for some in batch.questions for q in some]
             found, log = plain(encode(batch), [q.text for q in asked], [q.answer for q in asked])

@@ -54,6 +54,8 @@ class Unrendered:
     """(B,) bool: ears swapped"""
     gain: Tensor
     """(B, 2) of each microphone; multiplies sound, not noise"""
+    delay_s: Tensor
+    """(B,) float64: how much later than the left the right microphone records sound"""
     noise: Tensor
     """(B,) amplitude of each microphone's own noise; 0 for none"""
     noise_seed: Tensor
@@ -78,8 +80,24 @@ def apart(clips: Unrendered) -> Unrendered:
         clip=torch.arange(len(of)),
         mirrored=clips.mirrored[of],
         gain=clips.gain[of] * share[:, None],
+        delay_s=clips.delay_s[of],
         noise=torch.zeros(len(of)),
         noise_seed=clips.noise_seed[of],
+    )
+
+
+def only(alone: Unrendered, wanted: Tensor) -> Unrendered:
+    """Of sources that are clips of their own (:func:`apart`), those ``wanted`` (M,) bool."""
+    return replace(
+        alone,
+        sounds=alone.sounds[wanted],
+        clip=torch.arange(int(wanted.sum())),
+        equaliser_db=None if alone.equaliser_db is None else alone.equaliser_db[wanted],
+        mirrored=alone.mirrored[wanted],
+        gain=alone.gain[wanted],
+        delay_s=alone.delay_s[wanted],
+        noise=alone.noise[wanted],
+        noise_seed=alone.noise_seed[wanted],
     )
 
 
@@ -97,12 +115,17 @@ def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -
     for first in range(0, total, at_once):
         last = min(first + at_once, total)
         some = slice(ends[first], ends[last])
+        if some.start == some.stop:  # nothing sounds
+            out[first:last] = 0
+            continue
         clip = clips.clip[some] - first
         dry = clips.sounds[some].to(device, non_blocking=True)
         curve = None if clips.equaliser_db is None else clips.equaliser_db[some].to(device)
         here = torch.ones(len(dry), 2, 1) if rirs is None else rirs[some]
         room = _room(here.to(device, non_blocking=True).float(), clips, first + clip)
-        out[first:last] = _mixed(dry, room, curve, clip.to(device), last - first)
+        delay = clips.delay_s[clips.clip[some]]
+        late = delay.to(device, torch.float32) if delay.any() else None
+        out[first:last] = _mixed(dry, room, curve, clip.to(device), last - first, late)
     return _add_noise(out, clips)
 
 
@@ -119,8 +142,12 @@ def _room(rirs: Tensor, clips: Unrendered, clip: Tensor) -> Tensor:
     return rirs * (clips.gain[clip] * share[:, None])[..., None].to(rirs.device)
 
 
-def _mixed(dry: Tensor, rirs: Tensor, equaliser_db: Tensor | None, clip: Tensor, clips: int) -> Tensor:
-    """(clips, 2, N): every source in its room, and the sum of the sources of each clip."""
+def _mixed(
+    dry: Tensor, rirs: Tensor, equaliser_db: Tensor | None, clip: Tensor, clips: int, delay_s: Tensor | None = None
+) -> Tensor:
+    """(clips, 2, N): every source in its room, and the sum of the sources of each clip; the right ear ``delay_s``
+    late.
+    """
     reach = 0 if equaliser_db is None else _REACH
     samples, taps = dry.shape[-1], rirs.shape[-1] + 2 * reach
     size, hop = _block(samples, taps)
@@ -130,13 +157,17 @@ def _mixed(dry: Tensor, rirs: Tensor, equaliser_db: Tensor | None, clip: Tensor,
     filters = torch.fft.rfft(torch.nn.functional.pad(rirs, (reach, 0)), size)
     if equaliser_db is not None:
         filters = filters * _equaliser(spectrum, equaliser_db)[:, None]
+    if delay_s is not None:
+        turn = torch.arange(filters.shape[-1], device=filters.device) * (-2 * math.pi * SAMPLE_RATE_HZ / size)
+        angle = delay_s[:, None] * turn
+        filters[:, 1] *= torch.polar(torch.ones_like(angle), angle)
     wave = torch.fft.irfft(_filtered(spectrum[:, None], filters[:, :, None], clip, clips), size)
     return _overlap_add(wave, hop)[..., reach : reach + samples]
 
 
 def _filtered(spectrum: Tensor, filters: Tensor, clip: Tensor, clips: int) -> Tensor:
     """(clips, 2, blocks, F): Σ over the sources of a clip of spectrum · filter."""
-    if len(spectrum) == clips:
+    if len(spectrum) == clips == 1:
         return spectrum * filters
     if clips == 1:
         out = spectrum[:1] * filters[:1]

@@ -69,4 +69,4 @@ def _questions(audio: Path, questions: list[str] | None) -> list[str]:
 
 def _line(answer: Answer) -> str:
     sure = "" if answer.confidence is None else f"  (confidence {answer.confidence:.2f})"
-    return f"{answer.text}{sure}"
+    return f"{answer.spoken}{sure}"

@@ -14,6 +14,10 @@ from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.evaluation.report import Data
+    from bat_agent.recorded import Batches
+
+OTHER_CLIPS = 20
+"""Seed of the clips to fit on, so that they are not those that evaluation measures on."""
 
 
 def calibrate(
@@ -23,6 +27,7 @@ def calibrate(
     manifest: Annotated[Path | None, typer.Option(help="Instead: the clips of bat-agent evaluate manifest.")] = None,
     clips: Annotated[int, typer.Option(min=40, help="Clips with one source, of a recipe.")] = 1000,
     two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 500,
+    questions: Annotated[int, typer.Option(min=0, help="Questions to fit the confidence of answers on.")] = 4000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a recipe's clips.")] = 10.0,
     batch: Annotated[int, typer.Option(min=1, help="Clips that are encoded at once.")] = 32,
     device: inputs.Device = None,
@@ -35,9 +40,9 @@ def calibrate(
     if not (model / CONFIG_FILE).is_file():
         raise BadInput(f"{model} is no folder of a model, expected one with {CONFIG_FILE}; give the folder itself")
     bat = inputs.open_bat(str(model), device)
-    curves, checks = fit(
-        bat.encoder, _data((recipe, overrides), manifest, (clips, two_sources), seconds, batch), bat.device
-    )
+    data = _data((recipe, overrides), manifest, (clips, two_sources), seconds, batch)
+    asked = _questions(recipe, overrides, questions, seconds, batch) if recipe and questions else None
+    curves, checks = fit(bat, data, asked)
     write_config(replace(bat.config, calibration=curves), model)
     if json:
         print_json({"calibration": curves.to_dict(), "checks": [asdict(check) for check in checks]})
@@ -65,4 +70,21 @@ def _data(
     if manifest is not None:
         return report.manifest_data(manifest, batch, Run("", "", {}))
     assert recipe is not None
-    return report.recipe_data(load_recipe(recipe, overrides), *counts, seconds, batch)
+    return report.recipe_data(load_recipe(recipe, overrides), *counts, seconds, batch, seed=OTHER_CLIPS)
+
+
+def _questions(recipe: str, overrides: list[str] | None, wanted: int, seconds: float, batch: int) -> Batches:
+    from bat_agent import corpus
+    from bat_agent.config import load_recipe
+    from bat_agent.evaluate import PER_CLIP, REASONING_LETTERS
+
+    return corpus.validation(
+        load_recipe(recipe, overrides),
+        max(wanted // PER_CLIP, 1),
+        seconds=seconds,
+        two_sources=0.6,
+        letters=REASONING_LETTERS,
+        questions_per_clip=PER_CLIP,
+        clips_per_batch=batch,
+        seed=OTHER_CLIPS + 2,
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 
-from bat_agent.confidence import Calibration, fit_curve
+from bat_agent.agent import Bat
+from bat_agent.confidence import Calibration, Curve, fit_curve
 from bat_agent.evaluation.hearing import Array, Progress, listen
+from bat_agent.evaluation.questions import answer_all, kept_confidence
 from bat_agent.evaluation.report import Data
 from bat_agent.metrics import expected_calibration_error
+from bat_agent.recorded import Batches
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Check:
     """How far confidence is from what comes true, on clips that the curve was not fitted on."""
 
     output: str
-    """As in :mod:`bat_agent.confidence`."""
+    """As in :mod:`bat_agent.confidence`; ``answer, `` and a form of answers."""
     clips: int
     """Statements it was checked on."""
     before: float
@@ -28,21 +32,34 @@ class Check:
 
 
 def calibrate(
-    encoder: object, data: Data, device: torch.device | str, progress: Progress = lambda done, total: None
+    bat: Bat,
+    data: Data,
+    asked: Batches | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Calibration, list[Check]]:
-    """Curves for every output of an encoder, fitted on all clips, and how well such curves do on clips they never saw.
+    """Curves for every output of an agent's encoder and, with questions ``asked``, for every form of answer; fitted on
+    all there is, and how well such curves do on clips (or answers) they never saw.
 
     A confidence that curves make no truer stays as it is. What a source is and where comes from clips with one; whether
     there is one at all from those with two as well.
     """
-    statements = dict(listen(encoder, data.one, device, progress=progress).confidence)
+    statements = dict(listen(bat.encoder, data.one, bat.device, progress=progress).confidence)
     if data.two is not None and "source" in statements:
-        both = (statements["source"], listen(encoder, data.two, device, progress=progress).confidence["source"])
+        both = (statements["source"], listen(bat.encoder, data.two, bat.device, progress=progress).confidence["source"])
         sure, right = (np.concatenate(column) for column in zip(*both, strict=True))
         statements["source"] = (sure, right)
+    curves, checks = _fit(statements)
+    answers: dict[str, Curve] = {}
+    if asked is not None:
+        questions, said = answer_all(bat, {"agent": bat.reasoner}, asked)
+        answers, more = _fit(kept_confidence(questions, said["agent"]))
+        checks += [replace(check, output=f"answer, {check.output}") for check in more]
+    return replace(Calibration(answers=answers), **curves), checks
+
+
+def _fit(statements: Mapping[str, tuple[Array, Array]]) -> tuple[dict[str, Any], list[Check]]:
     checks = [_check(output, *pair) for output, pair in statements.items()]
-    curves = {check.output: fit_curve(*statements[check.output]) for check in checks if check.after < check.before}
-    return Calibration(**curves), checks
+    return {c.output: fit_curve(*statements[c.output]) for c in checks if c.after < c.before}, checks
 
 
 def _check(output: str, sure: Array, right: Array) -> Check:

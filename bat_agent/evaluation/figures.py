@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bat_agent.confidence import Calibration, Curve
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.hearing import Decode, Heard, Progress, batches, encode, said, true_directions
-from bat_agent.evaluation.intervals import Figure, RankedClasses, mean_figure, resampled_figure
+from bat_agent.evaluation.intervals import Figure, RankedClasses, Resampled, mean_figure, resampled_figure
 from bat_agent.labels import labels
 from bat_agent.metrics import (
     angular_errors_deg,
@@ -30,6 +30,7 @@ from bat_agent.metrics import (
 from bat_agent.scene import region
 
 SWAP_NEAR_DEG = 20.0
+CONE_DEG = 15.0
 Figures = dict[str, Figure]
 _BORDER_DEG = 1e-6
 
@@ -59,6 +60,34 @@ def distance_misses(heard: Heard, decode: Decode = "kernel") -> NDArray[np.bool_
     return np.abs(heard.distances[decode] - heard.true_bins[:, 0]) > 1
 
 
+def where_it_fails(heard: Heard, decode: Decode = "kernel") -> Figures:
+    """The angle to the side alone (``lateral_mae_deg``, 0 in the median plane, ±90° at the ears), which both ears tell
+    from the time between them; of clips more than 20° off, those that have it right within 15° (``on_cone``: heard
+    somewhere else on the cone of confusion); and the mean error by true distance and elevation.
+    """
+    if decode not in heard.directions_deg:
+        return {}
+    errors, truth = direction_errors_deg(heard, decode), true_directions(heard, decode)
+    aside = np.abs(_lateral_deg(heard.directions_deg[decode]) - _lateral_deg(truth))
+    found = {"lateral_mae_deg": mean_figure(aside)}
+    if (errors > 20).any():
+        found["on_cone"] = mean_figure(aside[errors > 20] <= CONE_DEG)
+    distance_m, elevation = heard.true_bins[:, 0] / 2, np.abs(truth[:, 1])
+    parts = {
+        "mae_deg below 1.5 m": distance_m < 1.5,
+        "mae_deg 1.5 to 3 m": (distance_m >= 1.5) & (distance_m < 3),
+        "mae_deg from 3 m": distance_m >= 3,
+        "mae_deg within 30° of the horizon": elevation < 30,
+        "mae_deg more than 30° above or below": elevation >= 30,
+    }
+    return found | {name: mean_figure(errors[there]) for name, there in parts.items() if there.any()}
+
+
+def _lateral_deg(directions_deg: NDArray[Any]) -> NDArray[np.float64]:
+    azimuth, elevation = np.radians(directions_deg).T
+    return np.degrees(np.arcsin(np.clip(np.cos(elevation) * np.cos(azimuth), -1, 1)))
+
+
 def swap_consistency(heard: Heard, decode: Decode = "kernel") -> Figures:
     """Whether swapping the ears mirrors what is said: azimuth within 20° of its mirror image (``mirrors``), on the
     other side (``side_flips``; of clips said to be on a side at all), likeliest class unchanged (``class_stays``).
@@ -84,21 +113,17 @@ def calibration(heard: Heard, curves: Calibration | None = None) -> Figures:
     """
     found = {}
     for output, (sure, right) in heard.confidence.items():
-        found[output] = resampled_figure(_Miscalibration(sure, right), len(sure))
+        found[output] = resampled_figure(miscalibration(sure, right), len(sure))
         curve = getattr(curves, output, Curve())
         if curve != Curve():
             said_so = np.array([curve(float(confidence)) for confidence in sure])
-            found[f"{output}_calibrated"] = resampled_figure(_Miscalibration(said_so, right), len(sure))
+            found[f"{output}_calibrated"] = resampled_figure(miscalibration(said_so, right), len(sure))
     return found
 
 
-@dataclass(frozen=True)
-class _Miscalibration:
-    sure: NDArray[Any]
-    right: NDArray[Any]
-
-    def __call__(self, times: NDArray[np.int64]) -> float:
-        return expected_calibration_error(np.repeat(self.sure, times), np.repeat(self.right, times))
+def miscalibration(sure: NDArray[Any], right: NDArray[Any]) -> Resampled:
+    """The ECE of statements, when statement n is there as often as entry n of its argument says."""
+    return lambda times: expected_calibration_error(np.repeat(sure, times), np.repeat(right, times))
 
 
 @dataclass(frozen=True)

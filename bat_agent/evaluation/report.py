@@ -93,11 +93,11 @@ def manifest_data(path: Path, batch: int, run: Run) -> Data:
     return Data(one, two if len(two) else None, f"{len(clips.clips)} clips of {path.name}")
 
 
-def recipe_data(recipe: Recipe, clips: int, two_sources: int, seconds: float, batch: int) -> Data:
-    """Clips of the validation split of a recipe."""
-    one = corpus.validation(recipe, clips, seconds=seconds, clips_per_batch=batch)
+def recipe_data(recipe: Recipe, clips: int, two_sources: int, seconds: float, batch: int, seed: int = 0) -> Data:
+    """Clips of the validation split of a recipe; another ``seed`` draws others."""
+    one = corpus.validation(recipe, clips, seconds=seconds, clips_per_batch=batch, seed=seed)
     two = (
-        corpus.validation(recipe, two_sources, seconds=seconds, clips_per_batch=batch, two_sources=1.0, seed=1)
+        corpus.validation(recipe, two_sources, seconds=seconds, clips_per_batch=batch, two_sources=1.0, seed=seed + 1)
         if two_sources
         else None
     )

@@ -44,6 +44,13 @@ def check_recipe(recipe: Recipe) -> None:
             raise BadInput(
                 f"stage {stage.name!r} trains the encoder; records hold questions, so they are for a reasoner"
             )
+        if stage.passes < 0 or (stage.passes and stage.clips_per_batch < 2):
+            raise BadInput(
+                f"stage {stage.name!r}: passes must be 0 or more, and clips_per_batch at least 2, got "
+                f"{stage.passes} and {stage.clips_per_batch}"
+            )
+        if stage.passes and stage.trains != "encoder":
+            raise BadInput(f"stage {stage.name!r} trains the reasoner; passes are for the encoder, so leave them out")
         if stage.records is None and stage.records_stage is not None:
             raise BadInput(f"stage {stage.name!r}: records_stage chooses among the files of records; name records too")
     mixing = recipe.mixing

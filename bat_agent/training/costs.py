@@ -31,6 +31,7 @@ from bat_agent.losses import encoder_loss
 from bat_agent.optimizers import trained_parameters
 from bat_agent.questions import HeardSource, Question, generate
 from bat_agent.scene import Position
+from bat_agent.training.passes import check_passes
 
 REACHED = {"cpu": 0.6, "cuda": 0.4}
 """Share of the matmul rate that training reaches: on CPUs by benchmarks/bench_reasoner.py, on GPUs as is usual."""
@@ -185,10 +186,25 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
             encoding = encoder(waveform)
             return encoder_loss(encoding, truth, stage)[0] if train else None
 
+    def go_through() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return encoder_loss(encoder.place_heads(summary), truth, stage)[0]
+
     with torch.random.fork_rng(devices=[]):
-        cost = count(work)
+        if not stage.passes:
+            cost = count(work)
+        else:
+            check_passes(encoder, stage)
+            summary = encoder.place_summary(waveform)[:, 0]
+            cost = _together(count(lambda: encoder.place_summary(waveform)), count(go_through), stage.passes)
     encoder.zero_grad(set_to_none=True)
     return Cost(cost.flop / clips, cost.kept_bytes // clips, None if cost.seconds is None else cost.seconds / clips)
+
+
+def _together(once: Cost, often: Cost, times: int) -> Cost:
+    """Of a clip that is heard once and gone through so many times."""
+    seconds = None if once.seconds is None or often.seconds is None else once.seconds + times * often.seconds
+    return Cost(once.flop + times * often.flop, often.kept_bytes, seconds)
 
 
 def _reasoner_cost(encoder: Any, reasoner: Any, stage: Stage, per_clip: int, bf16: bool) -> Cost:

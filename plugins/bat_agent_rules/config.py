@@ -18,14 +18,16 @@ class RulesConfig:
     """A slot holds a source from this probability on; the strongest slot always does."""
     label: float = 0.5
     """A label is named, and "can you hear a dog?" is answered with yes, from this probability on."""
+    heard: float = 0.0
+    """A sound that a question names is ``not heard`` below this probability; 0 takes every question at its word."""
 
     def __post_init__(self) -> None:
-        for name in ("activity", "label"):
+        for name in ("activity", "label", "heard"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise BadInput(f"{name} must be a probability between 0 and 1, got {value}")
 
     @property
     def thresholds(self) -> Thresholds:
-        """Both thresholds, as perception wants them."""
-        return Thresholds(self.activity, self.label)
+        """The thresholds, as perception wants them."""
+        return Thresholds(self.activity, self.label, self.heard)

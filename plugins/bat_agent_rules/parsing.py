@@ -35,6 +35,8 @@ class Request:
 
 # In all patterns articles are gone already.
 _SHORT = (
+    # What to say where nothing is heard is said anyway.
+    (re.compile(r"""[,.?!]?\s*(?:(?:or is it|say|answer|reply)\s*)?["'“]not heard["'”].*$"""), ""),
     (re.compile(r"[’`´]"), "'"),
     (re.compile(r"\bcan't\b|\bcannot\b"), "can"),
     (re.compile(r"n't\b"), ""),
@@ -87,7 +89,7 @@ _WHICH_COMPARED = re.compile(rf"\b(?:which|what|who)(?: one| {_NOUN})?(?: of \w+
 _EITHER = re.compile(r"<0> or <1>")
 _WHICH_SIDE = re.compile(r"\b(?:which|what) side\b")
 _WHICH_SIDE_OF = re.compile(r"\b(?:which|what) side of <(?P<b>\d+)>")
-_LOCATE = re.compile(r"\b(?:where|wherefrom|whereabouts|locate|location|position|direction)\b")
+_LOCATE = re.compile(r"\b(?:where|wherefrom|whereabouts|locate|location|position|direction|(?:which|what) place)\b")
 _DISTANCE = re.compile(r"\b(?:how (?:far|close|near|distant)|distance|how many met(?:er|re)s?)\b")
 _APART = re.compile(rf"{_DISTANCE.pattern}|\b(?:apart|between)\b")
 _FAR_OFF = re.compile(r"\b(?:how (?:far|close|near|distant)|how many met(?:er|re)s?|what is distance)\b")

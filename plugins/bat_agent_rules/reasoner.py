@@ -12,7 +12,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import labels
 from bat_agent.perception import Thresholds
-from bat_agent.questions.answers import AXES, YES_NO, answer_labels, format_distance
+from bat_agent.questions.answers import AXES, NOT_HEARD, YES_NO, answer_labels, format_distance
 from bat_agent_rules.config import RulesConfig
 from bat_agent_rules.hearing import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
@@ -31,6 +31,7 @@ class RulesReasoner(nn.Module):
     * how far a sound is, how far apart two are, which is closer, farther or on a side, whether one is closer;
     * whether two sounds are both on a side, or each on its own; on which side of one the other is.
 
+    With ``heard`` above 0, a question about a named sound that is likely not there is answered ``not heard``.
     Any other question is answered by ``I did not understand the question.`` with confidence 0. A confidence is the
     probability of the answer by the heads, given that the named sounds are there; yes/no and two-way answers list both
     ``alternatives``. Where two sounds are named but the encoder hears only one source, relations are worth a coin.
@@ -78,6 +79,10 @@ def _reply(clip: Clip, request: Request | None, thresholds: Thresholds) -> Reply
         return Reply(NOT_UNDERSTOOD, confidence=0.0)
     if request.kind == "presence":
         return _presence(clip, request, thresholds)
+    if request.sounds and thresholds.heard:
+        least = min(_heard_shares(clip, request))
+        if least < thresholds.heard:
+            return Reply(NOT_HEARD, 1 - least)
     return _ANSWERS[request.kind](clip, request)
 
 
@@ -110,12 +115,17 @@ def _source_on(clip: Clip, request: Request) -> Reply:
 
 
 def _presence(clip: Clip, request: Request, thresholds: Thresholds) -> Reply:
-    """A class is there if it is anywhere in the clip or in one of the slots."""
+    """Whether all that is named is there."""
+    shares = _heard_shares(clip, request)
+    return _yes_no(math.prod(shares), all(share >= thresholds.label for share in shares))
+
+
+def _heard_shares(clip: Clip, request: Request) -> list[float]:
+    """How likely each named sound is there: it is if it is anywhere in the clip or in one of the slots."""
     probs = clip.classes()
     for slot in clip.slots:
         probs = np.maximum(probs, slot.perceived.confidence * slot.class_probs)
-    shares = [float(max(probs[list(numbers)])) for numbers in request.sounds]
-    return _yes_no(math.prod(shares), all(share >= thresholds.label for share in shares))
+    return [float(max(probs[list(numbers)])) for numbers in request.sounds]
 
 
 def _labels(sources: Sequence[Heard], share: float = 1.0) -> Reply:

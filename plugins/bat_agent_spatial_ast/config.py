@@ -57,6 +57,9 @@ class SpatialASTConfig:
     """Hidden width of the network that makes summary tokens."""
     slot_summary: bool = False
     """Each slot claims bands of the spectrogram and hears its direction and distance in them alone."""
+    symmetric: bool = False
+    """In evaluation, hear every clip with the ears swapped as well and average what is said, mirrored back: twice the
+    work, and swapped ears then mirror every answer. Needs several slots."""
     num_slots: int = 1
     """Sources told apart; each has its own three class tokens. 1 is the released model."""
     mask_time: float = 0.25
@@ -88,6 +91,11 @@ class SpatialASTConfig:
             raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
         if self.summary_frames < 0:
             raise BadInput(f"spatial-ast summary_frames must be 0 or more, got {self.summary_frames}")
+        if self.slot_summary and self.summary_frames % self.patch_frames:
+            raise BadInput(
+                f"spatial-ast summary_frames {self.summary_frames} must be a multiple of patch_frames "
+                f"{self.patch_frames} where there is a slot_summary"
+            )
         masked = self.mask_time or self.mask_mels
         if self.slot_summary and (self.num_slots < 2 or self.features != "mel+ipd" or masked or self.target_frames):
             raise BadInput(
@@ -96,6 +104,8 @@ class SpatialASTConfig:
             )
         if not self.tasks or set(self.tasks) - set(TASKS):
             raise BadInput(f"spatial-ast tasks must be some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.symmetric and self.num_slots < 2:
+            raise BadInput("spatial-ast symmetric needs at least 2 num_slots")
         if self.num_slots > 1 and "class" not in self.tasks:
             raise BadInput("spatial-ast with several slots needs the task 'class', which tells the sources apart")
         if self.level == "token" and "distance" not in self.tasks:
@@ -104,6 +114,11 @@ class SpatialASTConfig:
             raise BadInput("spatial-ast with target_frames null takes short clips anyway; leave short_clips out")
         if self.features not in ("mel+ipd", "mel", "mono"):
             raise BadInput(f"spatial-ast features must be 'mel+ipd', 'mel' or 'mono', got {self.features!r}")
+
+    @property
+    def row_frames(self) -> int:
+        """Frames over which interaural quantities are summed before anything is learnt; 0 where they are not used."""
+        return self.patch_frames if self.slot_summary else self.summary_frames
 
     @property
     def input_maps(self) -> int:

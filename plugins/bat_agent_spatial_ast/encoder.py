@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bat_agent import features
 from bat_agent.checkpoint import save_module
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -36,7 +37,8 @@ from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.level import LevelToken, to_reference
 from bat_agent_spatial_ast.slots import SlotSummary
-from bat_agent_spatial_ast.summary import SummaryTokens
+from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears
+from bat_agent_spatial_ast.symmetry import averaged
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
 if TYPE_CHECKING:
@@ -90,9 +92,9 @@ class SpatialAST(nn.Module):
         if config.level == "token":
             self.level_token = LevelToken(config.width, config.level_dropout)
         if config.summary_frames:
-            self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames)
+            self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames, config.row_frames)
         if config.slot_summary:
-            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_frames, config.patch_mels)
+            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_mels)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
@@ -106,11 +108,15 @@ class SpatialAST(nn.Module):
 
         N must be ``clip_seconds`` long, or, where ``fixed_length`` is false, at least 17 ms.
         """
-        return self._encode(waveform, heads_only=False)
+        if self.training or not self.config.symmetric:
+            return self._encode(waveform, heads_only=False)
+        both = self._encode(torch.cat((waveform, waveform.flip(1))), heads_only=False)
+        assert both.slots is not None
+        return _strongest(both.tokens[: len(waveform)], averaged(both.slots))
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
-        if self.config.slot_summary:
+        if self.config.slot_summary or self.config.symmetric:
             return self(waveform)
         return HeadsOnly(**vars(self._encode(waveform, heads_only=True)))
 
@@ -121,11 +127,12 @@ class SpatialAST(nn.Module):
                 waveform, level_dbfs = to_reference(waveform)
                 level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
             maps, mel, phase = self._front_end(waveform)
-        summary = self.summary(mel, phase) if self.config.summary_frames else None
+            sums = row_sums(mel, phase, self.config.row_frames) if self.config.row_frames else None
+        summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
-        if not self.config.slot_summary:
+        if sums is None or not self.config.slot_summary:
             return self.read_heads(tokens)
-        tokens, claims = self._locate_slots(tokens, mel, phase)
+        tokens, claims = self._locate_slots(tokens, sums, mel.shape[2], level)
         encoding = self.read_heads(tokens)
         assert encoding.slots is not None
         encoding.slots.claims = claims
@@ -215,16 +222,42 @@ class SpatialAST(nn.Module):
         self._faster = None
         super()._load_from_state_dict(*args)
 
-    def _locate_slots(self, tokens: Tensor, mel: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
-        """Add to the distance and direction tokens of each slot what the bands it claims say; and what it claims."""
+    def _locate_slots(self, tokens: Tensor, sums: Tensor, frames: int, level: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Distance and direction tokens of each slot from the bands it claims; and what it claims."""
         slots = self.config.num_slots
         own, rest = tokens[:, : TOKENS_PER_SLOT * slots], tokens[:, TOKENS_PER_SLOT * slots :]
-        per_slot = own.unflatten(1, (slots, TOKENS_PER_SLOT))
-        rows = mel.shape[2] // self.config.patch_frames or 1
+        rows = frames // self.config.patch_frames or 1
         patches = rest[:, -rows * self.config.grid[1] :]
-        place, claims = self.slot_summary(per_slot[:, :, CLASS], patches, mel, phase)
-        added = torch.stack((place, place, torch.zeros_like(place)), dim=2)
-        return torch.cat(((per_slot + added).flatten(1, 2), rest), dim=1), claims
+        placed, claims = self.slot_summary(own.unflatten(1, (slots, TOKENS_PER_SLOT)), patches, sums, level)
+        return torch.cat((placed.flatten(1, 2), rest), dim=1), claims
+
+    @torch.no_grad()
+    def place_summary(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B 2 V"]:
+        """All that :meth:`place_heads` needs of clips with one source: as they are, and with the ears swapped.
+
+        Nothing of it is learnt. The last number is the level in dBFS. Raises :class:`~bat_agent.errors.BadInput` for an
+        encoder without ``slot_summary``.
+        """
+        if not self.config.slot_summary:
+            raise BadInput("this spatial-ast keeps nothing of a clip to go through again; give it slot_summary")
+        with torch.autocast(waveform.device.type, enabled=False):
+            sound, level_dbfs = to_reference(waveform)
+            _, mel, phase = self._front_end(waveform if self.config.level == "absolute" else sound)
+            means = summarise(row_sums(mel, phase, self.config.row_frames), 1, 0)[:, 0]
+        both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
+        return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
+
+    def place_heads(self, summary: Float[Tensor, "B V"]) -> Encoding:
+        """Distance and direction of the only source of clips, from a row of :meth:`place_summary`."""
+        level = self.level_token(summary[:, -1], self.level_known) if self.config.level == "token" else None
+        distance, direction = self.slot_summary.places(summary[:, None, :-1], level)[:, 0].unbind(dim=1)
+        turned = self.doa_norm(direction)
+        return Encoding(
+            direction[:, None],
+            distance_logits=self.distance_head(self.dis_norm(distance)),
+            azimuth_logits=self.azimuth_head(turned),
+            elevation_logits=self.elevation_head(turned),
+        )
 
     def read_heads(self, tokens: Float[Tensor, "B K D"]) -> Encoding:
         """Class, distance and direction from the class tokens."""
@@ -284,7 +317,8 @@ class SpatialAST(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         if self.config.slot_summary:
             self.slot_summary.reset()
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(self.config.width, -1))

@@ -1,8 +1,10 @@
 """Where each of several sources is: interaural summaries of the parts of the spectrogram that belong to one slot.
 
 The summary of a whole clip mixes its sources. Here every slot claims bands of every patch, softly and against the other
-slots, and the means of :mod:`bat_agent_spatial_ast.summary` are taken over what it claims. The last layer starts at
-zero, so that an encoder that is given this part hears at first exactly what it heard without.
+slots, and the means of :mod:`bat_agent_spatial_ast.summary` are taken over what it claims: what is left is what one
+source alone would have. A network of its own, that no other loss pulls at, reads direction and distance from them. (In
+trials with one source and 22 000 clips it came to a mean error of 22°, where the same summaries as mere input tokens of
+the transformer led to 39° after 185 000.)
 """
 
 from __future__ import annotations
@@ -12,57 +14,70 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.features import NUM_MELS
-from bat_agent_spatial_ast.summary import QUANTITIES, interaural, scaled
+from bat_agent_spatial_ast.summary import QUANTITIES, WEIGHTINGS, ClipDropout, means_of
 
 FACTORS = 8
-WEIGHTINGS = 2
+DROPOUT = 0.1
 
 
 class SlotSummary(nn.Module):
-    """Adds to the tokens of each slot what the bands it claims say of direction and distance."""
+    """Makes the distance and direction tokens of each slot of what the bands it claims say of them."""
 
-    def __init__(self, width: int, hidden: int, patch_frames: int, patch_mels: int = NUM_MELS) -> None:
+    def __init__(self, width: int, hidden: int, patch_mels: int = NUM_MELS) -> None:
         super().__init__()
-        self.patch_frames, self.patch_mels = patch_frames, patch_mels
+        self.patch_mels = patch_mels
         self.patch_norm = nn.LayerNorm(width)
         self.patch_factors = nn.Linear(width, patch_mels * FACTORS)
         self.slot_norm = nn.LayerNorm(width)
         self.slot_factors = nn.Linear(width, NUM_MELS * FACTORS)
-        self.mlp = nn.Sequential(
-            nn.Linear(WEIGHTINGS * QUANTITIES * NUM_MELS, hidden), nn.GELU(), nn.Linear(hidden, width)
-        )
+        inputs = WEIGHTINGS * QUANTITIES * NUM_MELS
+        self.norm = nn.BatchNorm1d(inputs)
+        self.first = nn.Linear(inputs, hidden)
+        self.level = nn.Linear(width, hidden, bias=False)
+        self.rest = nn.Sequential(
+            nn.GELU(), ClipDropout(DROPOUT), nn.Linear(hidden, hidden), nn.GELU(), ClipDropout(DROPOUT),
+            nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 2 * width),
+        )  # fmt: skip
+        self.share = nn.Parameter(torch.zeros(2))
 
     def reset(self) -> None:
-        """Make the part silent: called after the encoder initialised its linear layers."""
-        last = self.mlp[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
+        """Weights that keep the size of what passes through; called after the encoder initialised its layers."""
+        for module in (self.first, self.level, *self.rest):
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
 
     def forward(
         self,
-        slots: Float[Tensor, "B S D"],
+        slots: Float[Tensor, "B S 3 D"],
         patches: Float[Tensor, "B P D"],
-        mel: Float[Tensor, "B 2 T 128"],
-        phase: Float[Tensor, "B 2 T 128"],
-    ) -> tuple[Float[Tensor, "B S D"], Float[Tensor, "B S R 128"]]:
-        """What to add to each slot, and what it claims; ``slots`` are the class tokens, ``patches`` in time order."""
-        masks = self.masks(slots, patches)
-        return self.mlp(self.means(masks, mel, phase)), masks
+        sums: Float[Tensor, "B 4 5 rows 128"],
+        level: Float[Tensor, "B D"] | None = None,
+    ) -> tuple[Float[Tensor, "B S 3 D"], Float[Tensor, "B S R 128"]]:
+        """The tokens of each slot with what it claims in them, and what it claims.
 
-    def means(
-        self,
-        masks: Float[Tensor, "B S R 128"],
-        mel: Float[Tensor, "B 2 T 128"],
-        phase: Float[Tensor, "B 2 T 128"],
-    ) -> Float[Tensor, "B S V"]:
+        ``slots`` are the distance, direction and class tokens, ``patches`` in time order, ``sums`` those of
+        :func:`~bat_agent_spatial_ast.summary.row_sums` over rows of a patch, ``level`` what the level of the clip says.
+        Of the transformer's own distance and direction tokens a learnt ``share`` is kept, at first nothing.
+        """
+        *places, what = slots.unbind(dim=2)
+        masks = self.masks(what, patches)
+        found = self.places(self.means(masks, sums), level).unbind(dim=2)
+        kept = [own * share + place for own, share, place in zip(places, self.share, found, strict=True)]
+        return torch.stack((*kept, what), dim=2), masks
+
+    def places(self, means: Float[Tensor, "B S V"], level: Float[Tensor, "B D"] | None) -> Float[Tensor, "B S 2 D"]:
+        """Distance and direction tokens from interaural means and the level."""
+        hidden = self.first(self.norm(means.flatten(0, 1)).unflatten(0, means.shape[:2]))
+        if level is not None:
+            hidden = hidden + self.level(level)[:, None]
+        return self.rest(hidden).unflatten(-1, (2, -1))
+
+    @staticmethod
+    def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B 4 5 rows 128"]) -> Float[Tensor, "B S V"]:
         """Weighted means of the four quantities over what each slot claims, V = weightings · quantities · 128."""
-        frames = min(masks.shape[2] * self.patch_frames, mel.shape[2])
-        with torch.autocast(mel.device.type, enabled=False):
-            weights, quantities = interaural(mel[:, :, :frames], phase[:, :, :frames])
-            share = masks.float().repeat_interleave(self.patch_frames, dim=2)[:, :, :frames]
-            claimed = weights[:, None, :WEIGHTINGS] * share[:, :, None]
-            means = torch.einsum("bswtm,bqtm->bswqm", claimed, quantities)
-            return scaled(means / (claimed.sum(dim=3)[:, :, :, None] + 1e-4)).flatten(2)
+        with torch.autocast(sums.device.type, enabled=False):
+            claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums[:, :, :, : masks.shape[2]])
+            return means_of(claimed).flatten(2)
 
     def masks(self, slots: Float[Tensor, "B S D"], patches: Float[Tensor, "B P D"]) -> Float[Tensor, "B S R 128"]:
         """Share of each slot in each band of each row of patches (one time); the shares of all slots sum to 1."""

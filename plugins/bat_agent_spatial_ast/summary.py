@@ -24,22 +24,45 @@ STEEPEST_DB = 10.0
 SCALES = (1 / 3, 2.0, 2.0, 1 / 20)
 
 
-def summarise(
-    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], segment_frames: int
-) -> Float[Tensor, "B S 16 128"]:
-    """Weighted time means of [level difference L − R, cos IPD, sin IPD, level] under each of the four weightings.
+def row_sums(
+    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], row_frames: int
+) -> Float[Tensor, "B 4 5 R 128"]:
+    """Weighted sums of [level difference L − R, cos IPD, sin IPD, level, 1] over rows of ``row_frames`` frames, under
+    each of the four weightings; a row that is not full counts what there is.
 
-    ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1. First of the whole clip, then of each segment; a last segment that
-    is less than half full is left out. What is silent compared with the rest of the clip gives zeros.
+    ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1.
     """
     weights, quantities = interaural(mel, phase)
-    weights, quantities = _cut(weights, segment_frames), _cut(quantities, segment_frames)
-    sums = torch.einsum("bwstm,bqstm->bswqm", weights, quantities)
-    totals = weights.sum(dim=3).transpose(1, 2)
-    sums = torch.cat((sums.sum(dim=1, keepdim=True), sums), dim=1)
-    totals = torch.cat((totals.sum(dim=1, keepdim=True), totals), dim=1)
-    means = scaled(sums / (totals[:, :, :, None] + 1e-4))
-    return means.flatten(2, 3)[:, : 1 + num_segments(mel.shape[2], segment_frames)]
+    missing = -mel.shape[2] % row_frames
+    weights, quantities = F.pad(weights, (0, 0, 0, missing)), F.pad(quantities, (0, 0, 0, missing))
+    parts = [weights * quantity[:, None] for quantity in quantities.unbind(dim=1)]
+    return torch.stack([part.unflatten(2, (-1, row_frames)).sum(dim=3) for part in (*parts, weights)], dim=2)
+
+
+def means_of(sums: Float[Tensor, "*batch 5 128"]) -> Float[Tensor, "*batch 4 128"]:
+    """Means of the four quantities from their sums and that of the weights, brought to comparable size.
+
+    What is silent compared with the rest of the clip gives zeros.
+    """
+    return scaled(sums[..., :-1, :] / (sums[..., -1:, :] + 1e-4))
+
+
+def summarise(
+    sums: Float[Tensor, "B 4 5 R 128"], rows_a_segment: int, segments: int | None = None
+) -> Float[Tensor, "B S 16 128"]:
+    """Means under each of the four weightings, first of the whole clip, then of the first ``segments`` (all without
+    it), from sums over rows.
+    """
+    filled = F.pad(sums, (0, 0, 0, -sums.shape[3] % rows_a_segment))
+    parts = filled.unflatten(3, (-1, rows_a_segment)).sum(dim=4)
+    both = torch.cat((sums.sum(dim=3, keepdim=True), parts), dim=3).permute(0, 3, 1, 2, 4)
+    return means_of(both).flatten(2, 3)[:, : None if segments is None else 1 + segments]
+
+
+def swap_ears(means: Float[Tensor, "*batch 16 128"]) -> Float[Tensor, "*batch 16 128"]:
+    """Means as they are with the ears swapped: level difference and sine of the phase change sign."""
+    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0], device=means.device, dtype=means.dtype).repeat(WEIGHTINGS)
+    return means * signs[:, None]
 
 
 def interaural(
@@ -67,12 +90,7 @@ def num_segments(frames: int, segment_frames: int) -> int:
     return max(1, (2 * frames + segment_frames) // (2 * segment_frames))
 
 
-def _cut(values: Float[Tensor, "B V T 128"], segment_frames: int) -> Float[Tensor, "B V S L 128"]:
-    missing = -values.shape[2] % segment_frames
-    return F.pad(values, (0, 0, 0, missing)).unflatten(2, (-1, segment_frames))
-
-
-class _ClipDropout(nn.Module):
+class ClipDropout(nn.Module):
     """Dropout that draws the same for a clip whatever the number of processes."""
 
     def __init__(self, rate: float) -> None:
@@ -80,6 +98,7 @@ class _ClipDropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Float[Tensor, "B S H"]) -> Float[Tensor, "B S H"]:
+        """Zeros some, in training alone."""
         if not self.training:
             return x
         return x * (clip_rand(*x.shape, device=x.device) >= self.rate).to(x.dtype) / (1 - self.rate)
@@ -88,18 +107,17 @@ class _ClipDropout(nn.Module):
 class SummaryTokens(nn.Module):
     """One token for the whole clip and one for each ``segment_frames`` of it."""
 
-    def __init__(self, width: int, hidden: int, segment_frames: int) -> None:
+    def __init__(self, width: int, hidden: int, segment_frames: int, row_frames: int) -> None:
         super().__init__()
-        self.segment_frames = segment_frames
+        self.segment_frames, self.rows_a_segment = segment_frames, segment_frames // row_frames
         features = WEIGHTINGS * QUANTITIES * NUM_MELS
         self.norm = nn.BatchNorm1d(features)
         self.mlp = nn.Sequential(
-            nn.Linear(features, hidden), nn.GELU(), _ClipDropout(0.1), nn.Linear(hidden, hidden), nn.GELU(),
-            _ClipDropout(0.1), nn.Linear(hidden, width),
+            nn.Linear(features, hidden), nn.GELU(), ClipDropout(0.1), nn.Linear(hidden, hidden), nn.GELU(),
+            ClipDropout(0.1), nn.Linear(hidden, width),
         )  # fmt: skip
 
-    def forward(self, mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"]) -> Float[Tensor, "B S D"]:
-        """The whole clip comes first."""
-        with torch.autocast(mel.device.type, enabled=False):
-            summaries = summarise(mel, phase, self.segment_frames)
+    def forward(self, sums: Float[Tensor, "B 4 5 R 128"], frames: int) -> Float[Tensor, "B S D"]:
+        """From sums over rows (:func:`row_sums`) of a clip of so many frames; the whole clip comes first."""
+        summaries = summarise(sums, self.rows_a_segment, num_segments(frames, self.segment_frames))
         return self.mlp(self.norm(summaries.flatten(2).flatten(0, 1)).unflatten(0, summaries.shape[:2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 import bat_agent
 from bat_agent.agent import Answer, Bat, ModelConfig, shipped_models
+from bat_agent.confidence import Calibration, Curve
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.interfaces import Encoding, Reply
+from bat_agent.interfaces import Encoding, Reply, SlotEncoding
 from bat_agent.labels import labels
 from bat_agent.perception import Perception, Thresholds
 from bat_agent.scene import region
@@ -68,7 +70,9 @@ def test_one_question_one_answer_several_a_list(bat: Bat) -> None:
     answer = bat.ask(clip(), QUESTION)
     assert isinstance(answer, Answer)
     assert str(answer) == f"You asked: {QUESTION}"
-    assert answer.to_dict() == {"question": QUESTION, "answer": str(answer), "confidence": 1.0, "alternatives": {}}
+    assert answer.to_dict() == {
+        "question": QUESTION, "answer": str(answer), "confidence": 1.0, "sure": True, "alternatives": {}
+    }  # fmt: skip
     answers = bat.ask(clip(), [QUESTION, "What is it?"])
     assert [a.question for a in answers] == [QUESTION, "What is it?"]
     assert [str(a) for a in answers] == [f"You asked: {QUESTION}", "You asked: What is it?"]
@@ -93,6 +97,61 @@ def test_silence_has_no_sources_and_is_said(bat: Bat) -> None:
     answer = bat.ask(torch.zeros(2, RATE_HZ), QUESTION)
     assert (str(answer), answer.confidence) == ("I hear nothing.", 1.0)
     assert answer.notes == perception.notes
+
+
+class SlotEncoder(EchoEncoder):
+    """Two slots that are as active as they are told to be."""
+
+    activity = (-3.0, -2.0)
+
+    def forward(self, waveform: torch.Tensor) -> Encoding:
+        encoding = super().forward(waveform)
+        assert encoding.class_logits is not None
+        activity = torch.tensor([self.activity]).expand(len(waveform), -1)
+        encoding.slots = SlotEncoding(activity, encoding.class_logits[:, None].expand(-1, 2, -1))
+        return encoding
+
+
+def test_where_no_slot_holds_a_source_nothing_is_heard() -> None:
+    encoder = SlotEncoder(EchoEncoderConfig(token_dim=8))
+    bat = Bat(CONFIG, encoder, EchoReasoner(EchoReasonerConfig()))
+    assert bat.perceive(clip()).sources == ()
+    answer = bat.ask(clip(), QUESTION)
+    assert str(answer) == "I hear nothing."
+    assert answer.confidence == pytest.approx(1 - 1 / (1 + np.exp(2.0)))
+    assert list(bat.stream(clip(), QUESTION)) == ["I hear nothing."]
+    encoder.activity = (-3.0, 2.0)
+    assert len(bat.perceive(clip(seed=1)).sources) == 1
+    assert str(bat.ask(clip(seed=1), QUESTION)) == f"You asked: {QUESTION}"
+
+
+class Says(EchoReasoner):
+    """Answers each question with the next of its replies."""
+
+    def __init__(self, *replies: Reply) -> None:
+        super().__init__(EchoReasonerConfig())
+        self.replies = list(replies)
+
+    def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[Reply]:
+        return self.replies[: len(questions)]
+
+
+def test_confidence_is_calibrated_and_too_little_of_it_is_not_sure() -> None:
+    """Yes with 0.9 comes true with 0.55 here: less than a fifth of the way from a coin to certainty."""
+    yes = Reply("Yes", 0.9, [("Yes", 0.9), ("No", 0.1)])
+    place = Reply("left, front, above; 2m", 0.3)
+    config = replace(
+        CONFIG,
+        thresholds=Thresholds(unsure=0.2),
+        calibration=Calibration(answers={"yes_no": Curve(0.0, float(np.log(0.55 / 0.45)))}),
+    )
+    bat = Bat(config, EchoEncoder(EchoEncoderConfig(token_dim=8)), Says(yes, place))
+    doubtful, sure = bat.ask(clip(), ["Is it?", "Where is it?"])
+    assert doubtful.confidence == pytest.approx(0.55)
+    assert dict(doubtful.alternatives) == {"Yes": pytest.approx(0.55), "No": pytest.approx(0.45)}
+    assert (str(doubtful), doubtful.spoken, doubtful.sure) == ("Yes", "not sure; perhaps Yes", False)
+    assert (sure.spoken, sure.confidence, sure.sure) == ("left, front, above; 2m", 0.3, True)
+    assert doubtful.to_dict()["sure"] is False
 
 
 def test_notes_about_the_input_reach_perception_and_answer(bat: Bat) -> None:
@@ -348,7 +407,9 @@ def test_with_another_reasoner_the_same_ears_answer(bat: Bat, tmp_path: Path) ->
     assert str(other.ask(clip(0.5, 0.1), "Is the sound on the left or on the right?")) == "left"
     assert str(bat.ask(clip(0.5, 0.1), QUESTION)) == f"You asked: {QUESTION}"  # the first one stays as it was
     # Width and thresholds are the model's, unless given.
-    assert other.config.reasoner == {"name": "rules", "options": {"token_dim": 8, "activity": 0.5, "label": 0.25}}
+    assert other.config.reasoner == {
+        "name": "rules", "options": {"token_dim": 8, "activity": 0.5, "label": 0.25, "heard": 0.0}
+    }  # fmt: skip
     other.save_pretrained(tmp_path)
     assert load(tmp_path).ask(clip(), QUESTION) == other.ask(clip(), QUESTION)
 

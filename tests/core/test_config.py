@@ -292,7 +292,9 @@ def test_letters_stand_for_the_papers_types() -> None:
         QuestionType("MIXUP_DISTANCE_BOTH"),
         QuestionType("CLASSIFICATION"),
     ]
-    assert {kind for kinds in LETTERS.values() for kind in kinds} == {*RELEASED_TYPES, QuestionType.PLAIN}
+    assert {kind for kinds in LETTERS.values() for kind in kinds} == {
+        *RELEASED_TYPES, QuestionType.PLAIN, QuestionType.NOT_HEARD
+    }  # fmt: skip
     assert all(kind.letter == letter for letter in "ABCDEP" for kind in LETTERS[letter])
 
 

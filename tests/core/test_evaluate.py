@@ -17,8 +17,9 @@ from bat_agent import corpus, evaluate
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.cli.entry import run_app
 from bat_agent.config import Part, Recipe, Rooms, Sounds
+from bat_agent.evaluation.intervals import Figure
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.metrics import random_answers
+from bat_agent.metrics import random_answers, score_answers
 from bat_agent.mixtures import Mixtures, Truth
 from bat_agent.scene import angle_between_deg
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
@@ -107,7 +108,7 @@ class Knows:
 
 def figures_of(bat: Bat, data: Any) -> dict[str, float]:
     questions, answers = evaluate.answer_all(bat, {"agent": bat.reasoner}, data)
-    return evaluate.flatten(evaluate.score_answers(questions, answers["agent"]))
+    return evaluate.flatten(score_answers(questions, answers["agent"]))
 
 
 def hears(encoder: Any, reasoner: Any) -> Any:
@@ -256,26 +257,26 @@ def test_all_figures_of_an_agent_repeat_and_stand_beside_chance(
     monkeypatch.setattr(evaluate, "_training_questions", lambda recipe: training(recipe, clips=64))
     figures = evaluate.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
     assert figures == evaluate.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
-    assert set(figures) == {"one source", "two sources", "questions"}
-    assert figures["one source"]["left_right"] > 0.7
+    parts = {"one source", "two sources", "where it fails", "ears swapped", "calibration error", "says so", "questions"}
+    assert set(figures) == parts
+    assert figures["one source"]["left_right"].value > 0.7
     assert set(figures["questions"]) == {"agent", "rules", "random", "prompt only"}
     agent, rules, blind, deaf = figures["questions"].values()
-    assert rules["DOA"]["malformed"] == 0.0
-    assert agent["DOA"]["region"] == 0.0
-    assert agent["DOA"]["malformed"] == 1.0
-    assert blind["DOA"]["malformed"] == deaf["DOA"]["malformed"] == 0.0
+    assert rules["DOA"]["malformed"].value == 0.0
+    assert agent["DOA"]["region"].value == 0.0
+    assert agent["DOA"]["malformed"].value == 1.0
+    assert blind["DOA"]["malformed"].value == deaf["DOA"]["malformed"].value == 0.0
     assert agent.keys() == blind.keys() == deaf.keys()
-    json.dumps(figures)
+    said = json.loads(json.dumps(evaluate.as_json(figures)))
+    assert set(said["one source"]["left_right"]) == {"value", "low", "high", "count"}
 
 
 def test_the_command_prints_a_table_and_writes_json(
     echo: Bat, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    one = {"clips": 8.0, "mae_deg": 12.5}
     figures = {
-        "one source": one,
-        "two sources": one,
-        "questions": {"agent": {"A": {"f1": 0.25, "malformed": 0.125}}},
+        "one source": {"mae_deg": Figure(12.5, 11.25, 13.75, 8)},
+        "questions": {"agent": {"A": {"f1": Figure(0.25, 0.2, 0.3, 4), "malformed": Figure(0.125, 0.1, 0.2, 4)}}},
     }
     given: dict[str, Any] = {}
     monkeypatch.setattr(evaluate, "evaluate", lambda bat, recipe, **options: given.update(options) or figures)
@@ -284,10 +285,12 @@ def test_the_command_prints_a_table_and_writes_json(
     assert command(model, "bat-small", SYNTHESISED, "--clips", "8", "--out", out) == 0
     printed = capsys.readouterr().out
     assert "12.500" in printed
+    assert "11.250 – 13.750" in printed
     assert "A/f1" in printed
     assert "malformed" not in printed
     assert given == {"clips": 8, "questions": 4000, "seconds": 10.0}
-    assert json.loads((tmp_path / "figures.json").read_text()) == figures
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["one source"]["mae_deg"] == {"value": 12.5, "low": 11.25, "high": 13.75, "count": 8}
 
 
 @pytest.mark.parametrize(
@@ -324,7 +327,7 @@ def test_the_smallest_numbers_that_the_command_takes_can_be_measured(
     training = evaluate._training_questions
     monkeypatch.setattr(evaluate, "_training_questions", lambda recipe: training(recipe, clips=16))
     figures = evaluate.evaluate(echo, recipe, clips=2, questions=4, seconds=0.1)
-    assert (figures["one source"]["clips"], figures["two sources"]["clips"]) == (2, 1)
+    assert (figures["one source"]["mae_deg"].count, figures["two sources"]["mae_deg"].count) == (2, 1)
 
 
 def command(*arguments: str) -> int:

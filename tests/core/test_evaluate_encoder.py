@@ -139,6 +139,25 @@ def test_who_ignores_which_ear_is_which_does_not_mirror(one: list[Batch]) -> Non
     assert swap["class_stays"].value == 1.0
 
 
+def test_where_it_fails_tells_cones_from_sides() -> None:
+    """Front and behind taken for each other stay on the cone; left and right do not. 60° off the axis in both."""
+    true = np.array([[60.0, 0.0], [60.0, 0.0], [60.0, 0.0], [90.0, 40.0]])
+    said = np.array([[300.0, 0.0], [120.0, 0.0], [60.0, 0.0], [90.0, 10.0]])
+    nothing = np.zeros((4, 2), dtype=bool)
+    heard = Heard(true, np.array([[2, 0, 0], [4, 0, 0], [8, 0, 0], [8, 0, 0]]), nothing, None, {"kernel": said})
+    found = {name: figure.value for name, figure in figures.where_it_fails(heard).items()}
+    assert found == {
+        "lateral_mae_deg": pytest.approx((0 + 60 + 0 + 0) / 4),
+        "on_cone": pytest.approx(2 / 3),
+        "mae_deg below 1.5 m": pytest.approx(120),
+        "mae_deg 1.5 to 3 m": pytest.approx(60),
+        "mae_deg from 3 m": pytest.approx(15),
+        "mae_deg within 30° of the horizon": pytest.approx(60),
+        "mae_deg more than 30° above or below": pytest.approx(30),
+    }
+    assert figures.where_it_fails(Heard(true, heard.true_bins, nothing, None)) == {}
+
+
 def test_figures_by_brute_force(rng: np.random.Generator) -> None:
     clips = heard(rng)
     said, true = clips.directions_deg["kernel"], clips.true_deg

@@ -20,6 +20,7 @@ from bat_agent.perception import (
     decode_azimuth_deg,
     decode_distance_m,
     decode_elevation_deg,
+    hears_nothing,
     perceive,
     told_apart,
 )
@@ -109,8 +110,8 @@ def test_one_source_in_words_and_numbers() -> None:
     assert perception.class_probs[labels()[9]] == pytest.approx(1 / (1 + np.e), abs=1e-6)
 
 
-def test_there_is_always_one_source_with_one_label() -> None:
-    """A clip that is not silent holds something, however unsure the encoder is."""
+def test_without_slots_there_is_always_one_source_with_one_label() -> None:
+    """A clip that is not silent holds something, however unsure the encoder is; it has no way to say nothing."""
     (perception,) = perceive(single(classes=((11, -3.0),)), labels(), Thresholds())
     assert [source.labels for source in perception.sources] == [(labels()[11],)]
 
@@ -144,9 +145,13 @@ def test_slots_come_strongest_first_and_only_if_active() -> None:
     assert perception.sources[0].confidence == pytest.approx(1 / (1 + np.exp(-4)))
 
 
-def test_of_inactive_slots_the_strongest_still_speaks() -> None:
-    (perception,) = perceive(several([-5.0, -2.0]), labels(), Thresholds())
-    assert [source.azimuth_deg for source in perception.sources] == [100.0]
+def test_where_all_slots_are_inactive_nothing_sounds() -> None:
+    encoding = several([-5.0, -2.0])
+    (perception,) = perceive(encoding, labels(), Thresholds())
+    assert perception.sources == ()
+    assert hears_nothing(encoding, Thresholds()) == [pytest.approx(1 / (1 + np.exp(-2.0)))]
+    assert hears_nothing(encoding, Thresholds(activity=0.1)) == [None]
+    assert hears_nothing(single(), Thresholds()) == [None]
 
 
 def test_the_activity_threshold_decides_how_many() -> None:

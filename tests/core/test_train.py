@@ -363,6 +363,15 @@ def test_only_heads_that_are_weighted_are_trained(write: Write) -> None:
     assert not torch.equal(before["head.weight"], after["head.weight"])
 
 
+def test_what_a_stage_freezes_stays_as_it_was(write: Write) -> None:
+    trainer = Trainer(write(LISTEN | {"frozen": ["blocks", "head"], "steps": 2}))
+    before = {name: value.clone() for name, value in trainer.encoder.named_parameters()}
+    trainer.run()
+    stays = {name for name, value in trainer.encoder.named_parameters() if torch.equal(value, before[name])}
+    frozen = {name for name in before if name.startswith(("blocks", "head"))}
+    assert frozen == stays - {"pos_embed"}
+
+
 def test_a_recipe_without_a_reasoner_gives_an_agent_that_answers_by_rules(write: Write) -> None:
     recipe = write(LISTEN | {"steps": 1}, reasoner={"name": "rules"})
     file = Path(recipe.run_dir).parent / "run.yaml"

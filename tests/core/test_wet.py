@@ -27,6 +27,7 @@ def clips(samples: int = 5000, sources: tuple[int, ...] = (1, 2, 1), **changed: 
         None,
         torch.zeros(number, dtype=torch.bool),
         torch.ones(number, 2),
+        torch.zeros(number, dtype=torch.float64),
         torch.zeros(number),
         torch.arange(number),
         "full",
@@ -48,6 +49,34 @@ def reference(plain: Unrendered, rooms: torch.Tensor) -> np.ndarray:
         wet = [fftconvolve(plain.sounds[n].double().numpy()[None], rooms[n].double().numpy(), axes=-1) for n in own]
         out.append(np.mean(wet, axis=0)[:, : plain.sounds.shape[-1]])
     return np.stack(out)
+
+
+def test_a_clip_without_sources_has_the_noise_of_its_microphones_alone() -> None:
+    noisy = torch.tensor([0.0, 1e-3, 0.0])
+    plain, rooms = clips(sources=(1, 0, 2), noise=noisy), rirs(3)
+    found = render(plain, rooms, CPU)
+    assert float(found[1].std()) == pytest.approx(1e-3, rel=0.05)
+    wanted = reference(clips(sources=(1, 2)), rooms)
+    np.testing.assert_allclose(found[[0, 2]].numpy(), wanted, atol=2e-6 * np.abs(wanted).max())
+    nothing = render(clips(sources=(0, 0)), torch.zeros(0, 2, 700), CPU)
+    assert nothing.shape == (2, 2, 5000)
+    assert not nothing.any()
+
+
+def test_one_microphone_may_be_late() -> None:
+    """The lag of the interaural correlation of a click moves by the delay; the left ear stays as it is."""
+    delay = torch.tensor([0.0, 20e-6, -15e-6], dtype=torch.float64)
+    rooms = torch.zeros(3, 2, 64)
+    rooms[:, :, 5] = 1.0
+    there = render(clips(sources=(1, 1, 1), delay_s=delay), rooms, CPU)
+    still = render(clips(sources=(1, 1, 1)), rooms, CPU)
+    torch.testing.assert_close(there[:, 0], still[:, 0])
+    for clip, late in enumerate(delay.tolist()):
+        # The phase of a delay is linear in frequency: its slope over the lower half of the band.
+        spectrum = torch.fft.rfft(there[clip, 1].double()) / torch.fft.rfft(still[clip, 1].double())
+        number = len(spectrum) // 4
+        hz = number * 32_000 / 5000
+        assert -float(spectrum[number].angle()) / (2 * np.pi * hz) == pytest.approx(late, abs=2e-6)
 
 
 @pytest.mark.parametrize(("samples", "taps"), [(1, 1), (300, 700), (5000, 700), (64_000, 16_000), (40_000, 31)])

@@ -379,6 +379,26 @@ def test_label_threshold_decides_what_is_heard() -> None:
         RulesConfig(label=1.5)
 
 
+def test_what_is_likely_not_there_is_not_heard_if_so_asked_for() -> None:
+    """A class of probability 0.1 is not heard below 0.2, in whatever question it is named; one that is there is."""
+    encoding = encode([MUSIC, DOG])
+    assert encoding.class_logits is not None
+    encoding.class_logits[0, label_index()["Cat"]] = math.log(0.1 / 0.9)
+    about = ["Where is the cat?", "How far away is the cat?", "Is the cat left of the dog?", "What is left of the cat?"]
+    wary, trusting = (RulesReasoner(RulesConfig(heard=share)) for share in (0.2, 0.0))
+    for reply in wary.answer(encoding, about):
+        assert str(reply) == "not heard"
+        assert reply.confidence == pytest.approx(0.9)
+    there = ["Where is the dog?", "Is the dog left of the music?", "What do you hear?"]
+    assert [str(reply) for reply in wary.answer(encoding, there)] == [
+        "left, front, below; 2m",
+        "Yes",
+        "bark; dog; music",
+    ]
+    assert "not heard" not in [str(reply) for reply in trusting.answer(encoding, about)]
+    assert str(wary.answer(encoding, ["Is there a cat?"])[0]) == "No"
+
+
 def test_an_inactive_slot_is_not_listed_but_found_by_name(reasoner: RulesReasoner) -> None:
     encoding = encode([MUSIC, DOG])
     assert encoding.slots is not None

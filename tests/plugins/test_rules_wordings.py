@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bat_agent.labels import labels
-from bat_agent.questions import vary, wordings
+from bat_agent.questions import HeardSource, QuestionType, generate, vary, wordings
 from bat_agent.questions.answers import AXES
 from bat_agent.questions.grammar import FROM, NAMED, OF, UNNAMED, WHERE, WORDINGS
+from bat_agent.scene import Position
 from bat_agent_rules.parsing import parse
 
 Case = tuple[dict[str, str], tuple[tuple[int, ...], ...], tuple[str, ...]]
@@ -100,3 +101,21 @@ def test_every_wording_is_understood(rng: np.random.Generator, kind: str) -> Non
 def test_comparisons_are_of_distances(question: str, kind: str | None) -> None:
     request = parse(question)
     assert (request.kind if request else None) == kind
+
+
+def test_what_may_not_be_there_is_asked_for_as_if_it_were() -> None:
+    """In all wordings, with or without being told what to say where it is not heard."""
+    sources = [HeardSource(("Dog",), Position(150.0, -20.0, 2.0)), HeardSource(("Siren",), Position(20.0, 10.0, 4.5))]
+    rng = np.random.default_rng(0)
+    known = ["Cat", "Male singing", "Typing", "Gunshot, gunfire", "Bell"]
+    kinds = {"where_if_heard": "locate", "distance_if_heard": "distance"}
+    seen = set()
+    for _ in range(100):
+        for question in generate(sources, [QuestionType.NOT_HEARD], rng, 3, split="all", known_labels=known):
+            request = parse(question.text)
+            assert request is not None, question.text
+            assert request.kind == kinds[question.kind.split(".")[0]], question.text
+            (numbers,) = request.sounds
+            assert labels()[numbers[0]].lower() in question.text.lower()
+            seen.add(question.answer == "not heard")
+    assert seen == {True, False}

@@ -11,24 +11,40 @@ from bat_agent.errors import BadInput
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.slots import SlotSummary
-from bat_agent_spatial_ast.summary import QUANTITIES, SCALES
+from bat_agent_spatial_ast.summary import QUANTITIES, SCALES, interaural, num_segments, row_sums, summarise
 
 SMALL: dict[str, Any] = {
     "clip_seconds": 2.0, "target_frames": None, "patch_frames": 8, "patch_mels": 128, "width": 32, "depth": 1,
-    "heads": 2, "store_front_end": False, "summary_frames": 100, "summary_hidden": 16, "unit_ipd": True,
+    "heads": 2, "store_front_end": False, "summary_frames": 96, "summary_hidden": 16, "unit_ipd": True,
     "num_slots": 2, "mask_time": 0.0, "mask_mels": 0.0,
 }  # fmt: skip
 
 
-def test_it_starts_as_the_identity() -> None:
+def test_slots_that_claim_alike_hear_what_the_whole_clip_holds() -> None:
+    """With equal shares everywhere, and for a clip with one source, the means are those of the clip's summary."""
     torch.manual_seed(0)
-    with_it = SpatialAST(SpatialASTConfig(**SMALL, slot_summary=True)).eval()
-    without = SpatialAST(SpatialASTConfig(**SMALL)).eval()
-    state = {key: value for key, value in with_it.state_dict().items() if not key.startswith("slot_summary")}
-    without.load_state_dict(state)
-    for samples in (64_000, 20_000, 640):
-        waveform = 0.1 * torch.randn(2, 2, samples)
-        assert torch.equal(with_it(waveform).tokens, without(waveform).tokens)
+    mel, phase = 10 * torch.randn(2, 2, 83, 128) - 30, torch.rand(2, 2, 83, 128) * 2 - 1
+    sums = row_sums(mel, phase, 8)
+    whole = summarise(sums, 12)[:, 0].flatten(1)
+    for share in (0.5, 1.0):
+        heard = SlotSummary.means(torch.full((2, 3, 11, 128), share), sums)
+        torch.testing.assert_close(heard, whole[:, None].expand(-1, 3, -1), atol=2e-3, rtol=2e-3)
+
+
+def test_summaries_are_the_weighted_means_of_their_definition() -> None:
+    """In double precision, frame by frame, of the whole clip and of each second of it; rows may have any length."""
+    torch.manual_seed(0)
+    mel, phase = 10 * torch.randn(1, 2, 230, 128) - 30, torch.rand(1, 2, 230, 128) * 2 - 1
+    weights, quantities = (part.double() for part in interaural(mel, phase))
+    spans = [(0, 230), (0, 96), (96, 192)]
+    wanted = []
+    for begin, end in spans:
+        of = weights[0, :, None, begin:end] * quantities[0, None, :, begin:end]
+        mean = of.sum(dim=2) / (weights[0, :, None, begin:end].sum(dim=2) + 1e-4)
+        wanted.append((mean * torch.tensor(SCALES).double()[:, None]).flatten(0, 1))
+    for row, rows in ((8, 12), (32, 3), (96, 1)):
+        found = summarise(row_sums(mel, phase, row), rows, num_segments(230, 96))
+        torch.testing.assert_close(found[0].double(), torch.stack(wanted), atol=1e-4, rtol=1e-4)
 
 
 def test_shares_of_the_slots_sum_to_one_and_learning_reaches_them() -> None:
@@ -38,7 +54,6 @@ def test_shares_of_the_slots_sum_to_one_and_learning_reaches_them() -> None:
     masks = part.masks(torch.randn(2, 2, 32), torch.randn(2, 5, 32))
     assert masks.shape == (2, 2, 5, 128)
     torch.testing.assert_close(masks.sum(dim=1), torch.ones(2, 5, 128))
-    torch.nn.init.normal_(part.mlp[-1].weight)
     slots = encoder(0.1 * torch.randn(2, 2, 32_000)).slots
     assert slots is not None
     slots.azimuth_logits.square().mean().backward()
@@ -54,7 +69,7 @@ def test_a_slot_hears_the_level_difference_of_its_bands_alone() -> None:
     mel[:, 1] -= 12 * half
     phase = torch.cat((torch.ones(1, 1, 40, 128), torch.zeros(1, 1, 40, 128)), dim=1)
     shares = torch.stack((half, 1 - half)).view(1, 2, 1, 128).expand(1, 2, 5, 128)
-    heard = SlotSummary(32, 16, 8).means(shares, mel, phase).view(2, -1, QUANTITIES, 128)
+    heard = SlotSummary.means(shares, row_sums(mel, phase, 8)).view(2, -1, QUANTITIES, 128)
     difference = heard[:, 0, 0] / SCALES[0]
     torch.testing.assert_close(difference[0], 12 * half, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(difference[1], -12 * (1 - half), rtol=1e-3, atol=1e-3)
@@ -66,11 +81,15 @@ def test_what_it_needs_is_said(wrong: dict[str, Any]) -> None:
         SpatialASTConfig(**{**SMALL, **wrong}, slot_summary=True)
 
 
+def test_summaries_and_slots_share_their_rows() -> None:
+    with pytest.raises(BadInput, match="summary_frames 100 must be a multiple of patch_frames 8"):
+        SpatialASTConfig(**{**SMALL, "summary_frames": 100}, slot_summary=True)
+
+
 def test_slots_may_claim_bands_of_patches_that_do_not_span_them_all() -> None:
     """Eight patches of 16 bands in each row: the shares of a row's 128 bands come from the patch each band lies in."""
     torch.manual_seed(0)
     encoder = SpatialAST(SpatialASTConfig(**{**SMALL, "patch_mels": 16}, slot_summary=True)).eval()
-    torch.nn.init.normal_(encoder.slot_summary.mlp[-1].weight)
     assert encoder(0.1 * torch.randn(2, 2, 32_000)).slots is not None
     patches, slots = torch.randn(1, 3 * 8, 32), torch.randn(1, 2, 32)
     before = encoder.slot_summary.masks(slots, patches)
@@ -79,3 +98,39 @@ def test_slots_may_claim_bands_of_patches_that_do_not_span_them_all() -> None:
     changed = (encoder.slot_summary.masks(slots, other) != before).any(dim=1)[0]
     assert changed.any(dim=1).tolist() == [False, True, False]
     assert changed[1].nonzero().flatten().tolist() == list(range(80, 96))
+
+
+LEVEL = {"level": "token", "level_dropout": 0.0}
+
+
+@pytest.mark.parametrize("level", [{}, LEVEL], ids=["absolute", "token"])
+def test_places_from_a_summary_are_those_of_the_encoder(level: dict[str, Any]) -> None:
+    """Of a clip with one source, where the slots claim all alike; the second row is the clip with the ears swapped."""
+    torch.manual_seed(0)
+    encoder = SpatialAST(SpatialASTConfig(**SMALL, **level, slot_summary=True)).eval()
+    torch.nn.init.zeros_(encoder.slot_summary.slot_factors.weight)
+    torch.nn.init.normal_(encoder.azimuth_head.weight)
+    torch.nn.init.normal_(encoder.distance_head.weight)
+    waveform = 0.1 * torch.randn(2, 2, 320 * 71)  # 72 frames: nine whole rows
+    waveform[:, 1] *= 0.5
+    summary = encoder.place_summary(waveform)
+    torch.testing.assert_close(summary[:, 1], encoder.place_summary(waveform.flip(1))[:, 0], atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        for row, sound in enumerate((waveform, waveform.flip(1))):
+            said, slots = encoder.place_heads(summary[:, row]), encoder(sound).slots
+            assert slots is not None
+            for head in ("distance_logits", "azimuth_logits", "elevation_logits"):
+                torch.testing.assert_close(getattr(said, head), getattr(slots, head)[:, 1], atol=2e-3, rtol=2e-3)
+
+
+def test_the_level_is_heard_in_the_distance_alone_where_it_stands_apart() -> None:
+    torch.manual_seed(0)
+    encoder = SpatialAST(SpatialASTConfig(**SMALL, **LEVEL, slot_summary=True)).eval()
+    torch.nn.init.normal_(encoder.distance_head.weight)
+    waveform = 0.1 * torch.randn(1, 2, 32_000)
+    with torch.no_grad():
+        loud, soft = (encoder.place_heads(encoder.place_summary(gain * waveform)[:, 0]) for gain in (1.0, 0.1))
+        assert not torch.allclose(loud.distance_logits, soft.distance_logits, atol=1e-3)
+        encoder.level_known = False
+        loud, soft = (encoder.place_heads(encoder.place_summary(gain * waveform)[:, 0]) for gain in (1.0, 0.1))
+    torch.testing.assert_close(loud.distance_logits, soft.distance_logits, atol=1e-3, rtol=1e-3)

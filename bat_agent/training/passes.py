@@ -1,0 +1,196 @@
+"""Many passes over what an encoder keeps of a clip: how the part that hears places is trained at next to no cost.
+
+To render a clip and to hear all of it takes some twenty milliseconds; a few thousand numbers of it are all that the
+part needs which hears distance and direction of a single source, and a step over those takes microseconds. So clips
+are heard once, their numbers kept in files of the stage's folder, and gone through again and again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from bat_agent import distributed
+from bat_agent.batch import Batch, Truth
+from bat_agent.checkpoint import read_tensors, write_tensors
+from bat_agent.config import Stage
+from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES
+from bat_agent.losses import encoder_loss
+from bat_agent.optimizers import Optimizers, schedule
+from bat_agent.training.folder import LAST, LossCurve, resume, save_checkpoint
+from bat_agent.waveform import fit
+
+STEPS_A_FILE = 100
+_BINS = ("distance", "azimuth", "elevation")
+
+
+def check_passes(encoder: Any, stage: Stage) -> None:
+    """Refuse a stage of passes for an encoder that cannot do them."""
+    if getattr(encoder, "place_summary", None) is None:
+        raise BadInput(
+            f"stage {stage.name!r} has passes, but the encoder {type(encoder).__name__} keeps nothing of a clip to "
+            "go through again; leave passes out, or take spatial-ast with slot_summary"
+        )
+
+
+class PlaceObjective(nn.Module):
+    """The loss of distance and direction from summaries."""
+
+    def __init__(self, encoder: Any, stage: Stage) -> None:
+        super().__init__()
+        check_passes(encoder, stage)
+        self.encoder, self.stage = encoder, stage
+
+    def forward(self, summary: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of clips with one source, and its parts."""
+        return encoder_loss(self.encoder.place_heads(summary), truth, self.stage)
+
+
+@dataclass
+class Kept:
+    """What is kept of N clips with one source each."""
+
+    summary: Tensor
+    """(N, 2, V) float16: as they are, and with the ears swapped."""
+    bins: Tensor
+    """(N, 3) int16: distance, azimuth, elevation."""
+
+    def __len__(self) -> int:
+        return len(self.summary)
+
+    def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Truth]]:
+        """One pass, in an order of its own; each clip is taken with or without the ears swapped."""
+        draw = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=draw)
+        swapped = torch.randint(2, (len(self),), generator=draw)
+        for some in order[: len(order) // size * size].split(size):
+            turned = swapped[some]
+            bins = self.bins[some].long()
+            bins[:, 1] = torch.where(turned.bool(), (NUM_AZIMUTH_BINS // 2 - bins[:, 1]) % NUM_AZIMUTH_BINS, bins[:, 1])
+            yield self.summary[some, turned].float(), truth_of_bins(bins)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Who is trained, on what, and where it is kept."""
+
+    stage: Stage
+    folder: Path
+    encoder: Any
+    objective: nn.Module
+    device: torch.device
+    bf16: bool
+
+
+def go_through(
+    place: Place,
+    batches: Callable[[int], Iterator[tuple[int, Batch]]],
+    seed: Callable[[int], int],
+    progress: Progress,
+    *,
+    leads: bool,
+    save_every: int,
+) -> int:
+    """Hear the clips of a stage and go through them, from where it was left; returns the number of optimiser steps.
+
+    ``batches`` gives (step, batch) from a step on, ``seed`` of a step that of all that is drawn in it.
+    """
+    stage = place.stage
+    task = progress.add_task(f"{stage.name}: clips", total=stage.steps)
+    kept = keep(place, batches, done=lambda step: progress.update(task, completed=step))
+    progress.remove_task(task)
+    size = stage.clips_per_batch // distributed.world_size()
+    per_pass = min(gather_object([len(kept) // max(size, 1)]))  # alike in all processes
+    total = stage.passes * per_pass
+    if not total:
+        raise BadInput(
+            f"stage {stage.name!r} kept {len(kept)} clips with one source, fewer than a batch of "
+            f"{stage.clips_per_batch}: raise steps, or lower clips_per_batch"
+        )
+    optimizers = Optimizers(place.encoder, stage)
+    rates = schedule(replace(stage, steps=total), stage.clips_per_batch)
+    start = resume(place.folder, place.encoder, optimizers)
+    curve = LossCurve(place.folder, start, keep=leads)
+    task = progress.add_task(stage.name, total=total)
+    for step, (summary, truth) in _steps(kept, size, per_pass, range(start, total), seed):
+        torch.manual_seed(seed(step))
+        mean = _step(place, optimizers, rates.rate(step), step, summary, truth)
+        curve.add(step, mean)
+        progress.update(task, completed=step + 1, description=f"{stage.name} loss {mean:.3f}")
+        if leads and ((step + 1) % save_every == 0 or step + 1 == total):
+            save_checkpoint(place.folder / LAST, place.encoder, optimizers, step + 1)
+    progress.remove_task(task)
+    return total
+
+
+def _step(place: Place, optimizers: Optimizers, rate: float, step: int, summary: Tensor, truth: Truth) -> float:
+    """One step of the optimiser; the mean loss of all processes."""
+    optimizers.zero()
+    place.encoder.train()
+    with torch.autocast(place.device.type, torch.bfloat16, enabled=place.bf16):
+        loss, _ = place.objective(summary.to(place.device), truth)
+    loss.backward()
+    mean = float(distributed.summed(loss.detach())) / distributed.world_size()
+    norm = optimizers.update(rate)
+    if not (math.isfinite(mean) and bool(norm.isfinite())):
+        raise BatAgentError(f"stage {place.stage.name}: the loss of step {step} is {mean:g}; lower learning_rate")
+    return mean
+
+
+def _steps(
+    kept: Kept, size: int, per_pass: int, steps: range, seed: Callable[[int], int]
+) -> Iterator[tuple[int, tuple[Tensor, Truth]]]:
+    """Batches of the steps that are left, pass by pass."""
+    for number in range(steps.start // per_pass, -(-steps.stop // per_pass)):
+        # Seeds behind those of all steps; each process has clips of its own.
+        order = seed(steps.stop + number) ^ distributed.rank()
+        for at, batch in enumerate(itertools.islice(kept.batches(size, order), per_pass)):
+            if number * per_pass + at >= steps.start:
+                yield number * per_pass + at, batch
+
+
+def truth_of_bins(bins: Tensor) -> Truth:
+    """The truth of clips with one source of no class, from bins (B, 3)."""
+    active = torch.ones(len(bins), 1, dtype=torch.bool)
+    classes = torch.zeros(1, 1, 1).expand(len(bins), 1, NUM_CLASSES)
+    return Truth(active, classes, *bins[:, :, None].unbind(dim=1))
+
+
+def keep(
+    place: Place,
+    batches: Callable[[int], Iterator[tuple[int, Batch]]],
+    *,
+    done: Callable[[int], None],
+) -> Kept:
+    """Hear the clips of a stage, from where it was left, and read all that is kept of them.
+
+    Every ``STEPS_A_FILE`` steps are written to a file.
+    """
+    steps, encoder = place.stage.steps, place.encoder
+    name = "kept" if distributed.world_size() == 1 else f"kept-{distributed.rank()}-of-{distributed.world_size()}"
+    files = [place.folder / f"{name}-{start:06d}.safetensors" for start in range(0, steps, STEPS_A_FILE)]
+    there = next((number for number, file in enumerate(files) if not file.exists()), len(files))
+    parts: list[tuple[Tensor, Tensor]] = []
+    encoder.eval()
+    for step, batch in batches(there * STEPS_A_FILE) if there < len(files) else ():
+        one = batch.truth.active.sum(dim=1) == 1
+        sound = batch.waveform[one.to(batch.waveform.device)].to(place.device)
+        bins = torch.stack([getattr(batch.truth, head)[one, 0] for head in _BINS], dim=1)
+        parts.append((encoder.place_summary(fit(sound, encoder)).half().cpu(), bins.short()))
+        done(step + 1)
+        if (step + 1) % STEPS_A_FILE == 0 or step + 1 == steps:
+            summary, places = (torch.cat(column) for column in zip(*parts, strict=True))
+            write_tensors(files[step // STEPS_A_FILE], {"summary": summary, "bins": places})
+            parts = []
+    found = [read_tensors(file) for file in files]
+    return Kept(torch.cat([part["summary"] for part in found]), torch.cat([part["bins"] for part in found]))

@@ -1,0 +1,132 @@
+"""Many passes over what an encoder keeps of a clip: only the part that hears places learns, it mirrors, it resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bat_agent.config import Recipe, load_recipe
+from bat_agent.errors import BadInput
+from bat_agent.metrics import targets_from_position
+from bat_agent.scene import Position, mirror_azimuth_deg
+from bat_agent.train import Trainer
+from bat_agent.training import passes as module
+from bat_agent.training.folder import read_losses
+from bat_agent.training.passes import Kept
+
+ENCODER = {
+    "clip_seconds": 0.5, "target_frames": None, "patch_frames": 10, "patch_mels": 128, "width": 32, "depth": 1,
+    "heads": 2, "num_slots": 2, "mask_time": 0.0, "mask_mels": 0.0, "store_front_end": False, "slot_summary": True,
+    "summary_hidden": 32,
+}  # fmt: skip
+PLACE = {
+    "name": "place", "trains": "encoder", "steps": 6, "seconds_per_step": 4.0, "passes": 5, "clips_per_batch": 8,
+    "two_sources": 0.2, "smoothing_deg": 10.0,
+}  # fmt: skip
+
+
+def recipe(folder: Path, stage: dict[str, Any] = PLACE, **changes: Any) -> Recipe:
+    import yaml
+
+    content = {
+        "name": "mouse",
+        "run_dir": str(folder / "run"),
+        "encoder": {"name": "spatial-ast", "options": ENCODER},
+        "sounds": [{"source": "procedural:5", "train_folds": [1, 2, 3], "valid_folds": [4]}],
+        "rooms": [{"simulator": "echo", "scenes": 8, "valid_scenes": 4, "sources": 3, "seconds": 0.05}],
+        "mixing": {"window_seconds": [0.5]},
+        "stages": [stage],
+        "workers": 0,
+        "save_every": 1,
+        "validation_clips": 4,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "mouse.yaml").write_text(yaml.safe_dump(content | changes), encoding="utf-8")
+    return load_recipe(str(folder / "mouse.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(module, "STEPS_A_FILE", 2)
+
+
+def test_it_learns_places_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+    trainer = Trainer(recipe(tmp_path, PLACE | {"passes": 30, "learning_rate": 3e-3}))
+    before = {name: value.clone() for name, value in trainer.encoder.state_dict().items()}
+    trainer.run()
+    losses = [loss for _, loss in read_losses(tmp_path / "run" / "place" / "losses.csv")]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    parts = ("slot_summary.first", "slot_summary.rest", "slot_summary.norm", "doa_norm", "dis_norm", "azimuth_head")
+    parts += ("elevation_head", "distance_head")
+    for name, value in trainer.encoder.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith(parts), name
+    kept = sorted(file.name for file in (tmp_path / "run" / "place").glob("kept-*"))
+    assert kept == [f"kept-{start:06d}.safetensors" for start in (0, 2, 4)]
+
+
+@pytest.mark.parametrize("at", ["clips", "steps"])
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    Trainer(recipe(tmp_path / "straight")).run()
+    with monkeypatch.context() as patch:
+        if at == "clips":
+            written = module.write_tensors
+            files = iter((written, written))
+            patch.setattr(module, "write_tensors", lambda *some: next(files)(*some))
+        else:
+            saved = module.save_checkpoint
+
+            def save(file: Path, part: Any, optimizers: Any, step: int) -> None:
+                saved(file, part, optimizers, step)
+                if step == 10:
+                    raise KeyboardInterrupt
+
+            patch.setattr(module, "save_checkpoint", save)
+        with pytest.raises((KeyboardInterrupt, StopIteration, RuntimeError)):
+            Trainer(recipe(tmp_path / "broken")).run()
+    Trainer(recipe(tmp_path / "broken")).run()
+    one, other = (load_file(tmp_path / name / "run" / "place" / "model.safetensors") for name in ("straight", "broken"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_stage_that_teaches_claims_trains_and_validates(tmp_path: Path) -> None:
+    """Validation clips know where each source is, too, as the loss asks for it."""
+    stage = {"name": "slots", "trains": "encoder", "steps": 2, "seconds_per_step": 2.0, "two_sources": 1.0}
+    Trainer(recipe(tmp_path, stage | {"claim_weight": 1.0})).run()
+    assert (tmp_path / "run" / "slots" / "best.json").exists()
+
+
+def test_swapped_ears_have_the_mirrored_azimuth() -> None:
+    places = [Position(float(azimuth), -20.0, 2.0) for azimuth in range(360)]
+    bins = torch.tensor([targets_from_position(place) for place in places])
+    summary = torch.stack((torch.arange(360), -torch.arange(360)), dim=1)[:, :, None].half()
+    seen = list(batches(Kept(summary, bins.short())))
+    assert sum(len(values) for values, _ in seen) == 360
+    swapped = 0
+    for values, truth in seen:
+        for value, azimuth in zip(values[:, 0].tolist(), truth.azimuth[:, 0].tolist(), strict=True):
+            swapped += value < 0
+            wanted = mirror_azimuth_deg(-value) if value < 0 else value
+            assert azimuth == wanted % 360
+    assert 120 < swapped < 240
+
+
+def batches(kept: Kept) -> Iterator[Any]:
+    return kept.batches(40, seed=3)
+
+
+def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the encoder EchoEncoder keeps nothing of a clip to go through again"):
+        Trainer(recipe(tmp_path, encoder={"name": "echo"})).run()
+    with pytest.raises(BadInput, match=r"kept .* clips with one source, fewer than a batch of 500"):
+        Trainer(recipe(tmp_path / "few", PLACE | {"clips_per_batch": 500})).run()
+    with pytest.raises(BadInput, match="passes are for the encoder"):
+        recipe(tmp_path, PLACE | {"trains": "reasoner", "question_types": ["A", "C"]})
