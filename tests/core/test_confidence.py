@@ -71,4 +71,4 @@ def test_calibration_survives_json_and_what_is_missing_stays_raw() -> None:
     calibration = Calibration(direction=Curve(0.5, -0.1))
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
     assert Calibration.from_dict({}) == Calibration()
-    assert set(calibration.to_dict()) == {"source", "label", "direction", "distance"}
+    assert set(calibration.to_dict()) == {"source", "label", "direction", "distance", "answers"}

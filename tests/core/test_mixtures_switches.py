@@ -225,7 +225,7 @@ def test_some_clips_have_no_source_at_all(make: Make) -> None:
     assert {round(float(value)) for value in level} == {-60, -120}
     kept = make({"seconds_per_step": 6.4}, noise_dbfs=[-60.0, -60.0])[0]
     torch.testing.assert_close(batch.waveform[~nothing], kept.waveform[~nothing])
-    asking = {"question_types": question_types(["A"]), "questions_per_clip": 1}
+    asking = {"question_types": question_types(["A"]), "questions_per_clip": 1, "two_sources": 0.0}
     assert bool(make(asking, no_source=1.0)[0].truth.active.any(dim=1).all())
 
 
