@@ -31,7 +31,8 @@ class RulesReasoner(nn.Module):
     * how far a sound is, how far apart two are, which is closer, farther or on a side, whether one is closer;
     * whether two sounds are both on a side, or each on its own; on which side of one the other is.
 
-    With ``heard`` above 0, a question about a named sound that is likely not there is answered ``not heard``.
+    With ``heard`` above 0, a question about one named sound that is likely not there is answered ``not heard``; one
+    about two, where fewer sources are heard.
     Any other question is answered by ``I did not understand the question.`` with confidence 0. A confidence is the
     probability of the answer by the heads, given that the named sounds are there; yes/no and two-way answers list both
     ``alternatives``. Where two sounds are named but the encoder hears only one source, relations are worth a coin.
@@ -79,7 +80,8 @@ def _reply(clip: Clip, request: Request | None, thresholds: Thresholds) -> Reply
         return Reply(NOT_UNDERSTOOD, confidence=0.0)
     if request.kind == "presence":
         return _presence(clip, request, thresholds)
-    if request.sounds and thresholds.heard:
+    # Of two named sounds one may go by another name; what both are is then better told by which sources are left.
+    if thresholds.heard and request.sounds and (len(request.sounds) == 1 or clip.audible < len(request.sounds)):
         least = min(_heard_shares(clip, request))
         if least < thresholds.heard:
             return Reply(NOT_HEARD, 1 - least)
