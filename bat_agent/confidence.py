@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS
-from bat_agent.questions.answers import AXES, parse_distance, parse_location, parse_yes_no
+from bat_agent.labels import labels
+from bat_agent.questions.answers import AXES, parse_distance, parse_labels, parse_location, parse_yes_no
 
 Floats = NDArray[np.float64]
 WITHIN_DEG = 20.0
@@ -77,14 +78,18 @@ _SIDES = frozenset(word for words in AXES.values() for word in words)
 
 
 def answer_form(text: str) -> str:
-    """``yes_no``, ``side`` (one direction word), ``location``, ``distance``, or ``sound`` for all else."""
+    """``yes_no``, ``side`` (one direction word), ``location``, ``distance``, ``sound`` (labels of the table), or
+    ``other``: what is denied or not understood, and free text, which no curve fits.
+    """
     if parse_yes_no(text) is not None:
         return "yes_no"
     if text.strip().lower() in _SIDES:
         return "side"
     if parse_location(text) is not None:
         return "location"
-    return "sound" if parse_distance(text) is None else "distance"
+    if parse_distance(text) is not None:
+        return "distance"
+    return "other" if parse_labels(text, labels()) is None else "sound"
 
 
 def answer_is_right(text: str, truth: str) -> bool:
@@ -102,10 +107,10 @@ def answer_is_right(text: str, truth: str) -> bool:
 
 def is_sure(text: str, confidence: float, unsure: float) -> bool:
     """Whether a calibrated confidence is at least the share ``unsure`` of the way from chance to certainty: with 0.2,
-    0.6 for yes or no, 0.24 for a location, 0.2 for a sound.
+    0.6 for yes or no, 0.24 for a location, 0.2 for a sound. What is denied or not understood is said as it is.
     """
-    chance = CHANCE[answer_form(text)]
-    return confidence >= chance + unsure * (1 - chance) or not unsure
+    chance = CHANCE.get(answer_form(text))
+    return chance is None or not unsure or confidence >= chance + unsure * (1 - chance)
 
 
 def fit_curve(confidence: NDArray[Any], right: NDArray[Any]) -> Curve:

@@ -116,13 +116,14 @@ def kept_confidence(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Form of an answer → the confidence it was given with, calibrated if so asked, and whether it is right.
 
-    Answers that deny that something is there, and those without confidence, do not count.
+    What is denied or not understood, and answers without confidence, do not count.
     """
     found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for question, answer in zip(questions, answers, strict=True):
-        if isinstance(answer, Reply) and answer.confidence is not None and str(answer) != NOT_HEARD:
+        form = answer_form(str(answer))
+        if isinstance(answer, Reply) and answer.confidence is not None and form != "other":
             sure = answer.confidence if calibration is None else calibration.answer(str(answer), answer.confidence)
-            found[answer_form(str(answer))].append((sure, answer_is_right(str(answer), question.answer)))
+            found[form].append((sure, answer_is_right(str(answer), question.answer)))
     return {
         form: (np.array([sure for sure, _ in pairs]), np.array([right for _, right in pairs]))
         for form, pairs in sorted(found.items())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent.confidence import Calibration, answer_form, is_sure
+from bat_agent.confidence import Calibration, Curve, answer_form, is_sure
 from bat_agent.evaluation import calibrate as module
 from bat_agent.evaluation.calibrate import calibrate
 from bat_agent.evaluation.hearing import Heard
@@ -88,13 +88,20 @@ def test_how_sure_is_sure_enough(text: str, form: str, needed: float) -> None:
     assert is_sure(text, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("text", ["not heard", "I did not understand the question.", "It is somewhere near the door."])
+def test_what_is_denied_or_not_understood_is_said_as_it_is(text: str) -> None:
+    """No curve of labels touches it, and it is never "not sure; perhaps I did not understand the question."."""
+    assert answer_form(text) == "other"
+    assert is_sure(text, 0.0, 0.2)
+    assert Calibration(answers={"sound": Curve(0.0, 3.0)}).answer(text, 0.0) == 0.0
+
+
 @pytest.mark.usefixtures("_echo")
 def test_the_command_writes_the_curves_into_the_model(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bat_agent import agent
     from bat_agent.cli import calibrate as command
-    from bat_agent.confidence import Curve
 
     folder = tmp_path / "model"
     agent.load().save_pretrained(folder)
