@@ -26,6 +26,7 @@ from bat_agent.config import Recipe, Stage
 from bat_agent.curriculum import question_types
 from bat_agent.datasets.draw_qa import PAPER_COUNTS
 from bat_agent.errors import BadInput
+from bat_agent.features import NUM_MELS, num_frames
 from bat_agent.interfaces import Encoding
 from bat_agent.losses import encoder_loss
 from bat_agent.optimizers import trained_parameters
@@ -180,6 +181,8 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
     clips = 2 if train else 1
     waveform = 0.1 * torch.randn(clips, 2, samples)
     truth = truth_of([_SCENE[:1]] * clips)
+    if stage.claim_weight:
+        truth.energy_db = torch.zeros(*truth.active.shape, num_frames(samples), NUM_MELS)
 
     def work() -> Tensor | None:
         with torch.set_grad_enabled(train), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -188,23 +191,28 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
 
     def go_through() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return encoder_loss(encoder.place_heads(summary), truth, stage)[0]
+            return encoder_loss(encoder.place_heads(summary), many, stage)[0]
 
     with torch.random.fork_rng(devices=[]):
         if not stage.passes:
             cost = count(work)
         else:
             check_passes(encoder, stage)
-            summary = encoder.place_summary(waveform)[:, 0]
-            cost = _together(count(lambda: encoder.place_summary(waveform)), count(go_through), stage.passes)
+            # A step is one product with the weights whatever the batch, so it is timed with that of the stage.
+            rows = stage.clips_per_batch
+            summary = encoder.place_summary(waveform)[:1, 0].repeat(rows, 1)
+            many = truth_of([_SCENE[:1]] * rows)
+            cost = _together(
+                count(lambda: encoder.place_summary(waveform)), count(go_through), stage.passes * clips / rows
+            )
     encoder.zero_grad(set_to_none=True)
     return Cost(cost.flop / clips, cost.kept_bytes // clips, None if cost.seconds is None else cost.seconds / clips)
 
 
-def _together(once: Cost, often: Cost, times: int) -> Cost:
-    """Of a clip that is heard once and gone through so many times."""
+def _together(once: Cost, often: Cost, times: float) -> Cost:
+    """Of clips that are heard once and gone through so many times."""
     seconds = None if once.seconds is None or often.seconds is None else once.seconds + times * often.seconds
-    return Cost(once.flop + times * often.flop, often.kept_bytes, seconds)
+    return Cost(once.flop + times * often.flop, round(often.kept_bytes), seconds)
 
 
 def _reasoner_cost(encoder: Any, reasoner: Any, stage: Stage, per_clip: int, bf16: bool) -> Cost:

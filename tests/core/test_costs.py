@@ -99,6 +99,16 @@ def test_questions_are_those_of_the_stage() -> None:
     assert all(question.kind.startswith(("side", "which_side", "is_side")) for question in one)
 
 
+def test_stages_of_passes_and_of_claims_are_counted() -> None:
+    """All stages of the shipped recipe."""
+    sounds = "sounds=[{source: 'procedural:5', train_folds: [1], valid_folds: [4]}]"
+    places, slots, together = costs.stage_costs(load_recipe("bat-small", [sounds]))
+    assert (places.name, slots.name, together.name) == ("places", "slots", "together")
+    assert slots.trained < together.trained
+    assert 0 < places.flop < 24 * together.flop
+    assert slots.flop > 0
+
+
 def test_the_command_prints_a_table_and_trains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
