@@ -122,8 +122,12 @@ class Stage:
     """Above 0, the clips of the stage's steps are heard once, and what the encoder keeps of each (``place_summary``) is
     gone through so many times, in batches of ``clips_per_batch``: trains the part that hears places, many times faster.
     """
+    passes_over_slots: bool = False
+    """With ``passes``: keep what each slot claims of clips with any number of sources (``slot_summaries``), by the
+    encoder as it is then, instead of clips with one source whole.
+    """
     clips_per_batch: int = 256
-    """With ``passes``: clips of a step of the optimiser."""
+    """With ``passes``: clips (or slots) of a step of the optimiser."""
     accumulate: int = 1
     """Pieces that each process makes its share of a step in, to save memory."""
     learning_rate: float = 1e-3

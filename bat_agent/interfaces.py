@@ -118,6 +118,8 @@ class Encoder(Protocol):
     * ``place_summary(waveform) -> (B, 2, V)`` and ``place_heads((B, V)) -> Encoding``: where a part of the encoder has
       distance and direction of a single source from a few numbers that nothing learnt goes into (the second row: of the
       clip with the ears swapped), a stage with ``passes`` trains that part alone, many times as fast.
+    * ``slot_summaries(waveform) -> (Encoding, (B, S, V))``: the same of each slot, also where several sources sound,
+      with what is heard, by which sources are matched to slots; for a stage with ``passes_over_slots``.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the

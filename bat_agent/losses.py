@@ -36,22 +36,19 @@ def encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor
         return _encoder_loss(encoding, truth, stage)
 
 
+def match_slots(encoding: Encoding, truth: Truth, stage: Stage) -> Tensor:
+    """Which slot holds each source, (B, sources) int64, by the smallest loss; anything where there is no source."""
+    _, total = _weighed(encoding, truth.to(encoding.tokens.device), stage)
+    return _assign(total, truth.active.to(total.device), encoding.slots.activity_logits if encoding.slots else None)[0]
+
+
 def _encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
-    heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
-    weights = _weights(stage)
-    if not any(weights[name] for name in heads) and not stage.claim_weight:
-        raise BadInput(
-            f"stage {stage.name!r} trains nothing: the encoder has heads for {', '.join(heads) or 'nothing'}, and "
-            "their weights are 0; raise class_weight, distance_weight or direction_weight, or give the encoder the head"
-        )
     activity = encoding.slots.activity_logits if encoding.slots else None
     # Before the truth goes to the encoder's device: asking a GPU would wait for all of the forward pass.
-    _check_sources(truth.active, next(iter(heads.values())).shape[1])
-    truth = truth.to(next(iter(heads.values())).device)
-    parts = _pairwise(heads, truth, stage)
-    if stage.claim_weight:
-        parts["claim"] = _claims(encoding, truth, stage)
-    total = torch.stack([weights[name] * value for name, value in parts.items() if weights[name]]).sum(dim=0)
+    slots = 1 if encoding.slots is None else encoding.slots.activity_logits.shape[1]
+    _check_sources(truth.active, slots)
+    truth = truth.to(encoding.tokens.device)
+    parts, total = _weighed(encoding, truth, stage)
     chosen, cost = _assign(total, truth.active, activity)
     rows = torch.arange(len(chosen), device=chosen.device)[:, None]
     columns = torch.arange(truth.active.shape[1], device=chosen.device)
@@ -61,6 +58,21 @@ def _encoder_loss(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[Tenso
         for name, value in parts.items()
     }
     return cost.mean(), log
+
+
+def _weighed(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
+    """Each part of the loss for every slot and source (B, slots, sources), and their weighted sum."""
+    heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
+    weights = _weights(stage)
+    if not any(weights[name] for name in heads) and not stage.claim_weight:
+        raise BadInput(
+            f"stage {stage.name!r} trains nothing: the encoder has heads for {', '.join(heads) or 'nothing'}, and "
+            "their weights are 0; raise class_weight, distance_weight or direction_weight, or give the encoder the head"
+        )
+    parts = _pairwise(heads, truth, stage)
+    if stage.claim_weight:
+        parts["claim"] = _claims(encoding, truth, stage)
+    return parts, torch.stack([weights[name] * value for name, value in parts.items() if weights[name]]).sum(dim=0)
 
 
 def _weights(stage: Stage) -> dict[str, float]:

@@ -40,7 +40,7 @@ from bat_agent.training.costs import print_costs
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
 from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
-from bat_agent.training.passes import Place, PlaceObjective, go_through
+from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
 from bat_agent.training.token_cache import TokenCache, digest
 from bat_agent.training.validation import Validation
 from bat_agent.waveform import fit
@@ -363,8 +363,10 @@ class Trainer:
         def loss(batch: Batch) -> tuple[Tensor, int]:
             if now.stage.trains == "encoder":
                 sound = fit(batch.waveform.to(self.device), self.encoder)
-                found, _ = plain(self.encoder.place_summary(sound)[:, 0] if now.stage.passes else sound, batch.truth)
-                return found, len(batch.waveform)
+                if now.stage.passes:
+                    summary, bins = summaries(self.encoder, now.stage, sound, batch.truth)
+                    return plain(summary[:, 0].float(), truth_of_bins(bins))[0], len(summary)
+                return plain(sound, batch.truth)[0], len(batch.waveform)
             asked = [q for some in batch.questions for q in some]
             found, log = plain(encode(batch), [q.text for q in asked], [q.answer for q in asked])
             return found, int(log.get("answer_tokens", log["questions"]))

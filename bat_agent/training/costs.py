@@ -32,7 +32,7 @@ from bat_agent.losses import encoder_loss
 from bat_agent.optimizers import trained_parameters
 from bat_agent.questions import HeardSource, Question, generate
 from bat_agent.scene import Position
-from bat_agent.training.passes import check_passes
+from bat_agent.training.passes import check_passes, summaries
 
 REACHED = {"cpu": 0.6, "cuda": 0.4}
 """Share of the matmul rate that training reaches: on CPUs by benchmarks/bench_reasoner.py, on GPUs as is usual."""
@@ -200,11 +200,10 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
             check_passes(encoder, stage)
             # A step is one product with the weights whatever the batch, so it is timed with that of the stage.
             rows = stage.clips_per_batch
-            summary = encoder.place_summary(waveform)[:1, 0].repeat(rows, 1)
+            summary = summaries(encoder, stage, waveform, truth)[0][:1, 0].repeat(rows, 1)
             many = truth_of([_SCENE[:1]] * rows)
-            cost = _together(
-                count(lambda: encoder.place_summary(waveform)), count(go_through), stage.passes * clips / rows
-            )
+            once = count(lambda: summaries(encoder, stage, waveform, truth)[0])
+            cost = _together(once, count(go_through), stage.passes * clips / rows)
     encoder.zero_grad(set_to_none=True)
     return Cost(cost.flop / clips, cost.kept_bytes // clips, None if cost.seconds is None else cost.seconds / clips)
 

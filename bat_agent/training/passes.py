@@ -2,7 +2,8 @@
 
 To render a clip and to hear all of it takes some twenty milliseconds; a few thousand numbers of it are all that the
 part needs which hears distance and direction of a single source, and a step over those takes microseconds. So clips
-are heard once, their numbers kept in files of the stage's folder, and gone through again and again.
+are heard once, their numbers kept in files of the stage's folder, and gone through again and again. Of clips with
+several sources the numbers depend on what the slots claim, so these passes come after the stages that teach them to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES
-from bat_agent.losses import encoder_loss
+from bat_agent.losses import encoder_loss, match_slots
 from bat_agent.optimizers import Optimizers, schedule
 from bat_agent.training.folder import LAST, LossCurve, resume, save_checkpoint
 from bat_agent.waveform import fit
@@ -36,11 +37,37 @@ _BINS = ("distance", "azimuth", "elevation")
 
 def check_passes(encoder: Any, stage: Stage) -> None:
     """Refuse a stage of passes for an encoder that cannot do them."""
-    if getattr(encoder, "place_summary", None) is None:
+    if getattr(encoder, "slot_summaries" if stage.passes_over_slots else "place_summary", None) is None:
         raise BadInput(
             f"stage {stage.name!r} has passes, but the encoder {type(encoder).__name__} keeps nothing of a clip to "
             "go through again; leave passes out, or take spatial-ast with slot_summary"
         )
+
+
+def summaries(encoder: Any, stage: Stage, sound: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+    """What is kept of clips: summaries (N, 2, V), the second with the ears swapped, and bins (N, 3) int64 on the CPU.
+
+    One row for each clip with one source, or, over slots, for each source of any clip, of the slot that it is matched
+    to by the stage's own loss.
+    """
+    if not stage.passes_over_slots:
+        one = truth.active.sum(dim=1) == 1
+        bins = torch.stack([getattr(truth, head)[one, 0] for head in _BINS], dim=1)
+        return encoder.place_summary(sound[one.to(sound.device)]), bins
+    active = truth.active
+    mirrored = replace(truth, azimuth=mirror_bins(truth.azimuth))
+    rows = []
+    for waveform, true in ((sound, truth), (sound.flip(1), mirrored)):
+        encoding, said = encoder.slot_summaries(waveform)
+        holds = match_slots(encoding, true, stage)
+        rows.append(said[torch.arange(len(said), device=said.device)[:, None], holds][active.to(said.device)])
+    bins = torch.stack([getattr(truth, head)[active] for head in _BINS], dim=1)
+    return torch.stack(rows, dim=1), bins
+
+
+def mirror_bins(azimuth: Tensor) -> Tensor:
+    """Azimuth bins with the ears swapped."""
+    return (NUM_AZIMUTH_BINS // 2 - azimuth) % NUM_AZIMUTH_BINS
 
 
 class PlaceObjective(nn.Module):
@@ -58,7 +85,7 @@ class PlaceObjective(nn.Module):
 
 @dataclass
 class Kept:
-    """What is kept of N clips with one source each."""
+    """What is kept of N clips with one source each, or of N sources."""
 
     summary: Tensor
     """(N, 2, V) float16: as they are, and with the ears swapped."""
@@ -76,7 +103,7 @@ class Kept:
         for some in order[: len(order) // size * size].split(size):
             turned = swapped[some]
             bins = self.bins[some].long()
-            bins[:, 1] = torch.where(turned.bool(), (NUM_AZIMUTH_BINS // 2 - bins[:, 1]) % NUM_AZIMUTH_BINS, bins[:, 1])
+            bins[:, 1] = torch.where(turned.bool(), mirror_bins(bins[:, 1]), bins[:, 1])
             yield self.summary[some, turned].float(), truth_of_bins(bins)
 
 
@@ -183,14 +210,13 @@ def keep(
     parts: list[tuple[Tensor, Tensor]] = []
     encoder.eval()
     for step, batch in batches(there * STEPS_A_FILE) if there < len(files) else ():
-        one = batch.truth.active.sum(dim=1) == 1
-        sound = batch.waveform[one.to(batch.waveform.device)].to(place.device)
-        bins = torch.stack([getattr(batch.truth, head)[one, 0] for head in _BINS], dim=1)
-        parts.append((encoder.place_summary(fit(sound, encoder)).half().cpu(), bins.short()))
+        sound = fit(batch.waveform.to(place.device), encoder)
+        summary, bins = summaries(encoder, place.stage, sound, batch.truth)
+        parts.append((summary.half().cpu(), bins.short()))
         done(step + 1)
         if (step + 1) % STEPS_A_FILE == 0 or step + 1 == steps:
-            summary, places = (torch.cat(column) for column in zip(*parts, strict=True))
-            write_tensors(files[step // STEPS_A_FILE], {"summary": summary, "bins": places})
+            summary, bins = (torch.cat(column) for column in zip(*parts, strict=True))
+            write_tensors(files[step // STEPS_A_FILE], {"summary": summary, "bins": bins})
             parts = []
     found = [read_tensors(file) for file in files]
     return Kept(torch.cat([part["summary"] for part in found]), torch.cat([part["bins"] for part in found]))

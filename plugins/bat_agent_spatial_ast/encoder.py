@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +121,13 @@ class SpatialAST(nn.Module):
         return HeadsOnly(**vars(self._encode(waveform, heads_only=True)))
 
     def _encode(self, waveform: Tensor, heads_only: bool) -> Encoding:
-        level = None
+        heard = self._listen(waveform, heads_only)
+        if heard.sums is None or not self.config.slot_summary:
+            return self.read_heads(heard.tokens)
+        return self._read_slots(heard)[0]
+
+    def _listen(self, waveform: Tensor, heads_only: bool) -> _Heard:
+        level = level_dbfs = None
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level != "absolute":
                 waveform, level_dbfs = to_reference(waveform)
@@ -130,13 +136,22 @@ class SpatialAST(nn.Module):
             sums = row_sums(mel, phase, self.config.row_frames) if self.config.row_frames else None
         summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
-        if sums is None or not self.config.slot_summary:
-            return self.read_heads(tokens)
-        tokens, claims = self._locate_slots(tokens, sums, mel.shape[2], level)
-        encoding = self.read_heads(tokens)
+        return _Heard(tokens, sums, mel.shape[2], level, level_dbfs)
+
+    def _read_slots(self, heard: _Heard) -> tuple[Encoding, Tensor, Tensor]:
+        """What the slots say, the means over what each claims, and the transformer's own tokens of its place."""
+        slots, sums = self.config.num_slots, heard.sums
+        assert sums is not None
+        own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
+        patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
+        places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
+        claims = self.slot_summary.masks(what[:, :, 0], patches)
+        means = self.slot_summary.means(claims, sums)
+        placed = torch.cat((self.slot_summary(means, heard.level, places), what), dim=2)
+        encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
         encoding.slots.claims = claims
-        return encoding
+        return encoding, means, places
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
         """The stacked front-end maps [log-mel L, log-mel R, cos IPD, sin IPD] before the convolution.
@@ -222,15 +237,6 @@ class SpatialAST(nn.Module):
         self._faster = None
         super()._load_from_state_dict(*args)
 
-    def _locate_slots(self, tokens: Tensor, sums: Tensor, frames: int, level: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Distance and direction tokens of each slot from the bands it claims; and what it claims."""
-        slots = self.config.num_slots
-        own, rest = tokens[:, : TOKENS_PER_SLOT * slots], tokens[:, TOKENS_PER_SLOT * slots :]
-        rows = frames // self.config.patch_frames or 1
-        patches = rest[:, -rows * self.config.grid[1] :]
-        placed, claims = self.slot_summary(own.unflatten(1, (slots, TOKENS_PER_SLOT)), patches, sums, level)
-        return torch.cat((placed.flatten(1, 2), rest), dim=1), claims
-
     @torch.no_grad()
     def place_summary(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B 2 V"]:
         """All that :meth:`place_heads` needs of clips with one source: as they are, and with the ears swapped.
@@ -238,8 +244,7 @@ class SpatialAST(nn.Module):
         Nothing of it is learnt. The last number is the level in dBFS. Raises :class:`~bat_agent.errors.BadInput` for an
         encoder without ``slot_summary``.
         """
-        if not self.config.slot_summary:
-            raise BadInput("this spatial-ast keeps nothing of a clip to go through again; give it slot_summary")
+        self._check_slot_summary()
         with torch.autocast(waveform.device.type, enabled=False):
             sound, level_dbfs = to_reference(waveform)
             _, mel, phase = self._front_end(waveform if self.config.level == "absolute" else sound)
@@ -247,10 +252,26 @@ class SpatialAST(nn.Module):
         both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
         return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
 
+    @torch.no_grad()
+    def slot_summaries(self, waveform: Float[Tensor, "B 2 N"]) -> tuple[Encoding, Float[Tensor, "B S V"]]:
+        """What clips with any number of sources sound like, and what :meth:`place_heads` needs of each slot.
+
+        That is the means over what the slot claims, the transformer's own distance and direction tokens, and the level.
+        Raises :class:`~bat_agent.errors.BadInput` for an encoder without ``slot_summary``.
+        """
+        self._check_slot_summary()
+        heard = self._listen(waveform, heads_only=False)
+        encoding, means, places = self._read_slots(heard)
+        level_dbfs = waveform.new_zeros(len(waveform)) if heard.level_dbfs is None else heard.level_dbfs
+        level = level_dbfs[:, None, None].expand(-1, self.config.num_slots, 1)
+        return encoding, torch.cat((means, places.flatten(2), level), dim=2)
+
     def place_heads(self, summary: Float[Tensor, "B V"]) -> Encoding:
-        """Distance and direction of the only source of clips, from a row of :meth:`place_summary`."""
+        """Distance and direction from rows of :meth:`place_summary` or of :meth:`slot_summaries`."""
         level = self.level_token(summary[:, -1], self.level_known) if self.config.level == "token" else None
-        distance, direction = self.slot_summary.places(summary[:, None, :-1], level)[:, 0].unbind(dim=1)
+        means, own = summary[:, :-1].tensor_split([self.slot_summary.first.in_features], dim=1)
+        places = own.unflatten(1, (2, -1))[:, None] if own.shape[1] else None
+        distance, direction = self.slot_summary(means[:, None], level, places)[:, 0].unbind(dim=1)
         turned = self.doa_norm(direction)
         return Encoding(
             direction[:, None],
@@ -258,6 +279,10 @@ class SpatialAST(nn.Module):
             azimuth_logits=self.azimuth_head(turned),
             elevation_logits=self.elevation_head(turned),
         )
+
+    def _check_slot_summary(self) -> None:
+        if not self.config.slot_summary:
+            raise BadInput("this spatial-ast keeps nothing of a clip to go through again; give it slot_summary")
 
     def read_heads(self, tokens: Float[Tensor, "B K D"]) -> Encoding:
         """Class, distance and direction from the class tokens."""
@@ -329,6 +354,16 @@ class SpatialAST(nn.Module):
         if "class" in self.config.tasks:
             # Every class is rare: from here the class loss starts small instead of drowning the others for an epoch.
             nn.init.constant_(self.head.bias, -5.0)
+
+
+class _Heard(NamedTuple):
+    """What the transformer makes of clips, and what else is known of them."""
+
+    tokens: Tensor
+    sums: Tensor | None
+    frames: int
+    level: Tensor | None
+    level_dbfs: Tensor | None
 
 
 class FourierKernels(nn.Module):

@@ -48,29 +48,19 @@ class SlotSummary(nn.Module):
 
     def forward(
         self,
-        slots: Float[Tensor, "B S 3 D"],
-        patches: Float[Tensor, "B P D"],
-        sums: Float[Tensor, "B 4 5 rows 128"],
+        means: Float[Tensor, "B S V"],
         level: Float[Tensor, "B D"] | None = None,
-    ) -> tuple[Float[Tensor, "B S 3 D"], Float[Tensor, "B S R 128"]]:
-        """The tokens of each slot with what it claims in them, and what it claims.
+        own: Float[Tensor, "B S 2 D"] | None = None,
+    ) -> Float[Tensor, "B S 2 D"]:
+        """Distance and direction tokens of each slot from the :meth:`means` over what it claims, and the level.
 
-        ``slots`` are the distance, direction and class tokens, ``patches`` in time order, ``sums`` those of
-        :func:`~bat_agent_spatial_ast.summary.row_sums` over rows of a patch, ``level`` what the level of the clip says.
-        Of the transformer's own distance and direction tokens a learnt ``share`` is kept, at first nothing.
+        Of the transformer's ``own`` two tokens a learnt ``share`` is added, at first nothing.
         """
-        *places, what = slots.unbind(dim=2)
-        masks = self.masks(what, patches)
-        found = self.places(self.means(masks, sums), level).unbind(dim=2)
-        kept = [own * share + place for own, share, place in zip(places, self.share, found, strict=True)]
-        return torch.stack((*kept, what), dim=2), masks
-
-    def places(self, means: Float[Tensor, "B S V"], level: Float[Tensor, "B D"] | None) -> Float[Tensor, "B S 2 D"]:
-        """Distance and direction tokens from interaural means and the level."""
         hidden = self.first(self.norm(means.flatten(0, 1)).unflatten(0, means.shape[:2]))
         if level is not None:
             hidden = hidden + self.level(level)[:, None]
-        return self.rest(hidden).unflatten(-1, (2, -1))
+        found = self.rest(hidden).unflatten(-1, (2, -1))
+        return found if own is None else found + own * self.share[:, None]
 
     @staticmethod
     def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B 4 5 rows 128"]) -> Float[Tensor, "B S V"]:

@@ -123,6 +123,32 @@ def test_places_from_a_summary_are_those_of_the_encoder(level: dict[str, Any]) -
                 torch.testing.assert_close(getattr(said, head), getattr(slots, head)[:, 1], atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.parametrize("level", [{}, LEVEL], ids=["absolute", "token"])
+def test_places_from_what_each_slot_claims_are_those_of_the_encoder(level: dict[str, Any]) -> None:
+    """Whatever the claims, and with a share of the transformer's own tokens."""
+    torch.manual_seed(0)
+    encoder = SpatialAST(SpatialASTConfig(**SMALL, **level, slot_summary=True)).eval()
+    for part in (
+        encoder.azimuth_head,
+        encoder.distance_head,
+        encoder.elevation_head,
+        encoder.slot_summary.slot_factors,
+    ):
+        torch.nn.init.normal_(part.weight)
+    torch.nn.init.normal_(encoder.slot_summary.share)
+    waveform = 0.1 * torch.randn(3, 2, 320 * 71)
+    waveform[:, 1] *= 0.5
+    with torch.no_grad():
+        wanted = encoder(waveform).slots
+        assert wanted is not None
+        encoding, summary = encoder.slot_summaries(waveform)
+        said = encoder.place_heads(summary.flatten(0, 1))
+        torch.testing.assert_close(encoding.slots.class_logits, wanted.class_logits)
+        assert not torch.allclose(summary[:, 0], summary[:, 1], atol=1e-2)
+        for head in ("distance_logits", "azimuth_logits", "elevation_logits"):
+            torch.testing.assert_close(getattr(said, head), getattr(wanted, head).flatten(0, 1), atol=1e-4, rtol=1e-4)
+
+
 def test_the_level_is_heard_in_the_distance_alone_where_it_stands_apart() -> None:
     torch.manual_seed(0)
     encoder = SpatialAST(SpatialASTConfig(**SMALL, **LEVEL, slot_summary=True)).eval()
