@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -267,10 +268,16 @@ def _best_bin(logits: Tensor, width: float, circular: bool) -> np.ndarray:
 
 def _best_bins(logits: Tensor, width: float, circular: bool) -> Tensor:
     """The bin with most probability in a Gaussian window of standard deviation ``width`` bins around it."""
-    bins = logits.shape[-1]
-    index = torch.arange(bins, device=logits.device, dtype=torch.float32)
+    window = _window(logits.shape[-1], width, circular, logits.device)
+    return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1)
+
+
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _window(bins: int, width: float, circular: bool, device: torch.device) -> Tensor:
+    """(bins, bins): how much each bin counts for each, a Gaussian of standard deviation ``width`` bins."""
+    index = torch.arange(bins, device=device, dtype=torch.float32)
     apart = (index[:, None] - index).abs()
     if circular:
         apart = torch.minimum(apart, bins - apart)
-    window = torch.exp(-0.5 * (apart / width) ** 2)
-    return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1)
+    return torch.exp(-0.5 * (apart / width) ** 2)

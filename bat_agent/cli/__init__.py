@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import bat_agent
-from bat_agent.cli import ask, dataset, demo, doctor, evaluate, perceive, plugins, render
+from bat_agent.cli import ask, dataset, demo, doctor, evaluate, perceive, plugins, render, serve
 from bat_agent.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -41,7 +41,7 @@ def _root(
     pass
 
 
-for _command in (ask.ask, perceive.perceive, demo.demo, render.render, plugins.plugins, doctor.doctor):
+for _command in (ask.ask, perceive.perceive, demo.demo, render.render, serve.serve, plugins.plugins, doctor.doctor):
     app.command()(_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(evaluate.app, name="evaluate")

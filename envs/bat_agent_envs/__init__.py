@@ -1,12 +1,33 @@
-"""Ears for Gymnasium environments. Nothing is built here yet; importing a name from it says so."""
+"""Ears for Gymnasium environments, and environments that make sound; importing it registers them."""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bat_agent_envs.check import check_hearing_env
+    from bat_agent_envs.client import HearingClient
+    from bat_agent_envs.habitat import HabitatHearing
+    from bat_agent_envs.vector import VectorSpatialHearing
+    from bat_agent_envs.wrapper import SpatialHearing
+
+_HOME = {
+    "HabitatHearing": "habitat",
+    "HearingClient": "client",
+    "SpatialHearing": "wrapper",
+    "VectorSpatialHearing": "vector",
+    "check_hearing_env": "check",
+}
+
+__all__ = ["HabitatHearing", "HearingClient", "SpatialHearing", "VectorSpatialHearing", "check_hearing_env"]
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(
-        f"bat_agent_envs has no {name!r} yet: the Gymnasium wrapper is not built; call bat_agent.load().perceive() "
-        "on the waveform of your environment meanwhile"
-    )
+    if name in _HOME:
+        return getattr(importlib.import_module(f"bat_agent_envs.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'bat_agent_envs' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -37,7 +37,7 @@ from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.level import LevelToken, to_reference
 from bat_agent_spatial_ast.slots import SlotSummary
-from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears
+from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
 from bat_agent_spatial_ast.symmetry import averaged
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
@@ -110,7 +110,7 @@ class SpatialAST(nn.Module):
         """
         if self.training or not self.config.symmetric:
             return self._encode(waveform, heads_only=False)
-        both = self._encode(torch.cat((waveform, waveform.flip(1))), heads_only=False)
+        both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
         return _strongest(both.tokens[: len(waveform)], averaged(both.slots))
 
@@ -120,20 +120,26 @@ class SpatialAST(nn.Module):
             return self(waveform)
         return HeadsOnly(**vars(self._encode(waveform, heads_only=True)))
 
-    def _encode(self, waveform: Tensor, heads_only: bool) -> Encoding:
-        heard = self._listen(waveform, heads_only)
+    def _encode(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> Encoding:
+        """What is heard; with ``mirrored`` also of the clips with their ears swapped, which come after them."""
+        heard = self._listen(waveform, heads_only, mirrored)
         if heard.sums is None or not self.config.slot_summary:
             return self.read_heads(heard.tokens)
         return self._read_slots(heard)[0]
 
-    def _listen(self, waveform: Tensor, heads_only: bool) -> _Heard:
+    def _listen(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> _Heard:
         level = level_dbfs = None
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level != "absolute":
                 waveform, level_dbfs = to_reference(waveform)
                 level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
-            maps, mel, phase = self._front_end(waveform)
-            sums = row_sums(mel, phase, self.config.row_frames) if self.config.row_frames else None
+            maps, mel, phase = self._front_end(waveform, mirrored)
+            sums = None
+            if self.config.row_frames:
+                sums = row_sums(mel, phase, self.config.row_frames)
+                sums = torch.cat((sums, swap_ears_of_sums(sums))) if mirrored else sums
+        if mirrored and level is not None:
+            level = level.repeat(2, 1)
         summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
         return _Heard(tokens, sums, mel.shape[2], level, level_dbfs)
@@ -163,23 +169,27 @@ class SpatialAST(nn.Module):
                 waveform, _ = to_reference(waveform)
             return self._front_end(waveform)[0]
 
-    def _front_end(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _front_end(self, waveform: Tensor, mirrored: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """The stacked maps, the log-mel of both ears in dB, and (cos, sin) of the phase difference scaled to ±1.
 
-        What the configuration does not hear is as if both ears were alike, in the summaries too.
+        What the configuration does not hear is as if both ears were alike, in the summaries too. With ``mirrored`` the
+        maps, and they alone, are also those of the clips with their ears swapped, which come after them.
         """
         filters = self.logmel_extractor.melW
         power = self.config.mel_of == "power"
         if self.config.features == "mono":
             mel = features.monaural_features(waveform, filters, power=power)
-            return self._fit_frames(self.bn(mel)), mel.expand(-1, 2, -1, -1), _no_phase(mel)
+            maps = self.bn(mel.repeat(2, 1, 1, 1) if mirrored else mel)
+            return self._fit_frames(maps), mel.expand(-1, 2, -1, -1), _no_phase(mel)
         mel, phase = features.binaural_features(waveform, filters, power=power)
         unit_phase = phase / filters.sum(dim=0)
-        maps = self.bn(mel)
+        maps = self.bn(torch.cat((mel, mel.flip(1))) if mirrored else mel)
         if self.config.features == "mel":
             return self._fit_frames(maps), mel, _no_phase(mel)
-        maps = torch.cat((maps, unit_phase if self.config.unit_ipd else phase), dim=1)
-        return self._fit_frames(maps), mel, unit_phase
+        heard = unit_phase if self.config.unit_ipd else phase
+        if mirrored:  # the sine changes its sign
+            heard = torch.cat((heard, heard * heard.new_tensor([1.0, -1.0])[:, None, None]))
+        return self._fit_frames(torch.cat((maps, heard), dim=1)), mel, unit_phase
 
     def encode_maps(
         self,

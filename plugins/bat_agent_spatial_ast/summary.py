@@ -65,6 +65,12 @@ def swap_ears(means: Float[Tensor, "*batch 16 128"]) -> Float[Tensor, "*batch 16
     return means * signs[:, None]
 
 
+def swap_ears_of_sums(sums: Float[Tensor, "B 4 5 R 128"]) -> Float[Tensor, "B 4 5 R 128"]:
+    """Sums of :func:`row_sums` as they are with the ears swapped."""
+    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0, 1.0], device=sums.device, dtype=sums.dtype)
+    return sums * signs[:, None, None]
+
+
 def interaural(
     mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"]
 ) -> tuple[Float[Tensor, "B 4 T 128"], Float[Tensor, "B 4 T 128"]]:

@@ -111,3 +111,25 @@ def test_training_hears_each_clip_once_and_one_slot_is_refused(encoder: SpatialA
     assert torch.equal(one, same.train()(waveform).tokens)
     with pytest.raises(BadInput, match="symmetric needs at least 2 num_slots"):
         SpatialASTConfig(symmetric=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"summary_frames": 96, "summary_hidden": 16}, {"features": "mel"}, {"features": "mono"}, {"level": "token"}],
+    ids=str,
+)
+def test_the_mirrored_half_is_what_swapped_ears_hear(more: dict[str, Any]) -> None:
+    """The front-end is computed once and turned; it must come to that of the turned waveform."""
+    torch.manual_seed(0)
+    slots = {"slot_summary": True} if more.get("summary_frames") else {}
+    encoder = SpatialAST(SpatialASTConfig(**SMALL | more | slots)).eval()
+    encoder.bn.running_mean.copy_(torch.arange(len(encoder.bn.running_mean)) - 30.0)
+    waveform = 0.1 * torch.randn(3, 2, 25_000)
+    waveform[:, 1] *= 0.4
+    with torch.no_grad():
+        both = encoder._encode(waveform, heads_only=False, mirrored=True)
+        turned = encoder._encode(waveform.flip(1), heads_only=False)
+    assert both.slots is not None
+    assert turned.slots is not None
+    torch.testing.assert_close(both.tokens[3:], turned.tokens, atol=2e-4, rtol=2e-4)
+    torch.testing.assert_close(both.slots.class_logits[3:], turned.slots.class_logits, atol=2e-4, rtol=2e-4)

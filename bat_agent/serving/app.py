@@ -1,0 +1,256 @@
+"""The server as an ASGI application; what it says is described in :mod:`bat_agent.serving.protocol`."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import bat_agent
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.serving import protocol
+from bat_agent.serving.batching import Batcher, QueueFull
+from bat_agent.serving.ears import Ears, Heard, Job
+
+_CLIENT_GONE = 499
+MEGABYTE = 10**6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost."""
+
+    body_bytes: int = 64 * MEGABYTE
+    """A larger body is refused before it is read."""
+    body_timeout_s: float = 30.0
+    """A body must arrive within this time."""
+
+
+class Refused(Exception):
+    """A request ends here, with this status and sentence."""
+
+    def __init__(self, status: int, sentence: str, *, close: bool = False) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {"Connection": "close"} if close else {}
+
+
+class Service:
+    """The endpoints; sound waits in ``batcher`` until ``ears`` hear it."""
+
+    def __init__(self, ears: Ears, batcher: Batcher[Job, Heard], max_batch: int, limits: Limits) -> None:
+        self.ears = ears
+        self.batcher = batcher
+        self.max_batch = max_batch
+        self.limits = limits
+
+    async def health(self, request: Request) -> Response:
+        """That the server lives, how busy it is and what it takes; nothing that is worth a secret."""
+        batcher = self.batcher
+        takes = {"queue": batcher.capacity, "max_batch": self.max_batch, "body_bytes": self.limits.body_bytes}
+        return JSONResponse(
+            {
+                "status": "ok",
+                "version": bat_agent.__version__,
+                "waiting": batcher.waiting,
+                "takes": takes,
+                "model": self.ears.model,
+            }
+        )
+
+    async def labels(self, request: Request) -> Response:
+        """The names of the classes."""
+        return JSONResponse({"labels": self.ears.labels})
+
+    async def perceive(self, request: Request) -> Response:
+        """What sounds where in one clip or in each of a batch."""
+        want = frozenset(request.query_params.get("want", protocol.PERCEPTIONS).split(","))
+        if unknown := want - {protocol.PERCEPTIONS, protocol.ARRAYS}:
+            raise Refused(400, f"want={','.join(sorted(unknown))} is unknown: want perceptions, arrays or both")
+        waveform = await self._waveform(request)
+        clips = waveform if waveform.ndim == 3 else waveform[None]
+        heard = await self._heard(request, [Job(clip, want) for clip in clips])
+        reply: dict[str, Any] = {}
+        if protocol.PERCEPTIONS in want:
+            reply[protocol.PERCEPTIONS] = [each.perception for each in heard]
+        if protocol.ARRAYS in want:
+            rows = [each.arrays or {} for each in heard]
+            reply[protocol.ARRAYS] = {key: protocol.pack(np.stack([row[key] for row in rows])) for key in rows[0]}
+        return JSONResponse(reply)
+
+    async def ask(self, request: Request) -> Response:
+        """Answers to questions about one clip."""
+        questions = tuple(request.query_params.getlist("question"))
+        if not questions:
+            raise Refused(400, "no question was asked: write /ask?question=Where+is+the+dog%3F, and more the same way")
+        if not all(question.strip() for question in questions):
+            raise Refused(422, 'a question is empty: ask something like "Where is the sound coming from?"')
+        waveform = await self._waveform(request)
+        if waveform.ndim == 3:
+            raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
+        (heard,) = await self._heard(request, [Job(waveform, questions=questions)])
+        return JSONResponse({"answers": heard.answers})
+
+    async def _waveform(self, request: Request) -> np.ndarray:
+        rate = request.headers.get(protocol.SAMPLE_RATE_HEADER, str(SAMPLE_RATE_HZ))
+        try:
+            shape = protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
+            body = await self._body(request)
+            samples = protocol.read_samples(body, shape)
+        except BadInput as error:
+            raise Refused(400, str(error)) from error
+        if rate.strip() != str(SAMPLE_RATE_HZ):
+            raise Refused(422, f"the waveform has {rate} Hz, expected {SAMPLE_RATE_HZ} Hz: resample it first")
+        await run_in_threadpool(self.ears.check, samples)
+        return samples
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self.limits.body_bytes
+        if int(request.headers.get("content-length", 0)) > limit:
+            raise self._too_large()
+        try:
+            return await asyncio.wait_for(_collect(request, limit), self.limits.body_timeout_s)
+        except asyncio.TimeoutError:
+            seconds = self.limits.body_timeout_s
+            raise Refused(408, f"the sound did not arrive within {seconds:g} s: send it faster", close=True) from None
+        except OverflowError:
+            raise self._too_large() from None
+
+    def _too_large(self) -> Refused:
+        limit = self.limits.body_bytes / MEGABYTE
+        return Refused(413, f"the sound is larger than the {limit:g} MB the server takes: send fewer clips", close=True)
+
+    async def _heard(self, request: Request, jobs: Sequence[Job]) -> list[Heard]:
+        """The results of all jobs; they are cancelled where the client goes away meanwhile."""
+        if len(jobs) > self.batcher.capacity:
+            raise Refused(
+                422, f"{len(jobs)} clips at once are more than the queue of {self.batcher.capacity}: split them"
+            )
+        results = asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(jobs)))
+        gone = asyncio.ensure_future(_disconnected(request))
+        either: tuple[asyncio.Future[Any], ...] = (results, gone)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not results.done():
+                raise ClientDisconnect
+            return await results
+        finally:
+            gone.cancel()
+            results.cancel()
+
+
+async def _collect(request: Request, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise OverflowError
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Guard:
+    """Lets through what comes to a host we are known by, with the token; ``/health`` needs none.
+
+    A page in a browser can reach a loopback server under a name of its own (DNS rebinding), never under an address.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
+        self.app = app
+        self.token = token.encode()
+        self.hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self.app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if not self._known_host(request.headers.get("host", "")):
+            sentence = (
+                "this host name is not served here: use the address that bat-agent serve printed, or --allow-host"
+            )
+            return _error(400, sentence, {"Connection": "close"})
+        if request.url.path == protocol.HEALTH:
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        # Both are computed: how long it takes must not tell what was wrong.
+        right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), self.token)
+        if right and scheme.lower() == "bearer":
+            return None
+        sentence = "the token is missing or wrong: give the one that bat-agent serve printed (BAT_AGENT_TOKEN)"
+        return _error(401, sentence, {"WWW-Authenticate": "Bearer", "Connection": "close"})
+
+    def _known_host(self, header: str) -> bool:
+        name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
+        name = name.strip("[]").lower()
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self.hosts
+        return True
+
+
+def make_app(service: Service, token: str, hosts: Collection[str]) -> ASGIApp:
+    """The application; ``hosts`` are the names, beside plain addresses, under which it may be called."""
+    routes = [
+        Route(protocol.HEALTH, service.health),
+        Route(protocol.LABELS, service.labels),
+        Route(protocol.PERCEIVE, service.perceive, methods=["POST"]),
+        Route(protocol.ASK, service.ask, methods=["POST"]),
+    ]
+    handlers = {
+        Refused: _on_refused, BadInput: _on_bad_input, QueueFull: _on_full, HTTPException: _on_http,
+        ClientDisconnect: _on_gone, Exception: _on_failure,
+    }  # fmt: skip
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)  # type: ignore[arg-type]
+
+
+def _error(status: int, sentence: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+    return JSONResponse({"error": sentence, **more}, status, headers)
+
+
+async def _on_refused(request: Request, error: Refused) -> Response:
+    return _error(error.status, str(error), error.headers)
+
+
+async def _on_bad_input(request: Request, error: BadInput) -> Response:
+    return _error(422, str(error))
+
+
+async def _on_full(request: Request, error: QueueFull) -> Response:
+    seconds = error.retry_after_s
+    return _error(503, str(error), {"Retry-After": str(math.ceil(seconds))}, retry_after_s=round(seconds, 3))
+
+
+async def _on_http(request: Request, error: HTTPException) -> Response:
+    known = "GET /health, GET /labels, POST /perceive and POST /ask"
+    return _error(error.status_code, f"{request.method} {request.url.path} is not served here: there are {known}")
+
+
+async def _on_gone(request: Request, error: ClientDisconnect) -> Response:
+    return Response(status_code=_CLIENT_GONE)
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    # Starlette raises it again after the reply, and uvicorn prints it.
+    return _error(500, f"the server failed ({type(error).__name__}): its own output says more")

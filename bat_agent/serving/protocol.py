@@ -1,0 +1,76 @@
+"""What client and server say to each other over HTTP.
+
+====================  =========================================================================================
+``GET /health``       needs no token: ``{"status": "ok", "version", "waiting", "model": {…}}``
+``GET /labels``       ``{"labels": [355 names]}``, in the order of ``class_probs`` among the arrays
+``POST /perceive``    body: one clip or a batch; ``?want=perceptions``, ``arrays`` or ``perceptions,arrays``
+``POST /ask``         body: one clip; ``?question=…``, repeated for more: ``{"answers": [{…}]}``
+====================  =========================================================================================
+
+A body is the samples alone, float32, little-endian, C order; the header ``X-Bat-Shape`` gives ``2,N`` or ``B,2,N`` and
+``X-Bat-Sample-Rate``, where sent, must be 32000. All but ``/health`` want ``Authorization: Bearer TOKEN``. Replies are
+JSON: ``{"perceptions": [Perception.to_dict(), …]}`` for one clip too, ``{"arrays": {key: packed}}`` with the arrays of
+:func:`bat_agent.hearing_arrays.hearing_arrays` as :func:`pack` makes them, bit for bit.
+
+Refusals are ``{"error": "one sentence"}`` with status 400 (not this protocol, or an unknown Host), 401 (token), 408
+(the body came too slowly), 413 (too large), 422 (sound that cannot be heard, in the library's words), 500, or 503: the
+queue is full, and ``Retry-After`` or, finer, ``"retry_after_s"`` say when to come again.
+
+Nothing here needs more than numpy.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import numpy as np
+
+from bat_agent.errors import BadInput
+
+HEALTH, LABELS, PERCEIVE, ASK = "/health", "/labels", "/perceive", "/ask"
+SHAPE_HEADER = "X-Bat-Shape"
+SAMPLE_RATE_HEADER = "X-Bat-Sample-Rate"
+PERCEPTIONS, ARRAYS = "perceptions", "arrays"
+SAMPLE_TYPE = np.dtype("<f4")
+
+
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """JSON-able: ``{"dtype": "<f4", "shape": [B, …], "base64": …}``; booleans have the dtype ``|b1``."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return {
+        "dtype": little.dtype.str,
+        "shape": list(little.shape),
+        "base64": base64.b64encode(little.tobytes()).decode("ascii"),
+    }
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    """The inverse of :func:`pack`; the array is writable."""
+    raw = base64.b64decode(packed["base64"])
+    return np.frombuffer(raw, packed["dtype"]).reshape(packed["shape"]).copy()
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """E.g. ``2,32000``."""
+    return ",".join(map(str, shape))
+
+
+def read_shape(text: str | None) -> tuple[int, ...]:
+    """The inverse of :func:`shape_text`; raises :class:`~bat_agent.errors.BadInput` for anything else."""
+    parts = (text or "").split(",")
+    if not all(part.strip().isdecimal() and part.isascii() and len(part) < 16 for part in parts):
+        raise BadInput(f"the header {SHAPE_HEADER} must give the shape of the samples, such as 2,32000, got {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def read_samples(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The samples in a body as a read-only array; raises :class:`~bat_agent.errors.BadInput` for another size."""
+    wanted = math.prod(shape) * SAMPLE_TYPE.itemsize
+    if len(body) != wanted:
+        raise BadInput(
+            f"the body holds {len(body)} bytes, expected {wanted} for samples of shape {shape}: send them all as "
+            f"float32, and their shape in {SHAPE_HEADER}"
+        )
+    return np.frombuffer(body, SAMPLE_TYPE).reshape(shape)

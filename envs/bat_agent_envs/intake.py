@@ -1,0 +1,185 @@
+"""From what an environment emits to the last seconds that its agent heard: checked, resampled, kept in a ring."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from bat_agent.errors import BadInput
+from bat_agent_envs.client import SAMPLE_RATE_HZ
+
+Waveform = NDArray[np.float32]
+Feed = Literal["chunk", "window"]
+LOWEST_HZ, HIGHEST_HZ = 8_000, 192_000
+
+
+class Ring:
+    """The last ``seconds`` of a binaural stream at 32 kHz; appending costs no more than a copy of what is new."""
+
+    def __init__(self, seconds: float) -> None:
+        self.length = round(seconds * SAMPLE_RATE_HZ)
+        # Twice as long as the window: it is moved to the front only when the end is reached.
+        self._samples = np.zeros((2, 2 * self.length), np.float32)
+        self._begin = self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._begin = self._end = 0
+
+    def append(self, chunk: Waveform) -> None:
+        """Take (2, n) more samples, any n."""
+        new = chunk[:, -self.length :]
+        if self._end + new.shape[1] > self._samples.shape[1]:
+            keep = min(len(self), self.length - new.shape[1])
+            self._samples[:, :keep] = self._samples[:, self._end - keep : self._end]
+            self._begin, self._end = 0, keep
+        self._samples[:, self._end : self._end + new.shape[1]] = new
+        self._end += new.shape[1]
+        self._begin = max(self._begin, self._end - self.length)
+
+    def window(self) -> Waveform:
+        """A copy of what is kept, (2, up to the length)."""
+        return self._samples[:, self._begin : self._end].copy()
+
+
+class Intake:
+    """The sound of one environment: ``take`` each step's, ``window`` is what was heard last.
+
+    ``feed`` says whether a step brings the next samples (``chunk``) or all that is to be heard (``window``).
+    ``chunk_s`` takes only the beginning of what each step brings: SoundSpaces pads its steps with silence to a second.
+    """
+
+    def __init__(self, window_s: float, sample_rate_hz: int, feed: Feed, chunk_s: float | None) -> None:
+        self.feed, self.sample_rate_hz = feed, sample_rate_hz
+        self._taken = None if chunk_s is None else round(chunk_s * sample_rate_hz)
+        self._ring = Ring(window_s)
+        self._stream: soxr.ResampleStream | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin an episode: nothing of the last one may be heard."""
+        self._ring.clear()
+        if self.sample_rate_hz != SAMPLE_RATE_HZ and self.feed == "chunk":
+            self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
+
+    def take(self, sound: Any) -> float:
+        """Hear (2, n) at the environment's rate; returns the seconds it lasts."""
+        chunk = checked(sound)[:, : self._taken]
+        seconds = chunk.shape[1] / self.sample_rate_hz
+        if self.sample_rate_hz != SAMPLE_RATE_HZ and chunk.shape[1]:
+            if self._stream is not None:
+                chunk = np.ascontiguousarray(self._stream.resample_chunk(np.ascontiguousarray(chunk.T)).T)
+            else:
+                chunk = np.ascontiguousarray(soxr.resample(chunk.T, self.sample_rate_hz, SAMPLE_RATE_HZ).T)
+        if self.feed == "window":
+            self._ring.clear()
+        self._ring.append(chunk)
+        return seconds
+
+    def window(self) -> Waveform:
+        """What was heard last, (2, N) at 32 kHz."""
+        return self._ring.window()
+
+
+def checked(sound: Any) -> Waveform:
+    """A chunk as float32 (2, n).
+
+    Raises :class:`~bat_agent.errors.BadInput` for another shape, for integers, NaN and infinite samples.
+    """
+    chunk = np.asarray(sound)
+    check_shape(chunk.shape)
+    if not np.issubdtype(chunk.dtype, np.floating):
+        raise BadInput(f"the environment's sound must be floats in ±1, got {chunk.dtype}: divide by full scale")
+    if not np.isfinite(chunk).all():
+        raise BadInput("the environment's sound contains NaN or infinite samples: check how it renders them")
+    return chunk.astype(np.float32, copy=False)
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuse what is not (2, n), and say what it looks like."""
+    if len(shape) == 2 and shape[0] == 2:
+        return
+    hint = ""
+    if len(shape) == 1 or (len(shape) == 2 and 1 in shape):
+        hint = ": it looks mono, and one ear hears no direction; render both ears"
+    elif len(shape) == 2 and shape[1] == 2:
+        hint = ": transpose it, so that channels come first"
+    raise BadInput(f"the environment's sound must have shape (2, samples), left ear first, got {tuple(shape)}{hint}")
+
+
+# --- where the sound comes from ---
+
+
+def find_sound(space: gym.Space[Any], audio: str | Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """``(env, observation) -> sound`` for an observation space; ``audio`` is a key, ``module:function`` or a callable.
+
+    An observation that is a Box of shape (2, n) is itself the sound. Raises :class:`~bat_agent.errors.BadInput` where
+    there is no such key, or where what it holds cannot be binaural sound.
+    """
+    if callable(audio):
+        return lambda env, observation: audio(env)
+    if isinstance(space, gym.spaces.Dict) and audio in space.spaces:
+        _check_space(space.spaces[audio], f"observation[{audio!r}]")
+        return lambda env, observation: observation[audio]
+    if ":" in audio:
+        function = _import(audio)
+        return lambda env, observation: function(env)
+    if isinstance(space, gym.spaces.Dict):
+        raise BadInput(
+            f"the environment's observation has no key {audio!r}, only {', '.join(map(repr, space.spaces))}: name the "
+            "one with the binaural sound (audio=…), or give a function of the environment that returns it"
+        )
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 2:
+        _check_space(space, "the observation")
+        return lambda env, observation: observation
+    raise BadInput(
+        f"the environment's observation is {space}, which holds no binaural sound: give audio=function, which is "
+        "called with the environment after each step and returns the (2, samples) heard in it"
+    )
+
+
+def _check_space(space: gym.Space[Any], name: str) -> None:
+    if space.shape is None:
+        raise BadInput(f"{name} is {space}; binaural sound must be a Box of shape (2, samples)")
+    try:
+        check_shape(space.shape)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None
+
+
+def _import(path: str) -> Callable[[Any], Any]:
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"audio={path!r} cannot be imported ({error}): write module:function") from error
+    if not callable(found):
+        raise BadInput(f"audio={path!r} is no function: it must return the (2, samples) that were heard")
+    return found
+
+
+def rate_of(env: Any, given: int | None) -> int:
+    """Sample rate of an environment's sound in Hz: as given, or as its attribute ``sample_rate_hz`` says."""
+    rate = given
+    if rate is None:
+        try:
+            rate = env.get_wrapper_attr("sample_rate_hz") if hasattr(env, "get_wrapper_attr") else env.sample_rate_hz
+        except AttributeError:
+            raise BadInput(
+                "the environment does not say at which rate its sound is sampled (attribute sample_rate_hz): "
+                "give sample_rate_hz=…"
+            ) from None
+    whole = isinstance(rate, int | float | np.number) and math.isfinite(rate) and int(rate) == rate
+    if not whole or not LOWEST_HZ <= rate <= HIGHEST_HZ:
+        raise BadInput(f"sample_rate_hz must be a whole number from {LOWEST_HZ} to {HIGHEST_HZ} Hz, got {rate!r}")
+    return int(rate)
