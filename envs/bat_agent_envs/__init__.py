@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,3 +32,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# A process that only talks to a server may have no gymnasium.
+if importlib.util.find_spec("gymnasium") is not None:
+    from bat_agent_envs.registration import register
+
+    register()

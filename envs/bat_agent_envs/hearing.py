@@ -56,8 +56,10 @@ class Hearing:
             self._heard[name][agent] = empty[0]
         self._age_s[agent], self._steps[agent], self._latency_ms[agent] = 0, 0, 0
 
-    def take(self, agent: int, sound: Any) -> None:
-        """The sound of a step, (2, n)."""
+    def take(self, agent: int, sound: Any, *, turned: bool = False) -> None:
+        """The sound of a step, (2, n); what came before the head ``turned`` is forgotten."""
+        if turned:
+            self._intakes[agent].forget()
         seconds = self._intakes[agent].take(sound)
         self._age_s[agent] += seconds if self._step_s is None else self._step_s
         self._steps[agent] += 1

@@ -72,6 +72,10 @@ class Intake:
         if self.sample_rate_hz != SAMPLE_RATE_HZ and self.feed == "chunk":
             self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
 
+    def forget(self) -> None:
+        """Listen from now on, in the same stream."""
+        self._ring.clear()
+
     def take(self, sound: Any) -> float:
         """Hear (2, n) at the environment's rate; returns the seconds it lasts."""
         chunk = checked(sound)[:, : self._taken]
@@ -183,3 +187,30 @@ def rate_of(env: Any, given: int | None) -> int:
     if not whole or not LOWEST_HZ <= rate <= HIGHEST_HZ:
         raise BadInput(f"sample_rate_hz must be a whole number from {LOWEST_HZ} to {HIGHEST_HZ} Hz, got {rate!r}")
     return int(rate)
+
+
+_STILL_DEG = 2.0
+
+
+class Turns:
+    """Tells of each step whether the head has turned in it, from the cosine and sine of its heading."""
+
+    def __init__(self, space: gym.Space[Any], key: str) -> None:
+        inner = space.spaces.get(key) if isinstance(space, gym.spaces.Dict) else None
+        if not isinstance(inner, gym.spaces.Box) or len(inner.shape) != 1 or inner.shape[0] < 2:
+            raise BadInput(
+                f"turn_key is {key!r}, but the observation has no Box of that name whose last two numbers are cosine "
+                "and sine of the heading: name another one, or leave it out"
+            )
+        self.key = key
+        self._before: NDArray[np.float64] | None = None
+
+    def begin(self) -> None:
+        """An episode begins."""
+        self._before = None
+
+    def turned(self, values: Any) -> bool:
+        """Whether the heading differs from that of the step before."""
+        now = np.asarray(values, np.float64)[-2:]
+        before, self._before = self._before, now
+        return before is not None and float(now @ before) < math.cos(math.radians(_STILL_DEG))

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from bat_agent.errors import BadInput
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, find_sound, rate_of
+from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple
 from bat_agent_envs.wrapper import heard_observation, heard_space
 
@@ -42,6 +42,7 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
         feed: Feed = "chunk",
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
+        turn_key: str | None = None,
         keep_audio: bool = False,
         top_k: int = 3,
         questions: str | Sequence[str] = (),
@@ -58,8 +59,9 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
             )
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every,
+            ask_every, turn_key,
         )  # fmt: skip
+        self._turns = None if turn_key is None else [Turns(space, turn_key) for _ in range(env.num_envs)]
         self._sound = find_sound(space, audio)
         rate = _same_in_all(env, "sample_rate_hz") if sample_rate_hz is None else sample_rate_hz
         ears = open_ears(model, device, level_known)
@@ -110,8 +112,10 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
         sound = self._sound(self.env, observations)
         for index in begun:
             self.hearing.begin(index)
+            if self._turns is not None:
+                self._turns[index].begin()
         for index in who:
-            self.hearing.take(index, sound[index])
+            self.hearing.take(index, sound[index], turned=self._turned(index, observations, index))
         self.hearing.listen(who.tolist(), list(last))
 
     def _hear_the_end(self, observations: Any, infos: dict[str, Any], over: np.ndarray) -> dict[str, Any]:
@@ -120,7 +124,9 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
         finals = infos.get("final_obs")
         for index in range(self.num_envs):
             end = finals[index] if over[index] and finals is not None else None
-            self.hearing.take(index, sound[index] if end is None else self._sound(self.env, end))
+            heard = sound[index] if end is None else self._sound(self.env, end)
+            turned = self._turned(index, observations if end is None else end, index if end is None else None)
+            self.hearing.take(index, heard, turned=turned)
         ended = np.flatnonzero(over).tolist()
         self.hearing.listen(list(range(self.num_envs)), last=ended)
         if not ended or finals is None:
@@ -133,6 +139,13 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
             heard[index] = heard_observation(finals[index], {k: v[row] for k, v in added.items()}, self.hearing)
             final_info = self._add_info(final_info, {"bat": self.hearing.info(index, _of(final_info, index))}, index)
         return {**infos, "final_obs": heard, "final_info": final_info}
+
+    def _turned(self, index: int, observations: Any, row: int | None) -> bool:
+        """Whether an environment's head has turned; ``row`` is its place in batched observations."""
+        if self._turns is None:
+            return False
+        values = observations[self._turns[index].key]
+        return self._turns[index].turned(values if row is None else values[row])
 
     def _with_hearing(self, observations: Any) -> dict[str, Any]:
         return heard_observation(observations, self.hearing.observation(range(self.num_envs)), self.hearing)

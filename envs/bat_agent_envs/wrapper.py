@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, find_sound, rate_of
+from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple
 
 
@@ -44,6 +44,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: ``chunk`` if each step brings the next samples, ``window`` if it brings all there is to hear.
         chunk_s: Seconds at the beginning of each step's sound that count (SoundSpaces pads the rest).
         sample_rate_hz: Rate of the sound, if the environment has no attribute of that name; resampled to 32 kHz.
+        turn_key: Observation whose last two numbers are cosine and sine of the heading. What was heard before the head
+            turned came from elsewhere, so it is then forgotten: the window begins anew with each turn.
         keep_audio: Leave the sound itself in the observation, too.
         top_k: Labels in ``info``.
         questions: Asked every ``ask_every`` steps, answers in ``info``; 0 asks nothing.
@@ -67,6 +69,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: Feed = "chunk",
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
+        turn_key: str | None = None,
         keep_audio: bool = False,
         top_k: int = 3,
         questions: str | Sequence[str] = (),
@@ -77,14 +80,16 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         # Not copied: what audio is called on may hold a live simulator.
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
-            window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, keep_audio=keep_audio,
+            window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz,
+            turn_key=turn_key, keep_audio=keep_audio,
             top_k=top_k, questions=as_tuple(questions), ask_every=ask_every, device=device, level_known=level_known,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every,
+            ask_every, turn_key,
         )  # fmt: skip
+        self._turns = None if turn_key is None else Turns(env.observation_space, turn_key)
         self._audio = audio
         self._sound = find_sound(env.observation_space, audio)
         rate = rate_of(env, sample_rate_hz)
@@ -100,6 +105,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         """Begin an episode with empty ears."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.hearing.begin(0)
+        if self._turns is not None:
+            self._turns.begin()
         if callable(begin := getattr(self._audio, "reset", None)):
             begin(self.env)
         return self._hear(observation, info, last=False)
@@ -120,7 +127,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _hear(self, observation: Any, info: dict[str, Any], last: bool) -> tuple[Any, dict[str, Any]]:
         hearing = self.hearing
-        hearing.take(0, self._sound(self.env, observation))
+        turned = self._turns is not None and self._turns.turned(observation[self._turns.key])
+        hearing.take(0, self._sound(self.env, observation), turned=turned)
         hearing.listen([0], last=[0] if last else [])
         if self._show is not None:
             self._show(hearing.directions(0))

@@ -108,9 +108,10 @@ import sys, json
 before = set(sys.modules)
 import numpy
 known = set(sys.modules)
+sys.modules["gymnasium"] = None  # as where it is not installed; with it, importing the package registers environments
 from bat_agent_envs.client import HearingClient
 from bat_agent.errors import BadInput
-new = {name.partition(".")[0] for name in set(sys.modules) - known}
+new = {name.partition(".")[0] for name in set(sys.modules) - known if sys.modules[name]}
 print(json.dumps(sorted(new - set(sys.stdlib_module_names))))
 """
     path = os.pathsep.join([str(ROOT), str(ROOT / "envs")])

@@ -1,0 +1,95 @@
+"""``RecordSound``: what an agent heard in an episode as a WAV file, beside the video of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.save_video import capped_cubic_video_schedule
+
+from bat_agent.audio import write_wav
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+
+
+class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Writes the sound of whole episodes, stereo, left ear first, at the rate of the environment.
+
+    The companion of :class:`gymnasium.wrappers.RecordVideo`: with the same ``episode_trigger`` and ``name_prefix`` it
+    writes ``<prefix>-episode-<n>.wav`` where that writes ``<prefix>-episode-<n>.mp4``, both as long as the episode. It
+    must wrap the environment before anything that takes the sound out of the observation, such as
+    :class:`~bat_agent_envs.SpatialHearing`.
+
+    Args:
+        env: Its observations bring the chunk of each step, (2, samples).
+        folder: Where files go; made if need be.
+        episode_trigger: Which episodes to record, by their number from 0; by default those of ``RecordVideo``.
+        name_prefix: What names of files begin with.
+        audio: Key of the sound in the observation.
+
+    Raises :class:`~bat_agent.errors.BadInput` for an environment without such a key.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        folder: str,
+        episode_trigger: Callable[[int], bool] | None = None,
+        name_prefix: str = "rl-video",
+        audio: str = "audio",
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(
+            self, folder=folder, episode_trigger=episode_trigger, name_prefix=name_prefix, audio=audio
+        )
+        gym.Wrapper.__init__(self, env)
+        space = env.observation_space
+        if not isinstance(space, gym.spaces.Dict) or audio not in space.spaces:
+            raise BadInput(
+                f"the observation has no {audio!r} to record: wrap the environment with RecordSound first and with "
+                "SpatialHearing after, or name the key with audio="
+            )
+        self.episode_id = -1
+        self._folder, self._prefix, self._key = Path(folder), name_prefix, audio
+        self._trigger = episode_trigger or capped_cubic_video_schedule
+        self._chunks: list[np.ndarray] = []
+        self._recording = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Write the last episode, begin the next."""
+        self._write()
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.episode_id += 1
+        self._recording = self._trigger(self.episode_id)
+        self._keep(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Act; the episode is written as soon as it is over."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._keep(observation)
+        if terminated or truncated:
+            self._write()
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Write what there is of an unfinished episode."""
+        self._write()
+        super().close()
+
+    def _keep(self, observation: Any) -> None:
+        if self._recording:
+            self._chunks.append(np.array(observation[self._key], np.float32))
+
+    def _write(self) -> None:
+        if self._chunks:
+            try:
+                rate_hz = int(self.env.get_wrapper_attr("sample_rate_hz"))
+            except AttributeError:
+                rate_hz = SAMPLE_RATE_HZ
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{self._prefix}-episode-{self.episode_id}.wav"
+            write_wav(path, np.concatenate(self._chunks, axis=1), rate_hz)
+        self._chunks, self._recording = [], False

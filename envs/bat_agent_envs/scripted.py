@@ -1,0 +1,226 @@
+"""Agents without learning: one that walks to where it believes the sound is, and one that acts by lot.
+
+The belief is a map around where the agent began. Each perception multiplies into it: a direction along a ray, wide as
+the ears err, with a share for the mistaken side of the cone of confusion (front for behind) and one for being wrong
+altogether; a distance, wider still. What one perception leaves open, the next settles, as the agent has turned or
+walked in between.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from bat_agent_envs.navigation import FORWARD, LEFT, RIGHT, STOP
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How much the agent trusts what it hears."""
+
+    reach_m: float = 12.0
+    """Half the side of the map."""
+    cell_m: float = 0.25
+    width_deg: float = 10.0
+    """Standard deviation of the azimuth, where it is right."""
+    right: tuple[float, ...] = (0.50, 0.62, 0.72, 0.75, 0.82)
+    """Share of perceptions that are right, 0, 1, 2, … steps after the last turn: what is heard of a head that turns is
+    short, then longer."""
+    mistaken: tuple[float, ...] = (0.20, 0.20, 0.15, 0.15, 0.10)
+    """Share that take front for behind; the rest is wrong altogether."""
+    log_distance: float = 0.6
+    """Standard deviation of the natural logarithm of the distance."""
+    sharpen: float = 0.6
+    """Power of each perception: those of overlapping windows are not independent."""
+    stop_m: float = 0.85
+    stop_sure: float = 0.6
+    """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
+
+
+class RandomAgent:
+    """Acts by lot; never stops by itself in the first ``patience`` actions."""
+
+    def __init__(self, env: gym.Env[Any, Any], seed: int = 0, patience: int = 10) -> None:
+        self._rng, self._patience, self._acts = np.random.default_rng(seed), patience, 0
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode."""
+        self._rng, self._acts = np.random.default_rng(seed), 0
+
+    def act(self, observation: dict[str, Any]) -> int:
+        """An action."""
+        self._acts += 1
+        return int(self._rng.choice([FORWARD, LEFT, RIGHT, STOP], p=[0.5, 0.23, 0.23, 0.04]))
+
+
+@dataclass
+class _Map:
+    """Log-probability of where the goal is; x to the right and z back, from where the agent began."""
+
+    beliefs: Beliefs
+    log: Floats = field(init=False)
+    x: Floats = field(init=False)
+    z: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        axis = np.arange(-self.beliefs.reach_m, self.beliefs.reach_m + 1e-6, self.beliefs.cell_m)
+        self.x, self.z = np.meshgrid(axis, axis, indexing="ij")
+        self.log = -0.02 * np.hypot(self.x, self.z)  # nearer is likelier, before anything is heard
+
+    def hear(
+        self, pose: tuple[float, float, float], azimuth: float, distance_m: float, weight: float, still: int
+    ) -> None:
+        """One source, at an azimuth (0 right, π/2 front) and a distance, ``still`` steps after the last turn."""
+        trust = self.beliefs
+        bearing, away = self._seen_from(*pose)
+        width = math.radians(trust.width_deg)
+        right, mistaken = (shares[min(still, len(shares) - 1)] for shares in (trust.right, trust.mistaken))
+        said = right * self._ray(bearing, azimuth, width) + mistaken * self._ray(bearing, -azimuth, width)
+        said += (1 - right - mistaken) / (2 * math.pi)
+        off = (np.log(away + 0.1) - math.log(distance_m + 0.1)) / trust.log_distance
+        near = np.exp(-0.5 * off**2) + 0.1
+        self.log += weight * trust.sharpen * (np.log(said) + np.log(near))
+
+    def within(self, x: float, z: float, radius_m: float) -> float:
+        """Probability that the goal is so near to a place."""
+        share = np.exp(self.log - self.log.max())
+        return float(share[np.hypot(self.x - x, self.z - z) < radius_m].sum() / share.sum())
+
+    def not_at(self, x: float, z: float, radius_m: float) -> None:
+        """The agent went there, and it is not."""
+        self.log[np.hypot(self.x - x, self.z - z) < radius_m] -= 0.5
+
+    def best(self) -> tuple[float, float, float]:
+        """The likeliest place, and the share of belief within 0.75 m of it."""
+        share = np.exp(self.log - self.log.max())
+        share /= share.sum()
+        i, k = np.unravel_index(int(share.argmax()), share.shape)
+        near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < 0.75
+        inside = share[near]
+        x, z = float((self.x[near] * inside).sum() / inside.sum()), float((self.z[near] * inside).sum() / inside.sum())
+        return x, z, float(inside.sum())
+
+    def _seen_from(self, x: float, z: float, turn: float) -> tuple[Floats, Floats]:
+        """Azimuth and distance of each cell for an agent there, turned counter-clockwise by so much."""
+        dx, dz = self.x - x, self.z - z
+        return np.arctan2(-dz, dx) - turn, np.hypot(dx, dz)
+
+    @staticmethod
+    def _ray(bearing: Floats, azimuth: float, width: float) -> Floats:
+        apart = np.abs((bearing - azimuth + math.pi) % (2 * math.pi) - math.pi)
+        return np.asarray(np.exp(-0.5 * (apart / width) ** 2) / (width * math.sqrt(2 * math.pi)))
+
+
+class ScriptedAgent:
+    """Walks to where it believes the goal is, around what it bumps into, and stops there.
+
+    For ``AudioGoal-v0`` and ``SemanticAudioGoal-v0`` with discrete actions inside :class:`SpatialHearing`, which must
+    give ``direction``, ``distance``, ``valid`` and, for a named goal, ``slot_probs``.
+    """
+
+    keys = ("direction", "distance", "valid", "slot_probs", "age")
+    """What it needs to hear."""
+
+    def __init__(self, env: gym.Env[Any, Any], beliefs: Beliefs | None = None) -> None:
+        self._turn = math.radians(env.get_wrapper_attr("turn_deg"))
+        self._forward_m: float = env.get_wrapper_attr("forward_m")
+        self._beliefs = beliefs or Beliefs()
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode."""
+        self._map = _Map(self._beliefs)
+        self._blocked: list[tuple[float, float]] = []
+        self._rng = np.random.default_rng(seed)
+        self._acts, self._detour = 0, 0
+        self._heard, self._last, self._still = 0.0, FORWARD, 0
+
+    def act(self, observation: dict[str, Any]) -> int:
+        """An action."""
+        self._acts += 1
+        x, z, cosine, sine = (float(value) for value in observation["pose"])
+        turn = math.atan2(sine, cosine)
+        if observation["collided"][0] and self._last == FORWARD:
+            self._blocked.append((x - self._forward_m * math.sin(turn), z - self._forward_m * math.cos(turn)))
+        self._listen(observation, x, z, turn)
+        self._last = self._choose(x, z, turn)
+        self._still = 0 if self._last in (LEFT, RIGHT) else self._still + 1
+        return self._last
+
+    def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
+        if observation["audio/age"][0] > 0:
+            return
+        weights = observation["audio/valid"].astype(float)
+        if "goal" in observation:
+            weights = weights * _named(observation["audio/slot_probs"], int(observation["goal"]))
+        for direction, distance, weight in zip(
+            observation["audio/direction"], observation["audio/distance"], weights, strict=True
+        ):
+            # A source overhead tells nothing of where to go.
+            level = math.hypot(direction[0], direction[2])
+            if weight > 0 and level > 0.2:
+                azimuth = math.atan2(-direction[2], direction[0])
+                self._map.hear((x, z, turn), azimuth, float(distance) * level, float(weight), self._still)
+                self._heard += weight
+
+    def _choose(self, x: float, z: float, turn: float) -> int:
+        if self._heard < 1.5:  # look around before walking anywhere
+            return LEFT
+        goal_x, goal_z, _ = self._map.best()
+        away = math.hypot(goal_x - x, goal_z - z)
+        if self._map.within(x, z, self._beliefs.stop_m) > self._beliefs.stop_sure:
+            return STOP
+        if away < 0.4:
+            self._map.not_at(x, z, 0.4)
+        if self._detour > 0:
+            self._detour -= 1
+            return FORWARD
+        # Heading counter-clockwise from straight ahead of the start, where −z is ahead.
+        wanted = math.atan2(-(goal_x - x), -(goal_z - z))
+        return self._towards(self._around(x, z, wanted), turn)
+
+    def _around(self, x: float, z: float, wanted: float) -> float:
+        """The heading nearest to the one wanted in which nothing was bumped into."""
+        for number in range(12):
+            side = (1 if number % 2 else -1) * math.ceil(number / 2) * self._turn
+            heading = wanted + side
+            if all(
+                math.hypot(x - reach * math.sin(heading) - bx, z - reach * math.cos(heading) - bz) > 0.2
+                for bx, bz in self._blocked
+                for reach in (self._forward_m, 2 * self._forward_m)
+            ):
+                if number > 1:
+                    self._detour = 1
+                return heading
+        return wanted + float(self._rng.uniform(-math.pi, math.pi))
+
+    def _towards(self, heading: float, turn: float) -> int:
+        apart = (heading - turn + math.pi) % (2 * math.pi) - math.pi
+        if abs(apart) <= 0.55 * self._turn:
+            return FORWARD
+        self._detour = 0 if self._detour == 0 else self._detour
+        return LEFT if apart > 0 else RIGHT
+
+
+def _named(slot_probs: NDArray[np.float32], goal: int) -> Floats:
+    """How far each slot is the goal rather than anything else."""
+    own = slot_probs[:, goal].astype(float)
+    share = own / np.maximum(slot_probs.max(axis=1), 1e-6)
+    return np.asarray(np.where(own > 0.05, share, 0.0))
+
+
+def run_episode(env: gym.Env[Any, Any], agent: Any, seed: int) -> dict[str, float]:
+    """The measures of one seeded episode."""
+    observation, _ = env.reset(seed=seed)
+    agent.reset(seed)
+    while True:
+        observation, _, terminated, truncated, info = env.step(agent.act(observation))
+        if terminated or truncated:
+            return dict(info["episode_metrics"])

@@ -1,0 +1,68 @@
+"""The scripted agent with perfect ears: what is left is how it walks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from bat_agent.scene import unit_vector
+from bat_agent_envs import registration
+from bat_agent_envs.scripted import RandomAgent, ScriptedAgent, run_episode
+
+registration.register()
+
+
+class PerfectEars(gym.Wrapper[Any, Any, Any, Any]):
+    """Says where the sources truly are, in two slots; of a goal that is silent, nothing."""
+
+    def reset(self, **options: Any) -> Any:
+        observation, info = self.env.reset(**options)
+        return self._hear(observation, info), info
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._hear(observation, info), reward, terminated, truncated, info
+
+    def _hear(self, observation: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+        direction, distance, probs = np.zeros((2, 3)), np.zeros(2), np.zeros((2, 355), np.float32)
+        valid = np.zeros(2)
+        for number, place in enumerate(self.env.get_wrapper_attr("scene").positions()):
+            if number == 0 and info["truth"]["silent"]:
+                continue
+            direction[number], distance[number] = unit_vector(place.azimuth_deg, place.elevation_deg), place.distance_m
+            valid[number] = 1
+            if "goal" in observation:
+                probs[number, observation["goal"] if number == 0 else observation["goal"] - 1] = 0.9
+        added = {"direction": direction, "distance": distance, "valid": valid, "slot_probs": probs, "age": np.zeros(1)}
+        return observation | {f"audio/{key}": value for key, value in added.items()}
+
+
+def run(name: str, episodes: int) -> dict[str, dict[str, float]]:
+    bare = gym.make(f"bat_agent_envs/{name}", disable_env_checker=True, sounds="procedural:2")
+    heard = PerfectEars(bare)
+    found = {}
+    for title, env, agent in (("scripted", heard, ScriptedAgent(heard)), ("random", bare, RandomAgent(bare))):
+        runs = [run_episode(env, agent, seed) for seed in range(episodes)]
+        found[title] = {key: float(np.mean([one[key] for one in runs])) for key in ("success", "spl")}
+    return found
+
+
+@pytest.mark.parametrize("name", ["AudioGoal-v0", "SemanticAudioGoal-v0"])
+def test_with_perfect_ears_it_finds_nearly_everything_and_walks_straight(name: str) -> None:
+    found = run(name, 12)
+    assert found["scripted"]["success"] >= 0.9
+    assert found["scripted"]["spl"] >= 0.75
+    assert found["random"]["success"] <= 0.4
+
+
+def test_it_repeats_itself() -> None:
+    env = PerfectEars(gym.make("bat_agent_envs/AudioGoal-v0", disable_env_checker=True, sounds="procedural:2"))
+    agent = ScriptedAgent(env)
+    first, _, again = (run_episode(env, agent, seed) for seed in (3, 4, 3))
+    assert {k: v for k, v in first.items() if not math.isnan(v)} == {
+        k: v for k, v in again.items() if not math.isnan(v)
+    }
