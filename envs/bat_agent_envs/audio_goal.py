@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 
 from bat_agent.errors import BadInput
-from bat_agent.labels import labels
-from bat_agent_envs.navigation import NavigationEnv, label_number
+from bat_agent.labels import class_number, labels
+from bat_agent_envs.navigation import NavigationEnv
 
 STEP_COST, SUCCESS_REWARD = 0.01, 10.0
 
@@ -68,7 +68,7 @@ class SemanticAudioGoalEnv(AudioGoalEnv):
         return [float(self.np_random.uniform(*self._sounds_s))] + [None] * (self.num_sources - 1)
 
     def _extra(self) -> dict[str, Any]:
-        return {"goal": label_number(self.world.goal.labels[0])}
+        return {"goal": class_number(self.world.goal.labels[0])}
 
     def _info(self) -> dict[str, Any]:
         return {**super()._info(), "goal": self.world.goal.labels[0]}

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.options import PREFIX
 from bat_agent_envs.wrapper import SpatialHearing, attribute
 
@@ -89,7 +90,7 @@ def _checked(env: gym.Env[Any, Any], ears: SpatialHearing, observation: Any, inf
         raise BadInput("audio/age must be 0 in a step that listens")
     window = hearing.window(0)
     chunk_s = attribute(env, "step_s")
-    newest = window if chunk_s is None else window[:, -round(chunk_s * 32_000) :]
+    newest = window if chunk_s is None else window[:, -round(chunk_s * SAMPLE_RATE_HZ) :]
     return {"sound": newest, "heard": heard}
 
 

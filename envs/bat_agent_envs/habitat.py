@@ -158,8 +158,10 @@ def _settings(holder: Any) -> Any:
     """Configuration of the simulator that an environment holds."""
     from bat_agent_soundspaces.habitat_api import find_simulator
 
-    sim = find_simulator(holder)
-    return getattr(sim, "config", None)
+    try:
+        return getattr(find_simulator(holder), "config", None)
+    except BadInput:  # it may be told instead, by sample_rate_hz and step_s
+        return None
 
 
 def _look(settings: Any, *names: str) -> Any:

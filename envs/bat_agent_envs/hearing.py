@@ -13,6 +13,7 @@ from bat_agent.errors import BadInput
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, hear_all, in_words, nothing, top_labels
 from bat_agent_envs.intake import Intake, Waveform
+from bat_agent_envs.metrics import direction_error_deg
 from bat_agent_envs.options import PREFIX, HearingOptions
 
 _LEAST = round(LEAST_S * SAMPLE_RATE_HZ)
@@ -92,7 +93,7 @@ class Hearing:
         return found
 
     def info(self, agent: int, env_info: dict[str, Any]) -> dict[str, Any]:
-        """What goes to ``info["bat"]``; with what the environment says of the truth, how far off the direction is."""
+        """What goes to ``info["bat"]``; where the environment tells the truth, also how far off the direction is."""
         heard = {name: values[agent] for name, values in self._heard.items()}
         found: dict[str, Any] = {
             "labels": top_labels(heard["class_probs"], self.ears.labels, self.options.top_k),
@@ -102,7 +103,8 @@ class Hearing:
         }
         truth = env_info.get("truth")
         if isinstance(truth, dict) and "azimuth_deg" in truth and "elevation_deg" in truth:
-            found["direction_error_deg"] = _error_deg(heard, truth)
+            said = heard["direction"][heard["valid"]]
+            found["direction_error_deg"] = direction_error_deg(said, truth["azimuth_deg"], truth["elevation_deg"])
         every = self.options.ask_every
         if every and self._steps[agent] % every == 0 and len(self.window(agent)[0]) >= _LEAST:
             answers = self.ears.ask(self.window(agent), list(self.options.questions))
@@ -139,16 +141,6 @@ class Hearing:
         if window.shape[1]:
             padded[:, -window.shape[1] :] = window
         return padded
-
-
-def _error_deg(heard: dict[str, np.ndarray], truth: dict[str, Any]) -> float:
-    """Angle between the true direction and the nearest of those heard; NaN where nothing is heard."""
-    if not heard["valid"].any():
-        return float("nan")
-    azimuth, elevation = np.radians([truth["azimuth_deg"], truth["elevation_deg"]])
-    level = np.cos(elevation)
-    true = np.array([level * np.cos(azimuth), np.sin(elevation), -level * np.sin(azimuth)])
-    return float(np.degrees(np.arccos(np.clip(heard["direction"][heard["valid"]] @ true, -1, 1))).min())
 
 
 def _log_mel(sound: np.ndarray) -> np.ndarray:

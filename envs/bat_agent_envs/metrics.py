@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bat_agent.scene import unit_vector
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,14 @@ def episode_metrics(walk: Walk) -> dict[str, float]:
         "distance_to_goal": walk.left_m,
         "direction_error_deg": walk.direction_error_deg,
     }
+
+
+def direction_error_deg(said: NDArray[Any], azimuth_deg: float, elevation_deg: float) -> float:
+    """Angle between the true direction and the nearest of those said, unit vectors (N, 3); NaN where N is 0."""
+    if not len(said):
+        return math.nan
+    true = np.array(unit_vector(azimuth_deg, elevation_deg))
+    return float(np.degrees(np.arccos(np.clip(said @ true, -1, 1))).min())
 
 
 def least_actions(way_m: float, turn_deg: float, forward_m: float, turn_step_deg: float) -> int:

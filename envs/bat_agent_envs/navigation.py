@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
-from bat_agent.labels import labels
+from bat_agent.registry import load_simulator
 from bat_agent.scene import Scene, relative_position
 from bat_agent.sounds import SoundSet, open_sounds
-from bat_agent_envs.metrics import Walk, episode_metrics, least_actions
+from bat_agent_envs.metrics import Walk, direction_error_deg, episode_metrics, least_actions
 from bat_agent_envs.top_view import TopView
 from bat_agent_envs.world import (
     Drawing,
@@ -23,8 +23,6 @@ from bat_agent_envs.world import (
     World,
     ahead,
     draw_world,
-    heading_towards,
-    open_simulator,
     track_of,
 )
 
@@ -81,7 +79,8 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
                 raise BadInput(f"{name} must be more than 0, got {value!r}")
         if not success_m < least_way_m < most_way_m:
             raise BadInput(
-                f"needed success_m < least_way_m < most_way_m, got {success_m:g}, {least_way_m:g} and {most_way_m:g}"
+                f"needed success_m < least_way_m < most_way_m, got {success_m:g}, {least_way_m:g} and {most_way_m:g}: "
+                "change one of them"
             )
         if action_space not in ("discrete", "continuous"):
             raise BadInput(f"action_space must be 'discrete' or 'continuous', got {action_space!r}")
@@ -91,13 +90,10 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
         self.metadata = {**self.metadata, "render_fps": 1 / step_s}
         self.sample_rate_hz, self.step_s, self.max_steps = SAMPLE_RATE_HZ, step_s, max_steps
         self.forward_m, self.turn_deg, self.success_m = forward_m, turn_deg, success_m
-        self._ways_m, self._noise_dbfs, self._discrete = (
-            (least_way_m, most_way_m),
-            noise_dbfs,
-            action_space == "discrete",
-        )
+        self._ways_m, self._noise_dbfs = (least_way_m, most_way_m), noise_dbfs
+        self._discrete = action_space == "discrete"
         options = DEFAULT_OPTIONS.get(simulator, {}) if simulator_options is None else simulator_options
-        self.simulator: Simulator = open_simulator(simulator, options)
+        self.simulator: Simulator = load_simulator(simulator, **options)
         self.sounds = _library(sounds, None if folds is None else tuple(folds))
         self.action_space = self._actions()
         self.observation_space = gym.spaces.Dict(self._spaces())
@@ -136,9 +132,6 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
     def _extra(self) -> dict[str, Any]:
         return {}
 
-    def _begin(self) -> None:
-        """After a world was drawn."""
-
     # --- the episode ---
 
     def reset(
@@ -161,7 +154,6 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
         self._walked_m, self._steps, self._trail = 0.0, 0, [(self.world.x, self.world.z)]
         self._heard = []
         self._view = None
-        self._begin()
         return self._observe(collided=False), self._info()
 
     def _move(self, action: Any) -> tuple[bool, bool]:
@@ -234,11 +226,8 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
         if not self._heard:
             return math.nan
         place = relative_position(self.world.listener(), self.world.goal.position_m)
-        azimuth, elevation = math.radians(place.azimuth_deg), math.radians(place.elevation_deg)
-        level = math.cos(elevation)
-        true = np.array([level * math.cos(azimuth), math.sin(elevation), -level * math.sin(azimuth)])
         said = np.array([heard["direction"] for heard in self._heard])
-        return float(np.degrees(np.arccos(np.clip(said @ true, -1, 1))).min())
+        return direction_error_deg(said, place.azimuth_deg, place.elevation_deg)
 
     # --- looking at it ---
 
@@ -286,7 +275,9 @@ def _library(spec: str, folds: tuple[int, ...] | None) -> SoundSet:
 def _different(sounds: SoundSet, count: int, rng: np.random.Generator) -> list[int]:
     """Numbers of sounds whose classes have nothing in common."""
     if len(sounds.labels()) < count:
-        raise BadInput(f"{count} sounds of different classes are needed, the library has {len(sounds.labels())}")
+        raise BadInput(
+            f"{count} sounds of different classes are needed, the library has {len(sounds.labels())}: take a larger one"
+        )
     chosen: list[int] = []
     taken: set[str] = set()
     for _ in range(1000):
@@ -297,13 +288,3 @@ def _different(sounds: SoundSet, count: int, rng: np.random.Generator) -> list[i
         if len(chosen) == count:
             return chosen
     raise BadInput(f"no {count} sounds without a common class were found in 1000 draws; use a larger library of sounds")
-
-
-def label_number(name: str) -> int:
-    """Number of a class in the table of 355."""
-    return labels().index(name)
-
-
-def heading_to(world: World, x: float, z: float) -> float:
-    """Heading from the agent to a place."""
-    return heading_towards(x - world.x, z - world.z)

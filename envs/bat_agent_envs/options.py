@@ -37,7 +37,6 @@ class HearingOptions:
     top_k: int
     questions: tuple[str, ...]
     ask_every: int
-    turn_key: str | None = None
 
     def __post_init__(self) -> None:
         known = DEFAULT_KEYS + MORE_KEYS

@@ -12,7 +12,7 @@ from gymnasium.utils.save_video import capped_cubic_video_schedule
 
 from bat_agent.audio import write_wav
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent_envs.intake import rate_of
 
 
 class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -29,8 +29,9 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         episode_trigger: Which episodes to record, by their number from 0; by default those of ``RecordVideo``.
         name_prefix: What names of files begin with.
         audio: Key of the sound in the observation.
+        sample_rate_hz: Its rate, if the environment has no attribute of that name.
 
-    Raises :class:`~bat_agent.errors.BadInput` for an environment without such a key.
+    Raises :class:`~bat_agent.errors.BadInput` for an environment without such a key or rate.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         episode_trigger: Callable[[int], bool] | None = None,
         name_prefix: str = "rl-video",
         audio: str = "audio",
+        sample_rate_hz: int | None = None,
     ) -> None:
         gym.utils.RecordConstructorArgs.__init__(
-            self, folder=folder, episode_trigger=episode_trigger, name_prefix=name_prefix, audio=audio
-        )
+            self, folder=folder, episode_trigger=episode_trigger, name_prefix=name_prefix, audio=audio,
+            sample_rate_hz=sample_rate_hz,
+        )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         space = env.observation_space
         if not isinstance(space, gym.spaces.Dict) or audio not in space.spaces:
@@ -51,6 +54,7 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
                 f"the observation has no {audio!r} to record: wrap the environment with RecordSound first and with "
                 "SpatialHearing after, or name the key with audio="
             )
+        self._rate_hz = rate_of(env, sample_rate_hz)
         self.episode_id = -1
         self._folder, self._prefix, self._key = Path(folder), name_prefix, audio
         self._trigger = episode_trigger or capped_cubic_video_schedule
@@ -85,11 +89,7 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     def _write(self) -> None:
         if self._chunks:
-            try:
-                rate_hz = int(self.env.get_wrapper_attr("sample_rate_hz"))
-            except AttributeError:
-                rate_hz = SAMPLE_RATE_HZ
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"{self._prefix}-episode-{self.episode_id}.wav"
-            write_wav(path, np.concatenate(self._chunks, axis=1), rate_hz)
+            write_wav(path, np.concatenate(self._chunks, axis=1), self._rate_hz)
         self._chunks, self._recording = [], False

@@ -45,18 +45,17 @@ class Beliefs:
 
 
 class RandomAgent:
-    """Acts by lot; never stops by itself in the first ``patience`` actions."""
+    """Acts by lot, and stops in one of 25 actions."""
 
-    def __init__(self, env: gym.Env[Any, Any], seed: int = 0, patience: int = 10) -> None:
-        self._rng, self._patience, self._acts = np.random.default_rng(seed), patience, 0
+    def __init__(self) -> None:
+        self.reset(0)
 
     def reset(self, seed: int) -> None:
         """Begin an episode."""
-        self._rng, self._acts = np.random.default_rng(seed), 0
+        self._rng = np.random.default_rng(seed)
 
     def act(self, observation: dict[str, Any]) -> int:
         """An action."""
-        self._acts += 1
         return int(self._rng.choice([FORWARD, LEFT, RIGHT, STOP], p=[0.5, 0.23, 0.23, 0.04]))
 
 
@@ -97,15 +96,13 @@ class _Map:
         """The agent went there, and it is not."""
         self.log[np.hypot(self.x - x, self.z - z) < radius_m] -= 0.5
 
-    def best(self) -> tuple[float, float, float]:
-        """The likeliest place, and the share of belief within 0.75 m of it."""
+    def best(self) -> tuple[float, float]:
+        """The likeliest place: the mean of what is believed within 0.75 m of the likeliest cell."""
         share = np.exp(self.log - self.log.max())
-        share /= share.sum()
         i, k = np.unravel_index(int(share.argmax()), share.shape)
         near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < 0.75
         inside = share[near]
-        x, z = float((self.x[near] * inside).sum() / inside.sum()), float((self.z[near] * inside).sum() / inside.sum())
-        return x, z, float(inside.sum())
+        return float(np.average(self.x[near], weights=inside)), float(np.average(self.z[near], weights=inside))
 
     def _seen_from(self, x: float, z: float, turn: float) -> tuple[Floats, Floats]:
         """Azimuth and distance of each cell for an agent there, turned counter-clockwise by so much."""
@@ -139,12 +136,11 @@ class ScriptedAgent:
         self._map = _Map(self._beliefs)
         self._blocked: list[tuple[float, float]] = []
         self._rng = np.random.default_rng(seed)
-        self._acts, self._detour = 0, 0
+        self._detour = 0
         self._heard, self._last, self._still = 0.0, FORWARD, 0
 
     def act(self, observation: dict[str, Any]) -> int:
         """An action."""
-        self._acts += 1
         x, z, cosine, sine = (float(value) for value in observation["pose"])
         turn = math.atan2(sine, cosine)
         if observation["collided"][0] and self._last == FORWARD:
@@ -173,7 +169,7 @@ class ScriptedAgent:
     def _choose(self, x: float, z: float, turn: float) -> int:
         if self._heard < 1.5:  # look around before walking anywhere
             return LEFT
-        goal_x, goal_z, _ = self._map.best()
+        goal_x, goal_z = self._map.best()
         away = math.hypot(goal_x - x, goal_z - z)
         if self._map.within(x, z, self._beliefs.stop_m) > self._beliefs.stop_sure:
             return STOP
@@ -205,7 +201,6 @@ class ScriptedAgent:
         apart = (heading - turn + math.pi) % (2 * math.pi) - math.pi
         if abs(apart) <= 0.55 * self._turn:
             return FORWARD
-        self._detour = 0 if self._detour == 0 else self._detour
         return LEFT if apart > 0 else RIGHT
 
 

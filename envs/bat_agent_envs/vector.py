@@ -59,7 +59,7 @@ class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
             )
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every, turn_key,
+            ask_every,
         )  # fmt: skip
         self._turns = None if turn_key is None else [Turns(space, turn_key) for _ in range(env.num_envs)]
         self._sound = find_sound(space, audio)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
-from bat_agent.labels import labels
+from bat_agent.labels import class_number, labels
 from bat_agent.questions import HeardSource, QuestionType, compatible, from_scene, generate
 from bat_agent.questions.answers import AXES, YES_NO, parse_location, parse_yes_no
 from bat_agent.questions.verify import Reading, coordinates
 from bat_agent.questions.verify_reading import SIDES
 from bat_agent.scene import Scene
-from bat_agent_envs.navigation import RIGHT, NavigationEnv, label_number
+from bat_agent_envs.navigation import RIGHT, NavigationEnv
 from bat_agent_envs.world import World
 
 Asked = Literal["yes_no", "region"]
@@ -37,7 +37,7 @@ ANSWERS = (*YES_NO, *REGIONS)
 """What may be answered, in the order of the actions after the moves."""
 MOVES = RIGHT + 1
 """How many actions move: ahead, left, right."""
-_HEADINGS_TRIED = 60
+_HEADINGS_TRIED, _WORLDS_TRIED = 60, 50
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Query:
 
     def encoded(self, scene: Scene) -> NDArray[np.int64]:
         """(5,): kind, class of the first and of the second name, first and second direction; behind the last: none."""
-        classes = [label_number(scene.sources[number].labels[0]) for number in self.named]
+        classes = [class_number(scene.sources[number].labels[0]) for number in self.named]
         words = [WORDS.index(word) for word in self.words]
         classes += [len(labels())] * (2 - len(classes))
         words += [len(WORDS)] * (2 - len(words))
@@ -117,7 +117,7 @@ class WhereIsEnv(NavigationEnv):
 
     def _draw_world(self, named: list[tuple[str, ...]]) -> World:
         """A world that can be asked about from where the agent begins."""
-        while True:
+        for _ in range(_WORLDS_TRIED):
             world = super()._draw_world(named)
             for _ in range(_HEADINGS_TRIED):
                 if (query := self._ask(world)) is not None:
@@ -125,6 +125,10 @@ class WhereIsEnv(NavigationEnv):
                     return world
                 # Two sounds close to one another are told apart from few headings, or from none.
                 world.heading_deg = float(self.np_random.uniform(0, 360))
+        raise BadInput(
+            f"nothing can be asked about the sounds of any of {_WORLDS_TRIED} rooms: take larger rooms "
+            "(simulator_options), or another library of sounds"
+        )
 
     def _ask(self, world: World) -> Query | None:
         heard = from_scene(world.heard_from_here())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,10 +195,3 @@ def track_of(waveform: NDArray[np.float32], sources: int, phase: float, stop_s: 
     sound = torch.from_numpy(np.ascontiguousarray(waveform[: round(_LONGEST_SOUND_S * SAMPLE_RATE_HZ)]))
     sound = rms_normalise(sound) / sources
     return Track(sound, start_s=-phase * len(sound) / SAMPLE_RATE_HZ, stop_s=stop_s)
-
-
-def open_simulator(name: str, options: dict[str, Any]) -> Simulator:
-    """A simulator plugin by name."""
-    from bat_agent import load_simulator
-
-    return load_simulator(name, **options)

@@ -80,14 +80,14 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         # Not copied: what audio is called on may hold a live simulator.
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
-            window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz,
-            turn_key=turn_key, keep_audio=keep_audio,
-            top_k=top_k, questions=as_tuple(questions), ask_every=ask_every, device=device, level_known=level_known,
+            window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
+            keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions), ask_every=ask_every, device=device,
+            level_known=level_known,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every, turn_key,
+            ask_every,
         )  # fmt: skip
         self._turns = None if turn_key is None else Turns(env.observation_space, turn_key)
         self._audio = audio

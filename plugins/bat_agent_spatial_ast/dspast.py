@@ -34,7 +34,7 @@ from bat_agent_spatial_ast.adacos import AdaCos
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.dspast_config import NUM_BRANCHES, TOKENS_PER_BRANCH, DSpASTConfig
 from bat_agent_spatial_ast.dspast_features import dspast_features, level_ratio
-from bat_agent_spatial_ast.encoder import FourierKernels, MelKernel
+from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
 DISTANCE, DIRECTION, CLASS = range(NUM_BRANCHES)

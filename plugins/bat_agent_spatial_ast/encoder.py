@@ -35,6 +35,7 @@ from bat_agent.masking import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
+from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, to_reference
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
@@ -374,35 +375,6 @@ class _Heard(NamedTuple):
     frames: int
     level: Tensor | None
     level_dbfs: Tensor | None
-
-
-class FourierKernels(nn.Module):
-    """The released layout stores the STFT as two convolution kernels; they are constants, the FFT computes the same."""
-
-    def __init__(self, stored: bool) -> None:
-        super().__init__()
-        if stored:
-            turn = torch.outer(torch.arange(features.NUM_BINS), torch.arange(features.N_FFT)) % features.N_FFT
-            angle = turn.double() * (2 * torch.pi / features.N_FFT)
-            window = features.hann_window().double()
-            self.conv_real = _kernel((angle.cos() * window)[:, None])
-            self.conv_imag = _kernel((-angle.sin() * window)[:, None])
-
-
-class MelKernel(nn.Module):
-    """The mel filterbank, stored in the released layout."""
-
-    melW: Tensor
-
-    def __init__(self, stored: bool) -> None:
-        super().__init__()
-        self.register_buffer("melW", features.mel_filterbank().clone(), persistent=stored)
-
-
-def _kernel(weight: Tensor) -> nn.Module:
-    module = nn.Module()
-    module.register_buffer("weight", weight.float())
-    return module
 
 
 def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:

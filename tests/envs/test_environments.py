@@ -316,7 +316,7 @@ def test_any_simulator_that_makes_scenes_will_do(monkeypatch: pytest.MonkeyPatch
             gains = [0.3 / place.distance_m for place in scene.positions()]
             return [torch.tensor([[gain], [gain]]) for gain in gains]
 
-    monkeypatch.setattr("bat_agent_envs.navigation.open_simulator", lambda name, options: Cube())
+    monkeypatch.setattr("bat_agent_envs.navigation.load_simulator", lambda name, **options: Cube())
     env = make(simulator="cube")
     steps, _ = follow(env, 0)
     assert steps[-1][-1]["episode_metrics"]["success"] == 1

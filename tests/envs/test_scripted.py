@@ -45,7 +45,7 @@ def run(name: str, episodes: int) -> dict[str, dict[str, float]]:
     bare = gym.make(f"bat_agent_envs/{name}", disable_env_checker=True, sounds="procedural:2")
     heard = PerfectEars(bare)
     found = {}
-    for title, env, agent in (("scripted", heard, ScriptedAgent(heard)), ("random", bare, RandomAgent(bare))):
+    for title, env, agent in (("scripted", heard, ScriptedAgent(heard)), ("random", bare, RandomAgent())):
         runs = [run_episode(env, agent, seed) for seed in range(episodes)]
         found[title] = {key: float(np.mean([one[key] for one in runs])) for key in ("success", "spl")}
     return found

@@ -29,20 +29,7 @@ from bat_agent_soundspaces.habitat import Habitat, report
 from bat_agent_soundspaces.simulator import SoundSpaces
 from bat_agent_soundspaces.worker import Pool
 
-
-def _stand_in() -> Any:
-    """The package next door, which pytest's importlib mode does not find by itself."""
-    if "habitat_stand_in" not in sys.modules:
-        folder = Path(__file__).with_name("habitat_stand_in")
-        spec = importlib.util.spec_from_file_location("habitat_stand_in", folder / "__init__.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return importlib.import_module("habitat_stand_in")
-
-
-stand_in = _stand_in()
+stand_in: Any = importlib.import_module("habitat_stand_in")
 fixtures = importlib.import_module("habitat_stand_in.fixtures")
 engines, live, mesh, real_engine = fixtures.engines, fixtures.live, fixtures.mesh, fixtures.real_engine
 Live = Callable[..., Any]
