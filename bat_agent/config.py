@@ -56,6 +56,8 @@ class Rooms:
     """Options that are different for validation, e.g. ``{houses_seed: 1}`` for houses that training never sees."""
     scenes: int = 1000
     """Rooms, each with its own listener."""
+    repeats: int = 1
+    """How often each room of a bank counts in training, next to the other entries."""
     valid_scenes: int = 300
     """Rooms kept for validation."""
     sources: int = 4
@@ -226,6 +228,9 @@ class Recipe:
     """Folder for the RIR bank, where several runs share it; ``rooms`` in the run folder unless given."""
     workers: int = 1
     """Processes that make clips; the result does not depend on their number."""
+    preload: bool = False
+    """Load all sounds before training, up to a gigabyte of each entry: many workers then do not load them one by one
+    each on its own."""
     sharding: str = "none"
     """Under several processes: ``none``: each holds the whole model; ``full``: the reasoner is shared out (FSDP2)."""
     precision: str = "no"

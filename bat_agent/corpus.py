@@ -87,7 +87,7 @@ def _open_rooms(recipe: Recipe, number: int, split: Split, folder: Path, progres
             entry.simulator, entry.options, sources=entry.sources, seconds=entry.seconds, weight=entry.scenes
         )
     options = entry.options if split == "train" else {**entry.options, **entry.valid_options}
-    return open_bank(
+    bank = open_bank(
         folder,
         load_simulator(entry.simulator, **options),
         {"simulator": entry.simulator, "options": options},
@@ -97,6 +97,7 @@ def _open_rooms(recipe: Recipe, number: int, split: Split, folder: Path, progres
         seed=recipe.seed + _SPLIT_SEED[split] + 1000 * number,
         progress=progress,
     )
+    return dataclasses.replace(bank, repeats=entry.repeats if split == "train" else 1)
 
 
 def _reverberations(entry: RoomsEntry, split: Split) -> Path:

@@ -148,8 +148,9 @@ def band_energies_db(sounds: Float[Tensor, "M 2 N"]) -> Float[Tensor, "M T 128"]
     """Energy of each sound in time and mel bands, both ears together, in dB; −100 for silence."""
     low, high = mel_support()
     filters = mel_filterbank().to(sounds.device)[low:high]
-    # Sound by sound, as the spectra of many would leave the cache.
-    power = [stft(sound)[..., low:high].abs().square().sum(dim=1) @ filters for sound in sounds.split(1)]
+    # Sound by sound on a CPU, as the spectra of many would leave the cache.
+    at_once = 1 if sounds.device.type == "cpu" else 64
+    power = [stft(some)[..., low:high].abs().square().sum(dim=1) @ filters for some in sounds.split(at_once)]
     return 10.0 * torch.log10(torch.cat(power).clamp(min=LOG_FLOOR))
 
 

@@ -28,7 +28,7 @@ from bat_agent.rooms import Place, RoomBank, Rooms
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.sounds import Balance as Drawing
 from bat_agent.sounds import Sound, SoundSet
-from bat_agent.wet import Reverberant, Unrendered, apart, only, render
+from bat_agent.wet import Reverberant, Unrendered, apart, only, render, render_apart
 
 __all__ = ["MAX_SOURCES", "Batch", "Mixtures", "SoundPool", "Truth", "truth_of"]
 TRIES = 1000
@@ -200,27 +200,35 @@ class Mixtures(Dataset[Batch]):
             return replace(batch, waveform=batch.waveform.to(device, non_blocking=True))
         with torch.no_grad():
             rirs = self._rirs(batch.dry, torch.device(device))
-            truth = self._with_energies(batch.truth, batch.dry, rirs, device) if self.energies else batch.truth
-            return replace(batch, waveform=render(batch.dry, rirs, device), dry=None, truth=truth)
+            if not self.energies:
+                return replace(batch, waveform=render(batch.dry, rirs, device), dry=None)
+            dry = replace(batch.dry, sounds=batch.dry.sounds.to(device, non_blocking=True))
+            if torch.device(device).type == "cpu":
+                waveform, alone = render(dry, rirs, device), None
+            else:
+                waveform, alone = render_apart(dry, rirs, device)
+            truth = self._with_energies(batch.truth, dry, rirs, alone)
+            return replace(batch, waveform=waveform, dry=None, truth=truth)
 
     def _with_energies(
-        self, truth: Truth, clips: Unrendered, rirs: torch.Tensor | None, device: torch.device | str
+        self, truth: Truth, clips: Unrendered, rirs: torch.Tensor | None, alone: torch.Tensor | None
     ) -> Truth:
         """The truth with the energy of each source alone; absent ones are silent, and what is the only source of a clip
         is alike everywhere, as everything is its own.
         """
-        mixed = truth.active.sum(dim=1) > 1
+        mixed, device = truth.active.sum(dim=1) > 1, clips.sounds.device
         frames = num_frames(clips.sounds.shape[-1])
-        out = torch.full((*truth.active.shape, frames, NUM_MELS), SILENT_DB, dtype=torch.float16)
-        out[truth.active] = 0.0
+        out = torch.full((*truth.active.shape, frames, NUM_MELS), SILENT_DB, dtype=torch.float16, device=device)
+        out[truth.active.to(device)] = 0.0
         several = mixed[clips.clip]
         if several.any():
-            alone = only(apart(clips), several)
-            out[mixed[:, None] & truth.active] = (
-                band_energies_db(render(alone, None if rirs is None else rirs[several.to(rirs.device)], device))
-                .half()
-                .cpu()
-            )  # both go clip by clip, and in each source by source
+            if alone is None:
+                some = None if rirs is None else rirs[several.to(rirs.device)]
+                heard = render(only(apart(clips), several), some, device)
+            else:
+                heard = alone[several.to(device)]
+            # Both go clip by clip, and in each source by source.
+            out[(mixed[:, None] & truth.active).to(device)] = band_energies_db(heard).half()
         return replace(truth, energy_db=out)
 
     # --- what is drawn by lot ---

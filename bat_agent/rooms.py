@@ -74,9 +74,11 @@ class RoomBank:
     scenes: list[Scene]
     rirs: np.ndarray
     """float16 (scenes, sources, 2, taps); half precision keeps 60 dB of decay to 0.05 % of the peak."""
+    repeats: int = 1
+    """How often each scene counts, next to other places that rooms come from."""
 
     def __len__(self) -> int:
-        return len(self.scenes)
+        return len(self.scenes) * self.repeats
 
     @property
     def taps(self) -> int:
@@ -94,6 +96,7 @@ class RoomBank:
 
     def place(self, number: int, rng: np.random.Generator) -> Place:
         """Scene ``number``."""
+        number %= len(self.scenes)
         positions = self.scenes[number].positions()
         sources = self.rirs.shape[1]
         return Place(positions, range(number * sources, number * sources + len(positions)))

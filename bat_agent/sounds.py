@@ -148,6 +148,12 @@ class SoundSet(Sequence[Sound]):
         other._loaders = tuple(Cached(loader) for loader in self._loaders)
         return other
 
+    def preload(self, workers: int) -> None:
+        """Load all sounds of a :meth:`cached` set now, in so many processes, as far as there is room."""
+        for number, loader in enumerate(self._loaders):
+            if isinstance(loader, Cached):
+                loader.preload([name.decode() for name in self._ids[self._origin == number]], workers)
+
     def _take(self, numbers: np.ndarray) -> SoundSet:
         other = object.__new__(SoundSet)
         lengths = np.diff(self._ends)[numbers]

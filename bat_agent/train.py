@@ -31,7 +31,7 @@ from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
-from bat_agent.mixtures import Batch
+from bat_agent.mixtures import Batch, Mixtures
 from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
 from bat_agent.recorded import Batches, Recorded
 from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state
@@ -157,6 +157,9 @@ class Trainer:
         if stage.frozen and is_sharded(module):
             raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
         data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
+        if self.recipe.preload and isinstance(data, Mixtures):
+            for sounds in data.pool.sets:
+                sounds.preload(self.recipe.workers)
         if stage.cache_tokens and isinstance(data, Recorded):
             self._fill(data, progress)
         stage = replace(stage, steps=data.steps)

@@ -20,8 +20,8 @@ from bat_agent.scene import Scene
 LOWEST_OCTAVE_HZ = 62.5
 _REACH = 1024
 """Samples that the equaliser rings to either side; its finest detail is 62.5 Hz wide."""
-_SAMPLES_AT_ONCE = 2**24
-"""Samples of a clip, times clips, that a GPU renders in one go: some two gigabytes of spectra, for two sources."""
+_SAMPLES_AT_ONCE = 2**25
+"""Samples of a clip, times clips, that a GPU renders in one go: some four gigabytes of spectra, for two sources."""
 
 
 @dataclass
@@ -125,8 +125,19 @@ def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -
         room = _room(here.to(device, non_blocking=True).float(), clips, first + clip)
         delay = clips.delay_s[clips.clip[some]]
         late = delay.to(device, torch.float32) if delay.any() else None
-        out[first:last] = _mixed(dry, room, curve, clip.to(device), last - first, late)
+        alone = torch.equal(clip, torch.arange(last - first))
+        out[first:last] = _mixed(dry, room, curve, None if alone else clip.to(device), last - first, late)
     return _add_noise(out, clips)
+
+
+def render_apart(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """What :func:`render` gives, and each source alone (M, 2, N) without noise, at the level that it has there.
+
+    For a GPU, where to render every source for itself costs hardly more than to render mixtures.
+    """
+    alone = render(apart(clips), rirs, device)
+    out = torch.zeros(len(clips.mirrored), *alone.shape[1:], device=alone.device)
+    return _add_noise(out.index_add_(0, clips.clip.to(alone.device), alone), clips), alone
 
 
 def _room(rirs: Tensor, clips: Unrendered, clip: Tensor) -> Tensor:
@@ -143,10 +154,15 @@ def _room(rirs: Tensor, clips: Unrendered, clip: Tensor) -> Tensor:
 
 
 def _mixed(
-    dry: Tensor, rirs: Tensor, equaliser_db: Tensor | None, clip: Tensor, clips: int, delay_s: Tensor | None = None
+    dry: Tensor,
+    rirs: Tensor,
+    equaliser_db: Tensor | None,
+    clip: Tensor | None,
+    clips: int,
+    delay_s: Tensor | None = None,
 ) -> Tensor:
-    """(clips, 2, N): every source in its room, and the sum of the sources of each clip; the right ear ``delay_s``
-    late.
+    """(clips, 2, N): every source in its room, and the sum of the sources of each clip (None: each has one); the right
+    ear ``delay_s`` late.
     """
     reach = 0 if equaliser_db is None else _REACH
     samples, taps = dry.shape[-1], rirs.shape[-1] + 2 * reach
@@ -165,9 +181,9 @@ def _mixed(
     return _overlap_add(wave, hop)[..., reach : reach + samples]
 
 
-def _filtered(spectrum: Tensor, filters: Tensor, clip: Tensor, clips: int) -> Tensor:
+def _filtered(spectrum: Tensor, filters: Tensor, clip: Tensor | None, clips: int) -> Tensor:
     """(clips, 2, blocks, F): Σ over the sources of a clip of spectrum · filter."""
-    if len(spectrum) == clips == 1:
+    if clip is None:
         return spectrum * filters
     if clips == 1:
         out = spectrum[:1] * filters[:1]
@@ -233,10 +249,30 @@ def _octaves(bins: int, knots: int, device: torch.device) -> tuple[Tensor, Tenso
 
 def _add_noise(waveform: Tensor, clips: Unrendered) -> Tensor:
     """Each clip's noise from its own seed; a GPU draws other numbers from it than a CPU."""
-    generator = torch.Generator(waveform.device)
+    if not clips.noise.any():
+        return waveform
+    if waveform.device.type != "cpu":
+        return waveform.add_(clips.noise.to(waveform.device)[:, None, None] * _pieces_of_noise(waveform, clips))
+    generator = torch.Generator()
     for clip, (level, seed) in enumerate(zip(clips.noise.tolist(), clips.noise_seed.tolist(), strict=True)):
         if level:
             generator.manual_seed(seed)
-            noise = torch.randn(waveform.shape[1:], generator=generator, device=waveform.device)
-            waveform[clip].add_(noise, alpha=level)
+            waveform[clip].add_(torch.randn(waveform.shape[1:], generator=generator), alpha=level)
     return waveform
+
+
+def _pieces_of_noise(waveform: Tensor, clips: Unrendered) -> Tensor:
+    """(B, 2, N) of unit variance: for each ear a stretch of one long noise, chosen by the clip's seed.
+
+    To draw anew for each clip would start two kernels a clip, which costs more than the rest of the rendering.
+    """
+    bank, samples = _long_noise(waveform.device), waveform.shape[-1]
+    seeds = clips.noise_seed.to(waveform.device)
+    starts = torch.stack((seeds, seeds >> 31), dim=1) % (len(bank) - samples)
+    return bank[starts[..., None] + torch.arange(samples, device=waveform.device)]
+
+
+@lru_cache(maxsize=4)
+def _long_noise(device: torch.device) -> Tensor:
+    """Nine minutes of white noise of unit variance, always the same."""
+    return torch.randn(2**24, generator=torch.Generator().manual_seed(0)).to(device)

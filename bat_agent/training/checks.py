@@ -102,6 +102,11 @@ def _check_data(recipe: Recipe) -> None:
     if not 0 <= recipe.mixing.mixup <= 1:
         raise BadInput(f"mixing.mixup is a share from 0 to 1, got {recipe.mixing.mixup}")
     for number, rooms in enumerate(recipe.rooms):
+        if rooms.repeats < 1 or (rooms.repeats > 1 and (rooms.fresh or rooms.rirs is not None)):
+            raise BadInput(
+                f"rooms.{number}.repeats must be 1 or more, and 1 for fresh rooms (scenes is their weight) and for "
+                f"released RIRs, got {rooms.repeats}"
+            )
         if rooms.rirs is not None and rooms.fresh:
             raise BadInput(f"rooms.{number} has both rirs and fresh; released RIRs are never fresh, leave one out")
 

@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 
 from bat_agent.acoustics import direct_sound
 from bat_agent.rir_measures import onset_sample
-from bat_agent.wet import Unrendered, _block, render
+from bat_agent.wet import Unrendered, _block, render, render_apart
 
 CPU = "cpu"
 
@@ -49,6 +49,22 @@ def reference(plain: Unrendered, rooms: torch.Tensor) -> np.ndarray:
         wet = [fftconvolve(plain.sounds[n].double().numpy()[None], rooms[n].double().numpy(), axes=-1) for n in own]
         out.append(np.mean(wet, axis=0)[:, : plain.sounds.shape[-1]])
     return np.stack(out)
+
+
+def test_sources_rendered_apart_sum_to_the_mixture() -> None:
+    """What a GPU does; the mixture itself is checked against scipy below."""
+    busy = clips(
+        sources=(2, 0, 1, 2),
+        noise=torch.tensor([1e-3, 1e-3, 0.0, 0.0]),
+        mirrored=torch.tensor([True, False, False, True]),
+        gain=torch.tensor([[1.0, 0.9], [1.0, 1.0], [0.8, 1.1], [1.0, 1.0]]),
+        delay_s=torch.tensor([1e-5, 0.0, -1e-5, 0.0], dtype=torch.float64),
+        equaliser_db=torch.linspace(-4, 4, 45).view(5, 9),
+    )
+    mixture, alone = render_apart(busy, rirs(5), CPU)
+    together = render(busy, rirs(5), CPU)
+    torch.testing.assert_close(mixture, together, atol=2e-6 * float(together.abs().max()), rtol=0)
+    torch.testing.assert_close(alone[2], together[2], atol=2e-6 * float(together.abs().max()), rtol=0)
 
 
 def test_a_clip_without_sources_has_the_noise_of_its_microphones_alone() -> None:
