@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
     from bat_agent.hookspecs import Component, hookimpl
     from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply, Simulator, SlotEncoding
+    from bat_agent.listening.opening import listen
     from bat_agent.perception import PerceivedSource, Perception
     from bat_agent.registry import load_encoder, load_reasoner, load_simulator
     from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source
@@ -25,6 +26,7 @@ _HOME = {
     "audio": ["read_audio"],
     "errors": ["BadInput", "BatAgentError", "PluginError", "WeightsError"],
     "hookspecs": ["Component", "hookimpl"],
+    "listening.opening": ["listen"],
     "interfaces": ["Encoder", "Encoding", "Reasoner", "Reply", "Simulator", "SlotEncoding"],
     "perception": ["PerceivedSource", "Perception"],
     "registry": ["load_encoder", "load_reasoner", "load_simulator"],
@@ -55,6 +57,7 @@ __all__ = [
     "Source",
     "WeightsError",
     "hookimpl",
+    "listen",
     "load",
     "load_encoder",
     "load_reasoner",

@@ -13,43 +13,11 @@ import soxr
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.ring import Ring, Waveform
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 
-Waveform = NDArray[np.float32]
 Feed = Literal["chunk", "window"]
 LOWEST_HZ, HIGHEST_HZ = 8_000, 192_000
-
-
-class Ring:
-    """The last ``seconds`` of a binaural stream at 32 kHz; appending costs no more than a copy of what is new."""
-
-    def __init__(self, seconds: float) -> None:
-        self.length = round(seconds * SAMPLE_RATE_HZ)
-        # Twice as long as the window: it is moved to the front only when the end is reached.
-        self._samples = np.zeros((2, 2 * self.length), np.float32)
-        self._begin = self._end = 0
-
-    def __len__(self) -> int:
-        return self._end - self._begin
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._begin = self._end = 0
-
-    def append(self, chunk: Waveform) -> None:
-        """Take (2, n) more samples, any n."""
-        new = chunk[:, -self.length :]
-        if self._end + new.shape[1] > self._samples.shape[1]:
-            keep = min(len(self), self.length - new.shape[1])
-            self._samples[:, :keep] = self._samples[:, self._end - keep : self._end]
-            self._begin, self._end = 0, keep
-        self._samples[:, self._end : self._end + new.shape[1]] = new
-        self._end += new.shape[1]
-        self._begin = max(self._begin, self._end - self.length)
-
-    def window(self) -> Waveform:
-        """A copy of what is kept, (2, up to the length)."""
-        return self._samples[:, self._begin : self._end].copy()
 
 
 class Intake:
@@ -62,7 +30,7 @@ class Intake:
     def __init__(self, window_s: float, sample_rate_hz: int, feed: Feed, chunk_s: float | None) -> None:
         self.feed, self.sample_rate_hz = feed, sample_rate_hz
         self._taken = None if chunk_s is None else round(chunk_s * sample_rate_hz)
-        self._ring = Ring(window_s)
+        self._ring = Ring(round(window_s * SAMPLE_RATE_HZ))
         self._stream: soxr.ResampleStream | None = None
         self.clear()
 

@@ -249,7 +249,7 @@ def test_environments_without_sound_rate_or_model(beeper: Make, echo: str) -> No
 
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 25))
 def test_a_ring_keeps_the_end_of_all_that_came(sizes: list[int], length: int) -> None:
-    ring = Ring(length / 32_000)
+    ring = Ring(length)
     every = np.zeros((2, 0), np.float32)
     count = 0
     for size in sizes:

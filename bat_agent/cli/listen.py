@@ -1,0 +1,318 @@
+"""``bat-listen``: what sounds around two microphones, live; and questions about it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from bat_agent.cli import inputs
+from bat_agent.cli.entry import run_app
+from bat_agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from bat_agent.listening.blocks import Source
+    from bat_agent.listening.engine import LiveEars
+    from bat_agent.listening.events import Update
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True)
+
+
+class View(str, Enum):
+    """How to show what is heard."""
+
+    radar = "radar"
+    plain = "plain"
+    none = "none"
+
+
+@app.callback()
+def listen(
+    context: typer.Context,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Microphone: number or part of its name, see bat-listen devices; else the default."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="An audio file, or a scene file (.yaml), as if it sounded now.")
+    ] = None,
+    walk: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="A rendered sound, e.g. Dog, walks around you.")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Interleaved samples on standard input, e.g. from arecord.")
+    ] = False,
+    tcp: Annotated[str | None, typer.Option(metavar="[HOST:]PORT", help="Wait for a robot that sends samples.")] = None,
+    ws: Annotated[str | None, typer.Option(metavar="[HOST:]PORT", help="The same as a WebSocket.")] = None,
+    rate: Annotated[int, typer.Option(help="Sample rate of --raw, --tcp and --ws, Hz.")] = 32_000,
+    form: Annotated[str, typer.Option("--format", help="Their samples: s16le, s32le or f32le.")] = "s16le",
+    num_channels: Annotated[int, typer.Option(help="How many channels they send.")] = 2,
+    allow_remote: Annotated[bool, typer.Option(help="Let --tcp and --ws be reached by other machines.")] = False,
+    channels: Annotated[str, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")] = "1,2",
+    swap: Annotated[bool, typer.Option("--swap", help="The ears are the wrong way round.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A file as fast as possible: the same events each time.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="The file again and again.")] = False,
+    start: Annotated[float, typer.Option(metavar="SECONDS", help="Where to begin in the file.")] = 0.0,
+    ask: Annotated[list[str] | None, typer.Option(metavar="QUESTION", help="Asked once; may be given again.")] = None,
+    ask_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Ask again after so long.")] = None,
+    view: Annotated[View | None, typer.Option(help="Radar in a terminal, or plain lines, or nothing.")] = None,
+    jsonl: Annotated[str | None, typer.Option(metavar="PATH|-", help="Also write one JSON object a look.")] = None,
+    web: Annotated[bool, typer.Option("--web", help="Also show a page in the browser, on this machine alone.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 8765,
+    host: Annotated[
+        str, typer.Option(help="Address of the page; others than 127.0.0.1 need the token it prints.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[list[str] | None, typer.Option(help="A name under which the page may be called.")] = None,
+    model: inputs.Model = inputs.DEFAULT_MODEL,
+    compute: Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0.")] = None,
+    window: Annotated[float, typer.Option(metavar="SECONDS", help="How much sound a look is about.")] = 2.0,
+    hop: Annotated[float, typer.Option(metavar="SECONDS", help="Time between looks.")] = 0.25,
+    level: Annotated[
+        bool | None,
+        typer.Option("--level-known/--unknown-level", help="Whether the level tells distances; by itself for files."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="Tell of this class alone; may be given again.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--not", metavar="LABEL", help="Never tell of this class.")
+    ] = None,
+    min_confidence: Annotated[float, typer.Option(help="Tell of nothing less sure.")] = 0.0,
+    save: Annotated[
+        Path | None, typer.Option(help="Write what is heard into this folder; nothing is kept otherwise.")
+    ] = None,
+    save_most_mb: Annotated[float, typer.Option(help="Delete the oldest beyond this.")] = 1000.0,
+    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop by itself.")] = None,
+) -> None:
+    """Listen: what sounds around two microphones and where, live; type a question and press Enter.
+
+    Sound stays in the memory of this process and is gone when it ends, unless --save says otherwise.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from bat_agent.listening.engine import LiveEars, Settings
+    from bat_agent.listening.opening import default_level_known, sides_of
+    from bat_agent.listening.saving import Recorder
+
+    pair = _pair(channels)
+    source = _source(
+        device, file, walk, raw, tcp, ws, pair, rate, form, num_channels, allow_remote, fast, loop, start, seconds
+    )
+    settings = Settings(
+        window, hop, tuple(ask or ()), ask_every, _labels(only), _labels(without), min_confidence
+    )  # fmt: skip
+    sides = sides_of(source, pair, swap)
+    from bat_agent.agent import Bat
+
+    known = default_level_known(source) if level is None else level
+    bat = Bat.from_pretrained(model, device=compute, level_known=known)
+    recorder = None if save is None else Recorder(save, save_most_mb)
+    ears = LiveEars(source, bat, settings, sides=sides, recorder=recorder)
+    shown = view or (View.radar if jsonl != "-" else View.none)
+    with ExitStack() as open_things:
+        shows = [open_things.enter_context(_json_lines(jsonl))] if jsonl else []
+        if web:
+            shows.append(open_things.enter_context(_page(ears, host, port, allow_host or [])))
+        if shown is not View.none:
+            shows.append(open_things.enter_context(_terminal(ears, shown)))
+        else:
+            _say(f"listening to {source.name} with {bat.config.name}; {_kept(save)}")
+        if not known:
+            _say(bat.level_note)
+        open_things.enter_context(_signals(ears))
+        _run(ears, shows, seconds)
+
+
+def _run(ears: LiveEars, shows: list[Any], seconds: float | None) -> None:
+    end = None if seconds is None else time.monotonic() + seconds
+    with ears:
+        for update in ears:
+            for show in shows:
+                show(update)
+            if seconds is not None and (update.t_s >= seconds or (end and time.monotonic() > end and ears.live)):
+                break
+
+
+@app.command()
+def devices(json: inputs.AsJson = False) -> None:
+    """List the microphones of this machine."""
+    from bat_agent.cli.output import print_json, print_table
+    from bat_agent.listening.devices import list_devices
+
+    found = list_devices()
+    if json:
+        print_json([device.to_dict() for device in found])
+        return
+    rows = []
+    for found_one in found:
+        rates = ", ".join(f"{hz / 1000:g}" for hz in found_one.rates_hz) or "none"
+        mark = "default" if found_one.is_default else ""
+        ears = str(found_one.input_channels)
+        rows.append((str(found_one.index), found_one.name, found_one.host_api, ears, rates, mark))
+    print_table("microphones", ("number", "name", "through", "channels", "kHz in stereo", ""), rows)
+
+
+@app.command()
+def calibrate(
+    device: Annotated[str | None, typer.Option(help="Microphone, as for bat-listen.")] = None,
+    channels: Annotated[str, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")] = "1,2",
+    seconds: Annotated[float, typer.Option(help="How long to wait for each clap.")] = 4.0,
+) -> None:
+    """Find out whether the ears are swapped: clap on your left, then on your right. What is found is kept."""
+    from bat_agent.listening.calibrating import record_claps
+    from bat_agent.listening.microphone import Microphone
+    from bat_agent.listening.sides import judge_claps, store_sides
+
+    source = Microphone(device, channels=_pair(channels))
+    left, right, rate_hz = record_claps(source, seconds, _say)
+    found = judge_claps(left, right, rate_hz)
+    place = store_sides(source.name, found)
+    swapped = "the ears are swapped, which bat-listen will mend" if found.swap else "left is left"
+    _say(f"{source.name}: {swapped}; the ears differ by {found.gain_db:+.1f} dB; kept in {place}")
+
+
+# --- what it is about ---
+
+
+def _source(
+    device: str | None, file: Path | None, walk: str | None, raw: bool, tcp: str | None, ws: str | None,
+    pair: tuple[int, int], rate: int, form: str, num_channels: int, remote: bool, fast: bool, loop: bool, start: float,
+    seconds: float | None,
+) -> Source:  # fmt: skip
+    from bat_agent.listening import feeds, simulated
+
+    given = {"--device": device, "--file": file, "--walk": walk, "--raw": raw or None, "--tcp": tcp, "--ws": ws}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
+    if (fast or loop or start) and not (file or (walk and fast)):
+        raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
+    pace = "fast" if fast else "real"
+    samples: dict[str, Any] = {"sample_rate_hz": rate, "channels": num_channels, "form": form}
+    if file is not None and file.suffix.lower() in (".yaml", ".yml", ".json"):
+        return simulated.scene(file, pace=pace, seconds=seconds)
+    if file is not None:
+        return feeds.File(file, pace=pace, start_s=start, loop=loop)
+    if walk is not None:
+        return simulated.walk(walk, pace=pace, seconds=seconds)
+    if raw:
+        return feeds.Raw(**samples)
+    if tcp is not None:
+        where, number = _address(tcp, "--tcp")
+        return feeds.Tcp(number, where, remote=remote, **samples)
+    if ws is not None:
+        from bat_agent.listening.websocket import WebSocketFeed
+
+        where, number = _address(ws, "--ws")
+        return WebSocketFeed(number, where, remote=remote, **samples)
+    from bat_agent.listening.microphone import Microphone
+
+    return Microphone(int(device) if device is not None and device.isdecimal() else device, channels=pair)
+
+
+def _pair(channels: str) -> tuple[int, int]:
+    parts = channels.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise BadInput(f"--channels must be two numbers from 1, left first, as in 1,2; got {channels!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) < 65_536:
+        raise BadInput(f"{option} must be a port, or HOST:PORT, as in 9000; got {text!r}")
+    return host or "127.0.0.1", int(port)
+
+
+def _labels(names: list[str] | None) -> tuple[str, ...]:
+    from bat_agent.labels import class_number, labels
+
+    return tuple(labels()[class_number(name)] for name in names or ())
+
+
+def _kept(save: Path | None) -> str:
+    return "nothing is saved" if save is None else f"SAVING what is heard into {save}"
+
+
+# --- where it is shown ---
+
+
+@contextmanager
+def _json_lines(place: str) -> Iterator[Any]:
+    with ExitStack() as opened:
+        try:
+            stream: TextIO = sys.stdout if place == "-" else opened.enter_context(open(place, "w", encoding="utf-8"))
+        except OSError as error:
+            raise BadInput(f"cannot write {place} ({error.strerror}): choose another place") from error
+
+        def show(update: Update) -> None:
+            stream.write(update.to_json() + "\n")
+            stream.flush()
+
+        yield show
+
+
+@contextmanager
+def _terminal(ears: LiveEars, view: View) -> Iterator[Any]:
+    from rich.console import Console
+
+    from bat_agent.listening.terminal import TerminalView
+
+    with TerminalView(ears, Console(), plain=view is View.plain) as terminal:
+        yield terminal.show
+
+
+@contextmanager
+def _page(ears: LiveEars, host: str, port: int, hosts: list[str]) -> Iterator[Any]:
+    from bat_agent.listening.web import WebView
+
+    page = WebView(ears, host=host, port=port, hosts=tuple(hosts))
+    page.start()
+    _say(f"the page is at {page.url}")
+    try:
+        yield page.show
+    finally:
+        page.close()
+
+
+@contextmanager
+def _signals(ears: LiveEars) -> Iterator[None]:
+    """Interrupted or ended from outside, listening stops and the command succeeds; SIGUSR1 pauses and resumes."""
+
+    def stop(number: int, frame: Any) -> None:
+        ears.stop()
+
+    def pause(number: int, frame: Any) -> None:
+        ears.resume() if ears.paused else ears.pause()
+
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if hasattr(signal, "SIGUSR1"):
+        handlers[signal.SIGUSR1] = pause
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """The command ``bat-listen``."""
+    run_app(app, "bat-listen")
+
+
+if __name__ == "__main__":
+    main()

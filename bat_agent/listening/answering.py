@@ -1,0 +1,126 @@
+"""Questions about what is heard now: asked once, again and again, or by somebody who types; answered in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import queue
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from bat_agent.agent import Answer, Bat
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.listening.events import Answered
+from bat_agent.listening.health import Health, forbids_direction
+from bat_agent.ring import Waveform
+
+SHORTEST_S = 0.25
+"""A window must hold this much before anything is said of it."""
+_Job = tuple[str, Waveform, float, "Future[Answer]"]
+_NOT_YET = "I have not heard enough yet."
+_WITHOUT_DIRECTION = "no direction is told: the input does not carry one"
+
+
+class Answering:
+    """Answers questions, each about a copy of the sound of its moment."""
+
+    def __init__(self, bat: Bat, questions: Sequence[str] = (), every_s: float | None = None) -> None:
+        """``questions`` are asked by themselves; raises :class:`~bat_agent.errors.BadInput` for an empty one."""
+        self._bat = copy.copy(bat)  # which remembers the last clip, and another thread hears others
+        self._questions, self._every_s = [_checked(question) for question in questions], every_s
+        self._next_s: float | None = 0.0 if questions else None
+        self._waiting: list[tuple[str, Future[Answer]]] = []
+        self._new: deque[Answered] = deque()
+        self._closed = False
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Ends with the process, however long an answer takes; an executor would keep the process waiting.
+        self._thread = threading.Thread(target=self._work, name="bat-answers", daemon=True)
+
+    def ask(self, question: str, window: Waveform | None, t_s: float) -> Future[Answer]:
+        """Answer about ``window`` (2, N) that ends at ``t_s``; ``None``: at the next :meth:`look`."""
+        future: Future[Answer] = Future()
+        if window is None:
+            self._waiting.append((_checked(question), future))
+        else:
+            self._later(_checked(question), window, t_s, future)
+        return future
+
+    def look(self, window: Waveform, t_s: float, full: bool, *, wait: bool) -> None:
+        """Ask what is due at ``t_s``: by itself only where the window is full. ``wait``: have answers before return."""
+        asked, self._waiting = self._waiting, []
+        if full and self._next_s is not None and t_s >= self._next_s:
+            asked += [(question, Future[Answer]()) for question in self._questions]
+            self._next_s = None if self._every_s is None else t_s + self._every_s
+        for question, future in asked:
+            if wait:
+                self._answer(question, window, t_s, future)
+            else:
+                self._later(question, window, t_s, future)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something was never asked."""
+        return bool(self._waiting) or self._next_s == 0.0
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there are answers that nobody has taken."""
+        return bool(self._new)
+
+    def new(self) -> tuple[Answered, ...]:
+        """Answers since the last call."""
+        return tuple(self._new.popleft() for _ in range(len(self._new)))
+
+    def finish(self) -> bool:
+        """Wait for what is being answered; whether there are new answers."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+        return self.has_new
+
+    def close(self) -> None:
+        """Leave what is not answered."""
+        self._closed = True
+        self._jobs.put(None)
+        for _, future in self._waiting:
+            future.cancel()
+
+    def _later(self, question: str, window: Waveform, t_s: float, future: Future[Answer]) -> None:
+        if not self._thread.is_alive() and not self._closed:
+            self._thread.start()
+        self._jobs.put((question, window, t_s, future))
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._closed:
+                job[-1].cancel()
+            else:
+                self._answer(*job)
+
+    def _answer(self, question: str, window: Waveform, t_s: float, future: Future[Answer]) -> None:
+        try:
+            answer = self._answer_to(question, window, t_s)
+        except BaseException as error:
+            future.set_exception(error)
+            return
+        self._new.append(Answered(answer, t_s))
+        with contextlib.suppress(Exception):  # cancelled meanwhile
+            future.set_result(answer)
+
+    def _answer_to(self, question: str, window: Waveform, t_s: float) -> Answer:
+        if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ:
+            return Answer(question, _NOT_YET)
+        answer = self._bat.ask(window, question)
+        if window.any() and forbids_direction(Health().look(window, t_s)):
+            return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False)
+        return answer
+
+
+def _checked(question: str) -> str:
+    if not question.strip():
+        raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
+    return question

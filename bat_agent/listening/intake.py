@@ -1,0 +1,100 @@
+"""From the blocks of a source to the last seconds of two ears at 32 kHz; nothing is joined across a gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.listening.blocks import Block, Samples
+from bat_agent.ring import Ring, Waveform
+
+LONGEST_S = 10.0
+
+
+@dataclass
+class Sides:
+    """Which channel is which ear."""
+
+    left: int = 0
+    """Number of the channel, from 0."""
+    right: int = 1
+    swap: bool = False
+    right_gain_db: float = 0.0
+    """Added to the right ear, where the microphones differ."""
+
+
+class Intake:
+    """Takes blocks, keeps the last ``LONGEST_S`` seconds; not for several threads at once."""
+
+    def __init__(self, sides: Sides | None = None) -> None:
+        self.sides = sides or Sides()
+        self.lost_s = 0.0
+        """Sound that is known to be missing, seconds."""
+        self.newest_s = 0.0
+        """When the newest sample arrived, by the clock of the source."""
+        self._ring = Ring(round(LONGEST_S * SAMPLE_RATE_HZ))
+        self._stream: soxr.ResampleStream | None = None
+        self._rate_hz = SAMPLE_RATE_HZ
+        self._frames, self._before_s = 0, 0.0
+
+    @property
+    def heard_s(self) -> float:
+        """Sound that arrived, and the time of pauses, seconds."""
+        return self._before_s + self._frames / self._rate_hz  # whole numbers, which do not drift
+
+    @property
+    def t_s(self) -> float:
+        """Where the newest sample lies in the stream: what was heard, and what is missing."""
+        return self.heard_s + self.lost_s
+
+    def open(self, sample_rate_hz: int, channels: int) -> None:
+        """A source begins to send with this rate; raises :class:`~bat_agent.errors.BadInput` for missing channels."""
+        most = max(self.sides.left, self.sides.right) + 1
+        if channels == 1:
+            raise BadInput(
+                "the input has one channel, and one ear hears no direction: give one with two microphones (left first)"
+            )
+        if channels < most:
+            raise BadInput(f"the input has {channels} channels, but channel {most} was asked for: change --channels")
+        if sample_rate_hz != self._rate_hz:
+            self._frames, self._before_s, self._rate_hz = 0, self.heard_s, sample_rate_hz
+        self.gap(0.0)
+
+    def gap(self, missing_s: float, *, wanted: bool = False) -> None:
+        """Something is missing, which was ``wanted`` where listening was paused: forget what was heard before."""
+        if wanted:
+            self._before_s += missing_s
+        else:
+            self.lost_s += missing_s
+        self._ring.clear()
+        if self._rate_hz != SAMPLE_RATE_HZ:
+            self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
+        else:
+            self._stream = None
+
+    def take(self, block: Block) -> Waveform:
+        """Hear a block; returns it as the ears have it, (2, n) at 32 kHz. Numbers that are none become silence."""
+        ears = self._ears(block.samples)
+        self._frames += len(ears)
+        self.newest_s = block.arrived_s
+        if self._stream is not None:
+            ears = self._stream.resample_chunk(np.ascontiguousarray(ears))
+        chunk: Waveform = np.ascontiguousarray(ears.T)
+        self._ring.append(chunk)
+        return chunk
+
+    def window(self, seconds: float) -> Waveform:
+        """The newest sound, (2, up to that long) at 32 kHz."""
+        return self._ring.window(round(seconds * SAMPLE_RATE_HZ))
+
+    def _ears(self, samples: Samples) -> Samples:
+        sides = self.sides
+        order = [sides.right, sides.left] if sides.swap else [sides.left, sides.right]
+        ears = samples[:, order].astype(np.float32)
+        if sides.right_gain_db:
+            ears[:, 1] *= 10 ** (sides.right_gain_db / 20)
+        return np.nan_to_num(ears, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -1,0 +1,121 @@
+"""``bat_agent.listen``: from the name of a source to open ears."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bat_agent.errors import BadInput
+from bat_agent.listening.blocks import Source
+from bat_agent.listening.engine import LiveEars, Settings
+from bat_agent.listening.intake import Sides
+from bat_agent.listening.saving import Recorder
+
+if TYPE_CHECKING:
+    from bat_agent.agent import Bat
+
+
+def listen(
+    source: Source | str | os.PathLike[str] | int | None = None,
+    *,
+    model: str | os.PathLike[str] | Bat = "bat-small",
+    device: str | None = None,
+    level_known: bool | None = None,
+    channels: tuple[int, int] = (1, 2),
+    swap: bool = False,
+    fast: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> LiveEars:
+    """Ears that stay open: iterate over the result for :class:`~bat_agent.listening.events.Update` objects.
+
+    >>> for update in bat_agent.listen("kitchen.wav", fast=True):  # doctest: +SKIP
+    ...     print(update.t_s, [source.source.labels for source in update.sources])
+
+    ``source``: ``None`` for the default microphone, a number or name of a device, an audio file, ``tcp://HOST:PORT``,
+    ``walk:LABEL`` for a rendered sound that walks around the listener, or any
+    :class:`~bat_agent.listening.blocks.Source`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
+    ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
+    the left and the right one, counted from 1. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
+    into a folder. ``settings`` are those of :class:`~bat_agent.listening.engine.Settings`, such as ``window_s``,
+    ``hop_s`` and ``questions``.
+
+    Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.
+    """
+    from bat_agent.agent import Bat
+
+    opened = open_source(source, channels=channels, fast=fast)
+    calibrated = default_level_known(opened) if level_known is None else level_known
+    ears = model
+    if not isinstance(ears, Bat):
+        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated)
+    try:
+        chosen = Settings(**settings)
+    except TypeError as error:
+        known = ", ".join(Settings.__dataclass_fields__)
+        raise BadInput(f"listen takes no such setting ({str(error).split(' ', 1)[-1]}); there are {known}") from error
+    recorder = None if save is None else Recorder(save)
+    # A microphone hands over the two ears already.
+    sides = sides_of(opened, channels, swap)
+    return LiveEars(opened, ears, chosen, sides=sides, recorder=recorder)
+
+
+def open_source(
+    source: Source | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = (1, 2), fast: bool = False
+) -> Source:
+    """The source of a name; see :func:`listen`. It is not opened yet."""
+    from bat_agent.listening import feeds, simulated
+
+    pace = "fast" if fast else "real"
+    if source is None or isinstance(source, int):
+        found = _microphone(source, channels)
+    elif isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        if name.startswith("walk:"):
+            return simulated.walk(name.removeprefix("walk:"), pace=pace)
+        if name.startswith("tcp://"):
+            found = _tcp(name)
+        elif name == "-":
+            found = feeds.Raw()
+        elif Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
+            return simulated.scene(name, pace=pace)
+        elif Path(name).exists() or Path(name).suffix:
+            return feeds.File(name, pace=pace)
+        else:
+            found = _microphone(name, channels)
+    else:
+        found = source
+    if fast and found.live:
+        raise BadInput(f"{found.name} comes at its own pace: fast is for files and rendered rooms")
+    return found
+
+
+def sides_of(source: Source, channels: tuple[int, int], swap: bool) -> Sides:
+    """Which channels of its blocks are the ears; raises :class:`~bat_agent.errors.BadInput` for no such pair."""
+    left, right = channels
+    if left == right or min(channels) < 1:
+        raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
+    if type(source).__name__ == "Microphone":
+        return Sides(0, 1, swap)
+    return Sides(left - 1, right - 1, swap)
+
+
+def _microphone(name: str | int | None, channels: tuple[int, int]) -> Source:
+    from bat_agent.listening.microphone import Microphone
+
+    return Microphone(name, channels=channels)
+
+
+def _tcp(name: str) -> Source:
+    from bat_agent.listening.feeds import Tcp
+
+    host, _, port = name.removeprefix("tcp://").rpartition(":")
+    if not port.isdecimal():
+        raise BadInput(f"{name} names no port: write e.g. tcp://127.0.0.1:9000")
+    return Tcp(int(port), host or "127.0.0.1")
+
+
+def default_level_known(source: Source) -> bool:
+    """Whether its level is that of the clips that the model was trained with, as rendered ones have it."""
+    return type(source).__name__ in ("File", "Simulated")

@@ -1,0 +1,96 @@
+"""A WebSocket to which a robot sends interleaved samples, as binary messages of any length."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from bat_agent.errors import BadInput
+from bat_agent.listening.blocks import Block, Notice
+from bat_agent.listening.feeds import Decoder, check_host
+
+_MOST_WAITING = 1000
+"""Messages that wait to be read; the oldest go, and are missed, where nobody reads."""
+
+
+class WebSocketFeed:
+    """One sender at a time; it may go and come back. A page in a browser is not let in."""
+
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", *, sample_rate_hz: int = 32_000, channels: int = 2,
+        form: str = "s16le", remote: bool = False,
+    ) -> None:  # fmt: skip
+        """Raises :class:`~bat_agent.errors.BadInput` for a host that others reach, unless ``remote`` allows it."""
+        check_host(host, remote)
+        self.host, self.port, self.live = host, port, True
+        self.name = f"ws://{host}:{port}"
+        self.sample_rate_hz, self.channels = sample_rate_hz, channels
+        self._form = form
+        Decoder(form, channels)
+        self._arrived: deque[Block | Notice] = deque(maxlen=_MOST_WAITING)
+        self._something = threading.Event()
+        self._sender = threading.Lock()
+        self._server: Any = None
+        self._lost_s: float | None = None
+
+    def open(self) -> None:
+        """Wait for somebody; raises :class:`~bat_agent.errors.BadInput` for a port in use."""
+        try:
+            from websockets.sync.server import serve
+        except ImportError as error:
+            raise BadInput(
+                "the WebSocket feed needs the package websockets: pip install 'bat-agent[listen]'"
+            ) from error
+        try:
+            # Programs send no Origin; browsers always do.
+            self._server = serve(self._hear, self.host, self.port, origins=[None], max_size=2**22)
+        except OSError as error:
+            raise BadInput(f"cannot listen on {self.name} ({error.strerror}): choose another port") from error
+        self.port = self._server.socket.getsockname()[1]
+        self.name = f"ws://{self.host}:{self.port}"
+        threading.Thread(target=self._server.serve_forever, name="bat-websocket", daemon=True).start()
+
+    def _hear(self, connection: Any) -> None:
+        if not self._sender.acquire(blocking=False):
+            connection.close(1013, "somebody else is sending")
+            return
+        try:
+            missing_s = 0.0 if self._lost_s is None else self.clock_s() - self._lost_s
+            kind, text = ("note", "connected") if self._lost_s is None else ("back", "connected again")
+            self._put(Notice(kind, f"{self.name}: {text}", self.clock_s(), missing_s))  # type: ignore[arg-type]
+            decoder = Decoder(self._form, self.channels)
+            for message in connection:
+                if isinstance(message, str):
+                    connection.close(1003, "expected binary messages of interleaved samples")
+                    break
+                for samples in decoder.decode(message):
+                    self._put(Block(samples, self.clock_s()))
+        finally:
+            self._lost_s = self.clock_s()
+            text = f"nobody sends to {self.name} any more: waiting for a connection"
+            self._put(Notice("lost", text, self.clock_s()))
+            self._sender.release()
+
+    def _put(self, item: Block | Notice) -> None:
+        self._arrived.append(item)
+        self._something.set()
+
+    def read(self, timeout_s: float) -> list[Block | Notice]:
+        """What has been sent since."""
+        if not self._arrived:
+            self._something.clear()
+            if not self._arrived:
+                self._something.wait(timeout_s)
+        return [self._arrived.popleft() for _ in range(len(self._arrived))]
+
+    def clock_s(self) -> float:
+        """Monotonic time."""
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Send everybody away."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
