@@ -44,7 +44,7 @@ def listen(
         Path | None, typer.Option(help="An audio file, or a scene file (.yaml), as if it sounded now.")
     ] = None,
     walk: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="A rendered sound, e.g. Dog, walks around you.")
+        str | None, typer.Option(metavar="LABEL|FILE", help="A rendered sound, Siren or dog.wav, walks around you.")
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Interleaved samples on standard input, e.g. from arecord.")

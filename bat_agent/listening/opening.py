@@ -11,6 +11,7 @@ from bat_agent.listening.blocks import Source
 from bat_agent.listening.engine import LiveEars, Settings
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.saving import Recorder
+from bat_agent.listening.sides import DeviceSides, load_sides
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
@@ -92,13 +93,17 @@ def open_source(
 
 
 def sides_of(source: Source, channels: tuple[int, int], swap: bool) -> Sides:
-    """Which channels of its blocks are the ears; raises :class:`~bat_agent.errors.BadInput` for no such pair."""
+    """Which channels of its blocks are the ears, for a microphone with what ``bat-listen calibrate`` found.
+
+    Raises :class:`~bat_agent.errors.BadInput` for no such pair.
+    """
     left, right = channels
     if left == right or min(channels) < 1:
         raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
-    if type(source).__name__ == "Microphone":
-        return Sides(0, 1, swap)
-    return Sides(left - 1, right - 1, swap)
+    if type(source).__name__ != "Microphone":
+        return Sides(left - 1, right - 1, swap)
+    known = load_sides(source.name) or DeviceSides(False, 0.0)
+    return Sides(0, 1, known.swap != swap, -known.gain_db)
 
 
 def _microphone(name: str | int | None, channels: tuple[int, int]) -> Source:

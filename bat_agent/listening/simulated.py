@@ -81,20 +81,21 @@ class Simulated:
 
 
 def walk(label: str, *, pace: str = "real", seconds: float | None = None, seed: int = 0) -> Simulated:
-    """Something that sounds, synthesised by its label, walks around the listener of a room, once in 24 s.
+    """Something walks around the listener of a room, once in 24 s: an audio file, or what is synthesised by its label.
 
     Raises :class:`~bat_agent.errors.BadInput` for a label that cannot be synthesised.
     """
+    from bat_agent.audio import read_mono
     from bat_agent.moving import MovingScene, Track, Waypoints
     from bat_agent.registry import load_simulator
     from bat_agent.scene import Listener, Room, Scene, Source
 
-    sound = _levelled(_synthesised(label, seed))
+    sound = _levelled(read_mono(label) if Path(label).is_file() else _synthesised(label, seed))
     room, ears = Room((7.0, 2.8, 6.0), 0.35), (3.5, 1.5, 3.0)
     turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS + 1)]
     places = tuple((ears[0] + RADIUS_M * math.cos(a), 1.2, ears[2] - RADIUS_M * math.sin(a)) for a in turns)
     way = Waypoints(tuple(ROUND_S * corner / _CORNERS for corner in range(_CORNERS + 1)), places)
-    scene = Scene(room=room, listener=Listener(ears), sources=(Source(places[0], labels=(label,)),), seed=seed)
+    scene = Scene(room=room, listener=Listener(ears), sources=(Source(places[0]),), seed=seed)
     moving = MovingScene(scene, sources_m=(way,))
     name = f"{label} walking around you (rendered)"
     return Simulated(moving, [Track(sound)], load_simulator("shoebox"), seconds, name, pace)

@@ -1,0 +1,180 @@
+"""Files, pipes and sockets as sources: every sample once, in order, and sentences for what cannot be."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from bat_agent.errors import BadInput
+from bat_agent.listening.blocks import Block, Notice, Samples, Source
+from bat_agent.listening.feeds import FORMATS, File, Raw, Tcp
+from bat_agent.listening.opening import open_source
+from bat_agent.listening.simulated import ROUND_S, walk
+from bat_agent.listening.websocket import WebSocketFeed
+
+RATE_HZ = 32_000
+
+
+def frames(count: int) -> np.ndarray:
+    """16-bit frames that name themselves."""
+    number = np.arange(1, count + 1)
+    return np.stack((number % 2**15, number // 2**15 + 1), axis=1).astype("<i2")
+
+
+def drain(source: Source, seconds: float = 5.0) -> tuple[Samples, list[Notice]]:
+    """Everything until the end, or for so long."""
+    samples, notices, end_s = [np.zeros((0, 2), np.float32)], [], time.monotonic() + seconds
+    while time.monotonic() < end_s and not any(notice.kind == "ended" for notice in notices):
+        for item in source.read(0.05):
+            if isinstance(item, Block):
+                samples.append(item.samples)
+            else:
+                notices.append(item)
+    return np.concatenate(samples), notices
+
+
+def as_numbers(samples: Samples) -> np.ndarray:
+    return np.rint(samples * 2**15).astype("<i2")
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "a.wav", frames(40_000), RATE_HZ, "PCM_16")
+    return tmp_path / "a.wav"
+
+
+def test_a_file_as_fast_as_possible_by_its_own_clock(wav: Path) -> None:
+    source = File(wav, pace="fast")
+    source.open()
+    samples, (ended,) = drain(source)
+    np.testing.assert_array_equal(as_numbers(samples), frames(40_000))
+    assert ended.arrived_s == pytest.approx(1.25)
+
+
+def test_a_file_at_its_own_pace_with_a_pause(wav: Path) -> None:
+    source = File(wav, start_s=0.25)
+    source.open()
+    began, samples = time.monotonic(), []
+    while sum(map(len, samples)) < 16_000:
+        samples += [item.samples for item in source.read(1.0) if isinstance(item, Block)]
+    assert time.monotonic() - began == pytest.approx(0.5, abs=0.1)
+    source.close()
+    source.open()
+    rest, _ = drain(source)
+    np.testing.assert_array_equal(as_numbers(np.concatenate([*samples, rest])), frames(40_000)[8_000:])
+
+
+def test_a_loop_begins_again(wav: Path) -> None:
+    source = File(wav, loop=True)
+    source.open()
+    samples, notices = drain(source, 1.6)
+    assert notices == []
+    np.testing.assert_array_equal(as_numbers(samples[:48_000]), np.concatenate((frames(40_000), frames(8_000))))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_raw_samples_from_a_pipe_in_odd_pieces(form: str) -> None:
+    kind, full_scale = FORMATS[form]
+    wanted = frames(5_000)
+    data = (wanted.astype(np.float64) / 2**15 * full_scale).astype(kind).tobytes()
+    read_end, write_end = os.pipe()
+
+    def write() -> None:
+        with open(write_end, "wb", buffering=0) as pipe:
+            for begin in range(0, len(data), 1_001):
+                pipe.write(data[begin : begin + 1_001])
+
+    threading.Thread(target=write).start()
+    with open(read_end, "rb", buffering=0) as pipe:
+        source = Raw(pipe, form=form)  # type: ignore[arg-type]
+        source.open()
+        samples, (ended,) = drain(source)
+    np.testing.assert_array_equal(as_numbers(samples), wanted)
+    assert ended.kind == "ended"
+
+
+def test_a_robot_connects_goes_and_comes_back() -> None:
+    source = Tcp(0)
+    source.open()
+    try:
+        with socket.create_connection(("127.0.0.1", source.port)) as robot:
+            robot.sendall(frames(3_000).tobytes() + b"\x01")  # the rest of a frame never comes
+            samples, notices = drain(source, 0.4)
+        np.testing.assert_array_equal(as_numbers(samples), frames(3_000))
+        _, after = drain(source, 0.4)
+        with socket.create_connection(("127.0.0.1", source.port)) as robot:
+            robot.sendall(frames(100).tobytes())
+            samples, again = drain(source, 0.4)
+        np.testing.assert_array_equal(as_numbers(samples), frames(100))
+        assert [n.kind for n in (*notices, *after, *again)] == ["note", "lost", "back"]
+        assert again[0].missing_s > 0.3
+        with pytest.raises(BadInput, match="choose another port"):
+            Tcp(source.port).open()
+    finally:
+        source.close()
+
+
+def test_the_same_as_a_web_socket_but_no_browser_and_one_at_a_time() -> None:
+    client = pytest.importorskip("websockets.sync.client")
+    source = WebSocketFeed(0)
+    source.open()
+    try:
+        with client.connect(source.name) as robot:
+            for piece in np.array_split(frames(3_000), 7):
+                robot.send(piece.tobytes())
+            samples, notices = drain(source, 0.4)
+            np.testing.assert_array_equal(as_numbers(samples), frames(3_000))
+            with client.connect(source.name) as other, pytest.raises(Exception, match="somebody else is sending"):
+                other.recv()
+        with pytest.raises(Exception, match="403"):
+            client.connect(source.name, origin="http://evil.example")
+        _, after = drain(source, 0.4)
+        assert [n.kind for n in (*notices, *after)] == ["note", "lost"]
+    finally:
+        source.close()
+
+
+def test_a_siren_walks_around_and_is_there_again_after_a_round() -> None:
+    source = walk("Siren", pace="fast", seconds=ROUND_S)
+    source.open()
+    samples, (ended,) = drain(source, 60.0)
+    assert len(samples) == round(ROUND_S * RATE_HZ)
+    assert ended.arrived_s == pytest.approx(ROUND_S)
+    quarters = samples.reshape(4, -1, 2)
+    # From the right over the front to the left, and behind the back to the right.
+    level = 10 * np.log10(np.square(quarters[:, : 2 * RATE_HZ]).mean(axis=1))
+    assert level[0, 1] - level[0, 0] > 3
+    assert level[2, 0] - level[2, 1] > 3
+
+
+BAD: list[tuple[Any, str]] = [
+    (lambda: open_source("no/such/file.wav").open(), "there is no file no/such/file.wav"),
+    (lambda: open_source(__file__).open(), "cannot read .* as audio"),
+    (lambda: open_source("tcp://somewhere"), "names no port"),
+    (lambda: open_source("tcp://0.0.0.0:9000"), "can be reached by other machines"),
+    (lambda: open_source("walk:Dragon"), "unknown sound class 'Dragon'"),
+    (lambda: open_source("-", fast=True), "standard input comes at its own pace"),
+    (lambda: Raw(form="u8"), "raw samples of form 'u8' are unknown: give one of s16le"),
+    (lambda: Raw(channels=1), "raw sound needs at least 2 channels"),
+    (lambda: File("a.wav", pace="slow"), "pace must be 'real' or 'fast'"),
+    (lambda: File("a.wav", pace="fast", loop=True), "never ends"),
+]
+
+
+@pytest.mark.parametrize(("use", "sentence"), BAD)
+def test_what_cannot_be_listened_to(use: Any, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        use()
+
+
+def test_a_file_that_is_over_before_it_begins(wav: Path) -> None:
+    with pytest.raises(BadInput, match=r"lasts 1\.2 s and cannot begin at 2 s"):
+        File(wav, start_s=2.0).open()
