@@ -15,6 +15,11 @@ class Control(Protocol):
     model_name: str
     hop_s: float
 
+    @property
+    def paused(self) -> bool:
+        """Whether the input is closed."""
+        ...
+
     def ask(self, question: str) -> Future[Answer]:
         """Answer from what is heard now; raises :class:`~bat_agent.errors.BadInput` for an empty question."""
         ...

@@ -11,13 +11,20 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import wavfile
+
+from bat_agent.agent import Answer
+from bat_agent.errors import BadInput
+from bat_agent.listening.events import Answered, HealthNote, TrackedSource, TrackState, Update
+from bat_agent.perception import PerceivedSource
 
 _SINK = "rate={rate} channels=2 channel_map=front-left,front-right norewinds=1"  # or a recording begins a second late
 _SERVER = f"""
@@ -110,3 +117,80 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMicr
     server.start()
     yield server
     server.stop()
+
+
+class Controlled:
+    """What views talk to: keeps what it was told, and answers at once."""
+
+    source_name, model_name, hop_s = "batmic", "bat-small", 0.25
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.did: list[str] = []
+        self.paused = False
+
+    def ask(self, question: str) -> Future[Answer]:
+        """Always: on the left."""
+        if not question.strip():
+            raise BadInput("a question is empty: ask something")
+        self.asked.append(question)
+        future: Future[Answer] = Future()
+        future.set_result(Answer(question, "It is on the left.", 0.9))
+        return future
+
+    def pause(self) -> None:
+        """Kept."""
+        self.did.append("pause")
+        self.paused = True
+
+    def resume(self) -> None:
+        """Kept."""
+        self.did.append("resume")
+        self.paused = False
+
+    def swap(self) -> None:
+        """Kept."""
+        self.did.append("swap")
+
+    def stop(self) -> None:
+        """Kept."""
+        self.did.append("stop")
+
+
+@pytest.fixture
+def control() -> Controlled:
+    """What views talk to."""
+    return Controlled()
+
+
+@pytest.fixture
+def update() -> Callable[..., Update]:
+    """Makes an update: ``update(t_s, (track, label, azimuth, elevation, distance[, state]), …, **fields)``."""
+
+    def make(t_s: float, *sources: Any, **fields: Any) -> Update:
+        def tracked(
+            track: int, label: str, azimuth: float | None, elevation: float | None, distance: float | None,
+            state: TrackState = "steady",
+        ) -> TrackedSource:  # fmt: skip
+            source = PerceivedSource((label,), azimuth, elevation, distance, 0.93)
+            return TrackedSource(track, state, source, 4.0, 0.5 if state == "vanishing" else 0.0)
+
+        usual: dict[str, Any] = {
+            "emitted_s": t_s + 0.1, "lag_s": 0.2, "window_s": 2.0, "dropped": 0, "lost_s": 0.0,
+            "levels_dbfs": (-21.0, -28.0), "peaks_dbfs": (-8.0, -14.0),
+        }  # fmt: skip
+        return Update(t_s, sources=tuple(tracked(*source) for source in sources), **{**usual, **fields})
+
+    return make
+
+
+@pytest.fixture
+def answered() -> Callable[..., Answered]:
+    """Makes an answer."""
+    return lambda question, text, sure=True: Answered(Answer(question, text, 0.9, sure=sure), 1.0)
+
+
+@pytest.fixture
+def noted() -> Callable[..., HealthNote]:
+    """Makes a note on the input's health."""
+    return lambda kind, text: HealthNote(kind, text, 1.0)

@@ -1,0 +1,104 @@
+"""Typing while something else is drawn: single letters as they come, the terminal as it was afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bat_agent.errors import BadInput
+from bat_agent.listening.control import Control
+
+COMMANDS = {":p": "pause or go on", ":s": "swap the ears", ":q": "quit"}
+HELP = "type a question and press Enter; " + ", ".join(f"{key} {what}" for key, what in COMMANDS.items())
+_ENTER, _DELETE, _CLEAR, _ESCAPE = "\r\n", "\x7f\b", "\x15", "\x1b"
+
+
+class Line:
+    """What has been typed; Enter asks it, or does what it says after a colon."""
+
+    def __init__(self, control: Control) -> None:
+        self.text = ""
+        self.said = ""
+        """What became of the last line, where it was no question."""
+        self._control = control
+
+    def type(self, letters: str) -> None:
+        """Take what was typed."""
+        if letters.startswith(_ESCAPE):  # an arrow key, say
+            return
+        for letter in letters:
+            if letter in _ENTER:
+                self.enter()
+            elif letter in _DELETE:
+                self.text = self.text[:-1]
+            elif letter == _CLEAR:
+                self.text = ""
+            elif letter.isprintable():
+                self.text += letter
+
+    def enter(self) -> None:
+        """Do it."""
+        text, self.text, self.said = self.text.strip(), "", ""
+        if not text:
+            return
+        if not text.startswith(":"):
+            with contextlib.suppress(BadInput):
+                self._control.ask(text)
+        elif text == ":q":
+            self._control.stop()
+        elif text == ":s":
+            self._control.swap()
+            self.said = "the ears are swapped"
+        elif text == ":p":
+            self._control.resume() if self._control.paused else self._control.pause()
+        else:
+            self.said = f"{text} is no command: {HELP}"
+
+
+@contextmanager
+def typing(line: Line, wanted: bool) -> Iterator[None]:
+    """Within, what is typed goes to ``line``; nothing happens where standard input is no terminal."""
+    if not (wanted and sys.stdin.isatty()):
+        yield
+        return
+    try:
+        import termios
+        import tty
+    except ImportError:  # no such terminals on this system: whole lines then
+        with _reading(line, lambda: sys.stdin.readline()):
+            yield
+        return
+    handle = sys.stdin.fileno()
+    before = termios.tcgetattr(handle)
+    try:
+        tty.setcbreak(handle)
+        with _reading(line, lambda: os.read(handle, 64).decode(errors="ignore")):
+            yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _reading(line: Line, read: Callable[[], str]) -> Iterator[None]:
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.is_set():
+            if os.name == "nt" or select.select([sys.stdin], [], [], 0.2)[0]:
+                letters = read()
+                if not letters:
+                    return
+                line.type(letters)
+
+    thread = threading.Thread(target=follow, name="bat-keys", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(0.5)
