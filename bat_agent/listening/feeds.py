@@ -28,7 +28,7 @@ class File:
     """An audio file, as if it sounded now; or, with ``pace="fast"``, as fast as it is read, by a clock of its own."""
 
     def __init__(self, path: str | os.PathLike[str], *, pace: str = "real", start_s: float = 0.0, loop: bool = False):
-        """Nothing is read yet. Raises :class:`~bat_agent.errors.BadInput` for another pace."""
+        """Nothing is read yet. Raises :class:`~bat_agent.errors.BadInput` for no such file or pace."""
         if pace not in ("real", "fast"):
             raise BadInput(f"pace must be 'real' or 'fast', got {pace!r}")
         if loop and pace == "fast":
@@ -36,6 +36,8 @@ class File:
                 "a file that is played again and again as fast as possible never ends: leave one of them out"
             )
         self.path, self.start_s, self.loop = Path(path), start_s, loop
+        if not self.path.is_file():
+            raise BadInput(f"there is no file {self.path}: give an audio file with two ears")
         self.name, self.live = self.path.name, pace == "real"
         self.sample_rate_hz = self.channels = 0
         self._file: soundfile.SoundFile | None = None
@@ -45,8 +47,6 @@ class File:
 
     def open(self) -> None:
         """Open the file; where it was paused it goes on."""
-        if not self.path.is_file():
-            raise BadInput(f"there is no file {self.path}: give an audio file with two ears")
         try:
             self._file = soundfile.SoundFile(self.path)
         except (soundfile.LibsndfileError, OSError) as error:

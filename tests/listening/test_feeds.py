@@ -156,7 +156,7 @@ def test_a_siren_walks_around_and_is_there_again_after_a_round() -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    (lambda: open_source("no/such/file.wav").open(), "there is no file no/such/file.wav"),
+    (lambda: open_source("no/such/file.wav"), "there is no file no/such/file.wav"),
     (lambda: open_source(__file__).open(), "cannot read .* as audio"),
     (lambda: open_source("tcp://somewhere"), "names no port"),
     (lambda: open_source("tcp://0.0.0.0:9000"), "can be reached by other machines"),
@@ -164,8 +164,8 @@ BAD: list[tuple[Any, str]] = [
     (lambda: open_source("-", fast=True), "standard input comes at its own pace"),
     (lambda: Raw(form="u8"), "raw samples of form 'u8' are unknown: give one of s16le"),
     (lambda: Raw(channels=1), "raw sound needs at least 2 channels"),
-    (lambda: File("a.wav", pace="slow"), "pace must be 'real' or 'fast'"),
-    (lambda: File("a.wav", pace="fast", loop=True), "never ends"),
+    (lambda: File(__file__, pace="slow"), "pace must be 'real' or 'fast'"),
+    (lambda: File(__file__, pace="fast", loop=True), "never ends"),
 ]
 
 
