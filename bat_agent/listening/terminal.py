@@ -102,7 +102,7 @@ class TerminalView:
         radar_width = min(2 * (height - low), max(width - 44, width // 2))
         radar = Panel(
             Group(*draw(self._dots(update), radar_width - 4, max(height - low - 2, 5), ascii_only=self._ascii)),
-            title=words.privacy(update), border_style="red" if update.saving_to or update.paused else "dim",
+            title="where", border_style="red" if update.saving_to or update.paused else "dim",
         )  # fmt: skip
         layout["above"].split_row(Layout(radar, size=radar_width), Layout(self._table(update)))
         return layout
@@ -125,18 +125,17 @@ class TerminalView:
 
     def _table(self, update: Update) -> Panel:
         table = Table(expand=True, box=None, pad_edge=False)
-        for title, justify in (("", "left"), ("what", "left"), ("where", "left"), ("m", "right"), ("sure", "right")):
-            table.add_column(title, justify=justify, no_wrap=title != "where")  # type: ignore[arg-type]
+        table.add_column("what", overflow="ellipsis", no_wrap=True, ratio=3)
+        table.add_column("where", overflow="ellipsis", no_wrap=True, ratio=3)
+        table.add_column("m", justify="right", no_wrap=True, min_width=4)
+        table.add_column("sure", justify="right", no_wrap=True, min_width=4)
         for tracked in update.sources:
             source = tracked.source
             where = " ".join(
                 part for part in (words.side(source.azimuth_deg), words.height(source.elevation_deg)) if part
             )
-            table.add_row(
-                f"{tracked.track}", Text(words.name(tracked)), where,
-                "?" if source.distance_m is None else f"{source.distance_m:.1f}", f"{source.confidence:.0%}",
-                style=_style(tracked),
-            )  # fmt: skip
+            far = "?" if source.distance_m is None else f"{source.distance_m:.1f}"
+            table.add_row(words.short_name(tracked), where, far, f"{source.confidence:.0%}", style=_style(tracked))
         empty = Text("nothing is heard" if not update.paused else "paused", style="dim")
         return Panel(table if update.sources else empty, title=Text(self.control.source_name), border_style="dim")
 
@@ -154,7 +153,8 @@ class TerminalView:
             lines.append(line)
         lines.append(Text(f"ask> {self.line.text}_", style="bold"))
         lines.append(Text(self.line.said or HELP, style="dim"))
-        lines.append(Text(f"{self.control.model_name}, {update.t_s:.1f} s, {words.status(update)}", style="dim"))
+        now = f"{words.privacy(update)}; {self.control.model_name}, {update.t_s:.1f} s, {words.status(update)}"
+        lines.append(Text(now, style="bold red" if update.saving_to or update.paused else "dim"))
         for line in lines:
             line.truncate(max(width - 1, 1), overflow="ellipsis")
         return lines
