@@ -18,7 +18,7 @@ from bat_agent.cli.entry import run_app
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.listening.blocks import Source
+    from bat_agent.listening.blocks import SoundSource
     from bat_agent.listening.engine import LiveEars
     from bat_agent.listening.events import Update
 
@@ -187,7 +187,7 @@ def _source(
     device: str | None, file: Path | None, walk: str | None, raw: bool, tcp: str | None, ws: str | None,
     pair: tuple[int, int], rate: int, form: str, num_channels: int, remote: bool, fast: bool, loop: bool, start: float,
     seconds: float | None,
-) -> Source:  # fmt: skip
+) -> SoundSource:  # fmt: skip
     from bat_agent.listening import feeds, simulated
 
     given = {"--device": device, "--file": file, "--walk": walk, "--raw": raw or None, "--tcp": tcp, "--ws": ws}

@@ -19,7 +19,7 @@ class Block:
     samples: Samples
     """(n, channels), full scale ±1, at the rate of its source."""
     arrived_s: float
-    """When its last sample was there, by the source's own clock (:attr:`Source.clock_s`)."""
+    """When its last sample was there, by the source's own clock (:attr:`SoundSource.clock_s`)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Notice:
     """How much sound is missing, as far as that is known."""
 
 
-class Source(Protocol):
+class SoundSource(Protocol):
     """Where sound comes from: a device, a file, a socket, a simulator. Used by one thread at a time."""
 
     name: str

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bat_agent.listening.blocks import Block, Source
+from bat_agent.listening.blocks import Block, SoundSource
 from bat_agent.ring import Waveform
 
 
-def record_claps(source: Source, seconds: float, say: Callable[[str], None]) -> tuple[Waveform, Waveform, int]:
+def record_claps(source: SoundSource, seconds: float, say: Callable[[str], None]) -> tuple[Waveform, Waveform, int]:
     """(2, N) of a clap on the left, of one on the right, and their rate in Hz; ``say`` tells what to do."""
     source.open()
     try:
@@ -23,7 +23,7 @@ def record_claps(source: Source, seconds: float, say: Callable[[str], None]) -> 
     return claps[0], claps[1], source.sample_rate_hz
 
 
-def _record(source: Source, seconds: float) -> Waveform:
+def _record(source: SoundSource, seconds: float) -> Waveform:
     end_s = source.clock_s() + seconds
     parts = [np.zeros((0, 2), np.float32)]
     while source.clock_s() < end_s:

@@ -26,7 +26,7 @@ from bat_agent.agent import Answer, Bat
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.answering import Answering
-from bat_agent.listening.blocks import Block, Notice, Source
+from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
 from bat_agent.listening.health import Health, forbids_direction, level_dbfs, peak_dbfs
 from bat_agent.listening.intake import LONGEST_S, Intake, Sides
@@ -85,7 +85,7 @@ class LiveEars:
 
     def __init__(
         self,
-        source: Source,
+        source: SoundSource,
         bat: Bat,
         settings: Settings | None = None,
         *,

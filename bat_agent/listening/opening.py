@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bat_agent.errors import BadInput
-from bat_agent.listening.blocks import Source
+from bat_agent.listening.blocks import SoundSource
 from bat_agent.listening.engine import LiveEars, Settings
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.saving import Recorder
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def listen(
-    source: Source | str | os.PathLike[str] | int | None = None,
+    source: SoundSource | str | os.PathLike[str] | int | None = None,
     *,
     model: str | os.PathLike[str] | Bat = "bat-small",
     device: str | None = None,
@@ -36,7 +36,7 @@ def listen(
 
     ``source``: ``None`` for the default microphone, a number or name of a device, an audio file, ``tcp://HOST:PORT``,
     ``walk:LABEL`` for a rendered sound that walks around the listener, or any
-    :class:`~bat_agent.listening.blocks.Source`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
+    :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
     ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
     the left and the right one, counted from 1. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
     into a folder. ``settings`` are those of :class:`~bat_agent.listening.engine.Settings`, such as ``window_s``,
@@ -63,8 +63,8 @@ def listen(
 
 
 def open_source(
-    source: Source | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = (1, 2), fast: bool = False
-) -> Source:
+    source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = (1, 2), fast: bool = False
+) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
     from bat_agent.listening import feeds, simulated
 
@@ -92,7 +92,7 @@ def open_source(
     return found
 
 
-def sides_of(source: Source, channels: tuple[int, int], swap: bool) -> Sides:
+def sides_of(source: SoundSource, channels: tuple[int, int], swap: bool) -> Sides:
     """Which channels of its blocks are the ears, for a microphone with what ``bat-listen calibrate`` found.
 
     Raises :class:`~bat_agent.errors.BadInput` for no such pair.
@@ -106,13 +106,13 @@ def sides_of(source: Source, channels: tuple[int, int], swap: bool) -> Sides:
     return Sides(0, 1, known.swap != swap, -known.gain_db)
 
 
-def _microphone(name: str | int | None, channels: tuple[int, int]) -> Source:
+def _microphone(name: str | int | None, channels: tuple[int, int]) -> SoundSource:
     from bat_agent.listening.microphone import Microphone
 
     return Microphone(name, channels=channels)
 
 
-def _tcp(name: str) -> Source:
+def _tcp(name: str) -> SoundSource:
     from bat_agent.listening.feeds import Tcp
 
     host, _, port = name.removeprefix("tcp://").rpartition(":")
@@ -121,6 +121,6 @@ def _tcp(name: str) -> Source:
     return Tcp(int(port), host or "127.0.0.1")
 
 
-def default_level_known(source: Source) -> bool:
+def default_level_known(source: SoundSource) -> bool:
     """Whether its level is that of the clips that the model was trained with, as rendered ones have it."""
     return type(source).__name__ in ("File", "Simulated")

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from bat_agent.errors import BadInput
-from bat_agent.listening.blocks import Block, Notice, Samples, Source
+from bat_agent.listening.blocks import Block, Notice, Samples, SoundSource
 from bat_agent.listening.feeds import FORMATS, File, Raw, Tcp
 from bat_agent.listening.opening import open_source
 from bat_agent.listening.simulated import ROUND_S, walk
@@ -29,7 +29,7 @@ def frames(count: int) -> np.ndarray:
     return np.stack((number % 2**15, number // 2**15 + 1), axis=1).astype("<i2")
 
 
-def drain(source: Source, seconds: float = 5.0) -> tuple[Samples, list[Notice]]:
+def drain(source: SoundSource, seconds: float = 5.0) -> tuple[Samples, list[Notice]]:
     """Everything until the end, or for so long."""
     samples, notices, end_s = [np.zeros((0, 2), np.float32)], [], time.monotonic() + seconds
     while time.monotonic() < end_s and not any(notice.kind == "ended" for notice in notices):
