@@ -347,17 +347,21 @@ def gpu() -> None:
         encoding, questions = batch(4, clips, 1)
         encoding = encoding.to(device)
         texts, answers = [q.text for q in questions], [q.answer for q in questions]
-        flop = count(lambda: reasoner.loss(encoding, texts, answers)).flop  # noqa: B023
-        places = clips * (reasoner.prefix_tokens + max(len(p) for p in prompt_ids(reasoner.tokenizer, texts)))
         torch.cuda.reset_peak_memory_stats()
 
         def step() -> None:
             optimizers.step(reasoner.loss(encoding, texts, answers), 1e-5)  # noqa: B023
             torch.cuda.synchronize()
 
-        step()
+        try:
+            flop = count(lambda: reasoner.loss(encoding, texts, answers)).flop  # noqa: B023
+            step()
+        except torch.OutOfMemoryError:
+            rows.append([clips, "out of memory", "", "", torch.cuda.max_memory_allocated() / 2**30])
+            break
         seconds = best({"step": step})["step"]
         peak = torch.cuda.max_memory_allocated() / 2**30
+        places = clips * (reasoner.prefix_tokens + max(len(p) for p in prompt_ids(reasoner.tokenizer, texts)))
         rows.append([clips, 1000 * seconds, places / seconds, 100 * flop / seconds / H200_FLOPS, peak])
     columns = ["clips", "step ms", "tokens/s", "MFU %", "peak GiB"]
     show(f"LLaMA-2 7B's shape on {torch.cuda.get_device_name()}, bfloat16", columns, rows)

@@ -99,9 +99,10 @@ def listen(
     """
     if context.invoked_subcommand is not None:
         return
-    from bat_agent.listening.engine import LiveEars, Settings
+    from bat_agent.listening.engine import LiveEars
     from bat_agent.listening.opening import default_level_known, sides_of
     from bat_agent.listening.saving import Recorder
+    from bat_agent.listening.settings import Settings
 
     pair = _pair(channels)
     source = _source(

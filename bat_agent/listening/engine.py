@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,9 @@ from bat_agent.listening.answering import Answering
 from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
 from bat_agent.listening.health import Health, forbids_direction, level_dbfs, peak_dbfs
-from bat_agent.listening.intake import LONGEST_S, Intake, Sides
+from bat_agent.listening.intake import Intake, Sides
 from bat_agent.listening.saving import Recorder
+from bat_agent.listening.settings import Settings
 from bat_agent.listening.tracker import Tracker
 from bat_agent.perception import PerceivedSource, Perception
 from bat_agent.ring import Waveform
@@ -49,35 +50,6 @@ _WAIT_S = 0.05
 _PATIENCE_S = 3.0
 _GOODBYE_S = 0.4
 _LIKELY = 0.05
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to listen."""
-
-    window_s: float = 2.0
-    """How much sound a look is about; 10 s at most."""
-    hop_s: float = 0.25
-    """Time between looks."""
-    questions: tuple[str, ...] = ()
-    """Asked when the window is full for the first time, or the sound ends before."""
-    ask_every_s: float | None = None
-    """And again after so much time."""
-    only: tuple[str, ...] = ()
-    """Labels to tell of; all where it is empty."""
-    without: tuple[str, ...] = ()
-    """Labels never told of."""
-    least_confidence: float = 0.0
-    """Sources below it are not told."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.hop_s <= self.window_s <= LONGEST_S:
-            raise BadInput(
-                f"a hop must be above 0 and no longer than the window, which is {LONGEST_S:g} s at most; got hop_s="
-                f"{self.hop_s:g} and window_s={self.window_s:g}"
-            )
-        if self.ask_every_s is not None and self.ask_every_s <= 0:
-            raise BadInput(f"ask_every_s must be above 0, got {self.ask_every_s:g}")
 
 
 class LiveEars:
@@ -110,8 +82,9 @@ class LiveEars:
         self._error: BaseException | None = None
         self._begin_s = 0.0
         self._dropped, self._behind, self._paused_at_s = 0, 0, 0.0
-        self._ended = False
-        self._started = False
+        self._ended = self._started = False
+        self._anew = False
+        """Whether the next look must forget what earlier ones told: they are another thread's."""
 
     # --- for users and views; from any thread ---
 
@@ -289,8 +262,7 @@ class LiveEars:
     def _forget(self, missing_s: float, *, wanted: bool = False) -> None:
         """After a gap: nothing is joined across it."""
         self._intake.gap(missing_s, wanted=wanted)
-        self._health.clear()
-        self._tracker.clear()
+        self._anew = True
         if self._recorder is not None:
             self._recorder.close()
 
@@ -332,6 +304,10 @@ class LiveEars:
             window = self._intake.window(settings.window_s)
             recent = self._intake.window(HEALTH_S)
             t_s, newest_s = self._intake.t_s, self._intake.newest_s
+            anew, self._anew = self._anew, False
+        if anew:
+            self._health.clear()
+            self._tracker.clear()
         health = [*self._health.look(recent, t_s), *self._own_notes(t_s)]
         perception = self._perceive(window)
         sources = [self._allowed(source, health) for source in perception.sources if self._wanted(source)]
@@ -391,15 +367,16 @@ class LiveEars:
         return replace(source, azimuth_deg=None, elevation_deg=None, distance_m=None)
 
     def _own_notes(self, t_s: float) -> list[HealthNote]:
-        for kind in ("gap", "back", "switched", "note"):  # said for a few seconds
-            if kind in self._notes and t_s - self._notes[kind].since_s > _PATIENCE_S:
-                self._notes.pop(kind)
-        notes = list(self._notes.values())
+        with self._lock:
+            for kind in ("gap", "back", "switched", "note"):  # said for a few seconds
+                if kind in self._notes and t_s - self._notes[kind].since_s > _PATIENCE_S:
+                    self._notes.pop(kind)
+            notes = list(self._notes.values())
         if self._behind >= BEHIND:
             text = f"hearing takes longer than the hop of {self.hop_s:g} s: looks are left out; take a longer hop"
             notes.append(HealthNote("slow", text, t_s))
         drift_s = self._source.clock_s() - self._begin_s - t_s
-        if self._source.live and abs(drift_s) > DRIFT_S and not self._notes and not self._paused.is_set():
+        if self._source.live and abs(drift_s) > DRIFT_S and not notes and not self._paused.is_set():
             text = f"the sound is {abs(drift_s):.1f} s {'behind' if drift_s > 0 else 'ahead of'} the clock"
             notes.append(HealthNote("drift", text, t_s))
         return notes

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import SoundSource
-from bat_agent.listening.engine import LiveEars, Settings
+from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.saving import Recorder
+from bat_agent.listening.settings import Settings
 from bat_agent.listening.sides import DeviceSides, load_sides
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def listen(
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
     ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
     the left and the right one, counted from 1. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
-    into a folder. ``settings`` are those of :class:`~bat_agent.listening.engine.Settings`, such as ``window_s``,
+    into a folder. ``settings`` are those of :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``,
     ``hop_s`` and ``questions``.
 
     Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from bat_agent_envs.navigation import FORWARD, LEFT, RIGHT, STOP
 
 Floats = NDArray[np.float64]
+_HIDDEN = 0.3
+"""What any source counts where the named one was never heard."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,22 @@ class Beliefs:
     short, then longer."""
     mistaken: tuple[float, ...] = (0.20, 0.20, 0.15, 0.15, 0.10)
     """Share that take front for behind; the rest is wrong altogether."""
-    log_distance: float = 0.6
+    log_distance: float = 0.9
     """Standard deviation of the natural logarithm of the distance."""
-    sharpen: float = 0.6
-    """Power of each perception: those of overlapping windows are not independent."""
+    sharpen: float = 0.3
+    """Power of each perception: those of overlapping windows, and of one place, are wrong together."""
     stop_m: float = 0.85
-    stop_sure: float = 0.6
+    stop_sure: float = 0.8
     """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
+    look_steps: int = 12
+    """Steps at most to look around before walking anywhere."""
+    stuck_steps: int = 14
+    """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m``
+    (twice that where it is silent), or walks somewhere else for ``wander_steps``."""
+    stuck_m: float = 1.1
+    wander_steps: int = 8
+    silent_steps: int = 8
+    """What was not heard for so many steps will not be heard again: then the likeliest place must do."""
 
 
 class RandomAgent:
@@ -138,6 +149,9 @@ class ScriptedAgent:
         self._rng = np.random.default_rng(seed)
         self._detour = 0
         self._heard, self._last, self._still = 0.0, FORWARD, 0
+        self._unheard = self._steps = self._wander = 0
+        self._wandering = 0.0
+        self._places: list[tuple[float, float]] = []
 
     def act(self, observation: dict[str, Any]) -> int:
         """An action."""
@@ -151,11 +165,15 @@ class ScriptedAgent:
         return self._last
 
     def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
+        self._unheard, self._steps = self._unheard + 1, self._steps + 1
         if observation["audio/age"][0] > 0:
             return
         weights = observation["audio/valid"].astype(float)
         if "goal" in observation:
-            weights = weights * _named(observation["audio/slot_probs"], int(observation["goal"]))
+            named = _named(observation["audio/slot_probs"], int(observation["goal"]))
+            # What is named was never heard: then it is hidden in what is heard.
+            lost = self._heard == 0 and self._steps > self._beliefs.look_steps
+            weights = weights * (_HIDDEN if lost else named)
         for direction, distance, weight in zip(
             observation["audio/direction"], observation["audio/distance"], weights, strict=True
         ):
@@ -165,22 +183,41 @@ class ScriptedAgent:
                 azimuth = math.atan2(-direction[2], direction[0])
                 self._map.hear((x, z, turn), azimuth, float(distance) * level, float(weight), self._still)
                 self._heard += weight
+                self._unheard = 0
 
     def _choose(self, x: float, z: float, turn: float) -> int:
-        if self._heard < 1.5:  # look around before walking anywhere
+        if self._heard < 1.5 and self._steps < self._beliefs.look_steps:  # look around before walking anywhere
             return LEFT
         goal_x, goal_z = self._map.best()
         away = math.hypot(goal_x - x, goal_z - z)
         if self._map.within(x, z, self._beliefs.stop_m) > self._beliefs.stop_sure:
             return STOP
+        if away < 0.4 and self._unheard >= self._beliefs.silent_steps:
+            return STOP
         if away < 0.4:
             self._map.not_at(x, z, 0.4)
+        if self._is_stuck(x, z):
+            silent = self._unheard >= self._beliefs.silent_steps
+            if away < self._beliefs.stuck_m * (2 if silent else 1):  # in front of it, with something in the way
+                return STOP
+            self._wander, self._wandering = self._beliefs.wander_steps, float(self._rng.uniform(-math.pi, math.pi))
+            self._places.clear()
+        if self._wander > 0:
+            self._wander -= 1
+            return self._towards(self._around(x, z, self._wandering), turn)
         if self._detour > 0:
             self._detour -= 1
             return FORWARD
         # Heading counter-clockwise from straight ahead of the start, where −z is ahead.
         wanted = math.atan2(-(goal_x - x), -(goal_z - z))
         return self._towards(self._around(x, z, wanted), turn)
+
+    def _is_stuck(self, x: float, z: float) -> bool:
+        """Whether it has been about here for some time."""
+        self._places = [*self._places, (x, z)][-self._beliefs.stuck_steps :]
+        return len(self._places) == self._beliefs.stuck_steps and all(
+            math.hypot(x - px, z - pz) < 0.3 for px, pz in self._places
+        )
 
     def _around(self, x: float, z: float, wanted: float) -> float:
         """The heading nearest to the one wanted in which nothing was bumped into."""
@@ -208,7 +245,7 @@ def _named(slot_probs: NDArray[np.float32], goal: int) -> Floats:
     """How far each slot is the goal rather than anything else."""
     own = slot_probs[:, goal].astype(float)
     share = own / np.maximum(slot_probs.max(axis=1), 1e-6)
-    return np.asarray(np.where(own > 0.05, share, 0.0))
+    return np.asarray(np.where(own > 0.02, share, 0.0))
 
 
 def run_episode(env: gym.Env[Any, Any], agent: Any, seed: int) -> dict[str, float]:

@@ -15,9 +15,10 @@ import pytest
 from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
-from bat_agent.listening.engine import LiveEars, Settings
+from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.events import Update
 from bat_agent.listening.intake import Sides
+from bat_agent.listening.settings import Settings
 from bat_agent.perception import PerceivedSource, Perception
 from bat_agent.ring import Waveform
 
