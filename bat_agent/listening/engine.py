@@ -71,7 +71,7 @@ class LiveEars:
         self._source, self._bat = source, bat
         self._intake, self._recorder = Intake(sides), recorder
         self._health, self._tracker = Health(), Tracker()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may stop listening while this very thread holds it
         self._arrived = threading.Condition(self._lock)
         self._notes: dict[str, HealthNote] = {}
         self._updates: queue.Queue[Update | None] = queue.Queue(_QUEUE)
