@@ -9,12 +9,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # On a busy machine two OpenMP threads can be several times slower than one.
 export OMP_NUM_THREADS := 1
+# Beside the newest, which `make install` takes: the oldest that is allowed, and the one that RLlib pins.
+GYMNASIUMS := 1.1.1 1.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs clean distclean
+.PHONY: help install demo test test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs clean distclean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## Create .venv and install the package with everything for development (once)
 
@@ -23,6 +25,18 @@ demo: $(STAMP)  ## A room with two sounds: rendered, heard and asked about (OUT=
 
 test: $(STAMP)  ## Run the tests (ARGS="-k scene" is handed to pytest)
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+test-gymnasium: $(GYMNASIUMS:%=test-gymnasium-%)  ## Run the tests of the environments with older gymnasiums
+
+$(GYMNASIUMS:%=test-gymnasium-%): test-gymnasium-%: $(VENV)/gymnasium-%
+	PYTHONPATH=$(CURDIR)/$< $(BIN)/python -c 'import gymnasium as g; assert g.__version__ == "$*", g.__file__'
+	PYTHONPATH=$(CURDIR)/$< $(BIN)/pytest -n 2 --dist loadfile tests/envs $(ARGS)
+
+# Only gymnasium differs: a folder that is searched before the rest of .venv.
+$(GYMNASIUMS:%=$(VENV)/gymnasium-%): $(VENV)/gymnasium-%: | $(STAMP)
+	rm -rf $@.part
+	$(BIN)/python -m pip install --quiet --no-deps --target $@.part gymnasium==$*
+	mv $@.part $@
 
 lint: $(STAMP)  ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hmac
+import ipaddress
 import json
 import secrets
 import socket
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Collection
-from concurrent.futures import Future
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
 from bat_agent.listening.control import Control
 from bat_agent.listening.events import Update
@@ -32,8 +34,16 @@ from bat_agent.listening.events import Update
 HEARTBEAT_S = 2.0
 ANSWER_S = 60.0
 LONGEST_QUESTION = 1000
+MOST_WAITING = 4
+"""Questions of pages that wait for an answer; each holds a window of sound."""
+ANSWERS = 6
+"""As many come with every update: a page that is slow, or new, has missed some."""
 _MOST_BYTES = 10_000
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+_MOST_CONNECTIONS = 64
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ANYWHERE = {"0.0.0.0": "192.0.2.1", "": "192.0.2.1", "::": "2001:db8::1"}
+"""Addresses that mean all of this machine, and one elsewhere of the same kind."""
+_CLIENT_GONE = 499
 _START_S = 5.0
 
 
@@ -47,11 +57,15 @@ class WebView:
         """``host`` other than loopback needs a token, which is made up unless given; ``hosts`` are more names by which
         the page may be called.
         """
-        self.control, self.host, self.port = control, host, port
-        self.token = token or (None if host in _LOOPBACK else secrets.token_urlsafe(24))
-        self._hosts = {host, *hosts, *(_LOOPBACK if host in _LOOPBACK else ())}
-        self._newest: str | None = None
-        self._number = 0
+        self.control, self.host, self.port = control, host.strip("[]"), port
+        self._loopback = self.host in _LOOPBACK
+        self.token = token or (None if self._loopback else secrets.token_urlsafe(24))
+        names = {self.host, *hosts, *(_LOOPBACK if self._loopback else ())}
+        self._hosts = {name.strip("[]").lower() for name in names}
+        self._answers: deque[dict[str, Any]] = deque(maxlen=ANSWERS)
+        self._newest = (0, "{}")
+        """How many there were, and the last of them."""
+        self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
         self._server: uvicorn.Server | None = None
@@ -60,20 +74,28 @@ class WebView:
     @property
     def url(self) -> str:
         """Where the page is; a token stands behind the #, which browsers keep to themselves."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/" + (f"#{self.token}" if self.token else "")
+        host = _own_address(self.host) if self.host in _ANYWHERE else self.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}/" + (f"#{quote(self.token, safe='')}" if self.token else "")
 
     def start(self) -> None:
         """Begin to serve; raises :class:`~bat_agent.errors.BadInput` for an address in use or of another machine."""
+        if not 0 <= self.port < 65_536:
+            raise BadInput(f"there is no port {self.port}: choose a --port from 1 to 65535, as in 8765")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
             listening = socket.create_server((self.host, self.port), family=family)
-        except OSError as error:
-            raise BadInput(
-                f"the page cannot be served at {self.host}:{self.port} ({error.strerror}): choose another --port"
-            ) from error
+        except (OSError, UnicodeError) as error:
+            why = str(getattr(error, "strerror", None) or "no such name").split(" (while")[0]
+            at_port = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+            choose = "another --port" if at_port else "a --host of this machine, as in 127.0.0.1"
+            raise BadInput(f"the page cannot be served at {self.host}:{self.port} ({why}): choose {choose}") from error
         self.port = listening.getsockname()[1]
-        config = uvicorn.Config(self._app(), log_level="error", access_log=False, timeout_graceful_shutdown=1)
+        # Whatever it has to say, it would say it across the radar.
+        config = uvicorn.Config(
+            self._app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )  # fmt: skip
         self._server = uvicorn.Server(config)
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(listening, ready), name="bat-page", daemon=True)
@@ -93,8 +115,11 @@ class WebView:
 
     def show(self, update: Update) -> None:
         """Let every page know."""
-        said = {**update.to_dict(), "source": self.control.source_name, "model": self.control.model_name}
-        self._newest, self._number = json.dumps(said), self._number + 1
+        self._answers.extend(answered.to_dict() for answered in update.answers)
+        control = self.control
+        more = {"source": control.source_name, "model": control.model_name, "hop_s": control.hop_s}
+        text = json.dumps({**update.to_dict(), **more, "answered": list(self._answers)})
+        self._newest = (self._newest[0] + 1, text)
         if self._loop is not None and self._changed is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._changed.set)
@@ -128,7 +153,7 @@ class WebView:
         return HTMLResponse(text.replace("NONCE", nonce), headers={"Content-Security-Policy": policy})
 
     async def _status(self, request: Request) -> Response:
-        return Response(self._newest or "{}", media_type="application/json")
+        return Response(self._newest[1], media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
         return StreamingResponse(self._stream(), media_type="text/event-stream")
@@ -136,11 +161,12 @@ class WebView:
     async def _stream(self) -> AsyncIterator[str]:
         """Each update, or only the newest where the client is slower than they come."""
         assert self._changed is not None
-        told = -1
+        told = 0
         while self._server is not None and not self._server.should_exit:
-            if self._newest is not None and told != self._number:
-                told = self._number
-                yield f"data: {self._newest}\n\n"
+            number, text = self._newest
+            if told != number:
+                told = number
+                yield f"data: {text}\n\n"
                 continue
             self._changed.clear()
             try:
@@ -152,31 +178,49 @@ class WebView:
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return _error(415, 'send {"question": …} as application/json')
         body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > _MOST_BYTES:
-                return _error(413, "the question is too long: ask something shorter")
         try:
-            question = json.loads(body)["question"]
-            assert isinstance(question, str) and len(question) <= LONGEST_QUESTION  # noqa: PT018
-        except (ValueError, KeyError, TypeError, AssertionError):
+            async for part in request.stream():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    return _error(413, "the question is too long: ask something shorter")
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_GONE)
+        question = _question(body)
+        if question is None:
             return _error(400, f'expected {{"question": …}} with a text of at most {LONGEST_QUESTION} letters')
+        if self._waiting >= MOST_WAITING:
+            return _error(503, f"{MOST_WAITING} questions wait for their answers: ask again when they have them")
+        return await self._answer(question)
+
+    async def _answer(self, question: str) -> Response:
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(self._asked(question)), ANSWER_S)
+            asked = self.control.ask(question)
         except BadInput as error:
             return _error(422, str(error))
-        except (asyncio.TimeoutError, asyncio.CancelledError):
-            return _error(504, f"no answer came within {ANSWER_S:g} s: ask again")
+        except Exception as error:
+            return _no_answer(error)
+        # Only waiting ends after a time, or with the page; the answer is still told when it is there.
+        future = asyncio.wrap_future(asked)
+        self._waiting += 1
+        future.add_done_callback(self._done)
+        if not (await asyncio.wait([future], timeout=ANSWER_S))[0]:
+            return _error(504, f"no answer came within {ANSWER_S:g} s: it is shown here once it is there")
+        if future.cancelled():
+            return _error(503, "listening has ended, and nobody is there to answer")
+        if (failure := future.exception()) is not None:
+            return _no_answer(failure)
+        answer = future.result()
         return JSONResponse({**answer.to_dict(), "spoken": answer.spoken})
 
-    def _asked(self, question: str) -> Future[Answer]:
-        return self.control.ask(question)
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # or it would be complained about where nobody waited for it
 
     def refusal(self, request: Request) -> Response | None:
         """What to say to a request that must not be answered."""
         host = request.headers.get("host", "").lower()
-        name = host.rsplit(":", 1)[0] if ":" in host and not host.endswith("]") else host
-        if name.strip("[]") not in {known.strip("[]").lower() for known in self._hosts}:
+        if not self._is_known(host):
             return _error(400, "this host name is not served here: use the address that bat-listen printed")
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() != f"http://{host}":
@@ -188,6 +232,11 @@ class WebView:
         if right and scheme.lower() == "bearer":
             return None
         return _error(401, "the token is missing or wrong: open the whole address that bat-listen printed")
+
+    def _is_known(self, host: str) -> bool:
+        name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]")
+        # Under an address of its own, another page cannot reach us (DNS rebinding needs a name).
+        return bool(name) and (name in self._hosts or (not self._loopback and _is_address(name)))
 
 
 class _Guard:
@@ -207,6 +256,7 @@ class _Guard:
                     (b"cache-control", b"no-store"),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
+                    (b"cross-origin-resource-policy", b"same-origin"),
                 ]
             await send(message)
 
@@ -215,3 +265,38 @@ class _Guard:
 
 def _error(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"error": sentence}, status)
+
+
+def _no_answer(failure: BaseException) -> JSONResponse:
+    return _error(500, f"the question could not be answered ({type(failure).__name__}): ask something else")
+
+
+def _question(body: bytes) -> str | None:
+    """What is asked, in one line: other views write it into a terminal."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    question = said.get("question") if isinstance(said, dict) else None
+    if not isinstance(question, str) or len(question) > LONGEST_QUESTION:
+        return None
+    return "".join(letter if letter.isprintable() else " " for letter in question)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _own_address(anywhere: str) -> str:
+    """The address under which other machines see this one, where it has one; nothing is sent to find out."""
+    family = socket.AF_INET6 if ":" in anywhere else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_ANYWHERE[anywhere], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "::1" if family == socket.AF_INET6 else "127.0.0.1"

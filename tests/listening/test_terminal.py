@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import select
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,8 +75,16 @@ def test_everything_that_matters_is_told(control: Any, update: Any, answered: An
 
 def test_plain_letters_where_there_are_no_others(control: Any, update: Any) -> None:
     view = TerminalView(control, console(encoding="ascii"))
-    lines = drawn(view, update(1.0, (1, "Dog", 90.0, 0.0, 2.0)))
-    assert not any(letter in "●▲█┃" or "⠀" <= letter <= "⣿" for line in lines for letter in line)
+    assert all(line.isascii() for line in drawn(view, update(1.0, (1, "Dog", 90.0, 0.0, 2.0))))
+
+
+def test_what_does_not_fit_into_such_a_terminal_does_not_end_listening(control: Any, update: Any, noted: Any) -> None:
+    control.source_name = "Mikrofon für Köpfe" * 5
+    view = TerminalView(control, console(60, 20, "ascii"))
+    long = update(
+        1.0, (1, "Café, with a name that is longer than its column", 90.0, 0.0, 2.0), health=(noted("x", "– " * 60),)
+    )
+    assert all(line.isascii() for line in drawn(view, long))
 
 
 def test_a_source_without_direction_is_in_the_table_alone(control: Any, update: Any) -> None:
@@ -87,6 +103,7 @@ def test_a_pipe_gets_one_line_for_each_change(control: Any, update: Any, answere
         view.show(update(1.5, health=(noted("lost", "batmic is gone"),)))
     lines = [line.strip() for line in view.console.export_text().splitlines()]
     assert lines[1:] == [
+        "0.0 s  listening, nothing is saved",
         "0.0 s  Dog, left, 2.0 m",
         "1.0 s  Dog, front, 2.0 m",
         "1.0 s  is it left? No",
@@ -116,3 +133,142 @@ def test_what_is_typed(control: Any) -> None:
     assert control.asked[1:] == ["pause here?"]
     line.type(":x\n")
     assert "is no command" in line.said
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 8), (40, 12), (60, 20), (80, 24), (110, 34), (250, 70)])
+@pytest.mark.parametrize("fields", [{"saving_to": "/a/folder/with/a/long/name"}, {"paused": True}])
+def test_saving_and_pausing_are_seen_however_small_the_terminal(
+    control: Any, update: Any, answered: Any, noted: Any, width: int, height: int, fields: dict[str, Any]
+) -> None:
+    view = TerminalView(control, console(width, height))
+    view._answers.extend([answered("where is the dog that barks so loud?", "It is on the left.")] * 3)
+    health = tuple(noted(str(number), "something is wrong with this input, and " * 3) for number in range(4))
+    many = [(number, "Dog", 60.0 * number, 0.0, 1.0 + number) for number in range(6)]
+    lines = drawn(view, update(42.0, *many, health=health, dropped=3, lost_s=1.5, **fields))
+    text = "\n".join(lines)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    for part in ("SAVING" if "saving_to" in fields else "paused", "ask>", "lag 0.20 s", "batmic"):
+        assert part in text, part
+    if width >= 60:
+        for part in ("3 looks left out", "1.5 s of sound lost", "dBFS", "what", "1.0"):
+            assert part in text, part
+    assert ("300°" in text) == (width >= 110)
+
+
+def test_pipes_are_told_of_saving_and_not_of_each_new_number(control: Any, update: Any, noted: Any) -> None:
+    view = TerminalView(control, console(terminal=False))
+    with view:
+        for number in range(3):
+            health = (noted("drift", f"the sound is {number}.5 s behind the clock"),)
+            view.show(update(float(number), saving_to="/somewhere", health=health))
+        view.show(update(3.0, paused=True))
+    assert [line.strip() for line in view.console.export_text().splitlines()][1:] == [
+        "0.0 s  SAVING INTO /somewhere",
+        "0.0 s  warning: the sound is 0.5 s behind the clock",
+        "3.0 s  paused, input closed",
+    ]
+
+
+def test_names_and_answers_cannot_steer_the_terminal(control: Any, update: Any, answered: Any) -> None:
+    """Markup in the name of a file ended listening; an escape in an answer reached the terminal."""
+    control.source_name = "take [/red] :dog: \x1b[2J.wav"
+    for terminal in (True, False):
+        view = TerminalView(control, console(terminal=terminal))
+        view.plain = True
+        said = answered("is [bold]it\nleft?\ud800", "\x1b]0;title\x07 No\n\nreally")
+        with view:
+            view.show(update(1.0, (1, "[/b]\x1b[31mDog", 90.0, 0.0, 1.0), answers=(said,)))
+        plain = view.console.export_text()
+        assert "take [/red] :dog:" in plain
+        drawing = "\n".join(drawn(view, update(1.0, (1, "[/b]\x1b[31mDog", 90.0, 0.0, 1.0))))
+        for text in (plain, drawing):
+            assert "\x1b" not in text.replace("\x1b[0m", "")
+            assert "[/b]" in text
+            assert "is [bold]it left?" in text
+
+
+def test_angles_and_ages_where_there_is_room(control: Any, update: Any) -> None:
+    lines = drawn(TerminalView(control, console()), update(1.0, (1, "Dog", 135.0, -40.0, 1.5)))
+    row = next(line for line in lines if "front left" in line)
+    for part in ("front left below", "135°", "-40°", "1.5", "93%", "4 s"):
+        assert part in row, part
+
+
+def test_a_frame_is_cheap(control: Any, update: Any) -> None:
+    view = TerminalView(control, console(120, 36))
+    said = update(1.0, *((number, "Dog", 60.0 * number, 0.0, 1.0 + number) for number in range(6)))
+    costs_s = []
+    for _ in range(20):
+        began = time.thread_time()
+        view.console.print(view.picture(said))
+        costs_s.append(time.thread_time() - began)
+    assert sorted(costs_s)[10] < 0.05  # 12 ms on an idle machine
+
+
+def test_what_becomes_of_a_question(control: Any) -> None:
+    view = TerminalView(control, console())
+    waiting: Future[Any] = Future()
+    control.ask = lambda question: waiting
+    view.line.type("where is it?\n")
+    assert view.line.said == "asked: where is it?"
+    waiting.set_exception(RuntimeError("out of memory"))
+    assert view.line.said == "the question could not be answered: out of memory"
+
+
+TYPIST = """
+    import sys
+    sys.path.insert(0, {folder!r})
+    from conftest import Controlled
+    from rich.console import Console
+    from bat_agent.listening.events import Update
+    from bat_agent.listening.terminal import TerminalView
+    import time
+    control = Controlled()
+    with TerminalView(control, Console()) as view:
+        view.show(Update(1.0, 1.0, 0.1, 2.0, 0, 0.0, (-20.0, -20.0), (-9.0, -9.0)))
+        while "stop" not in control.did:
+            time.sleep(0.02)
+        if control.asked != ["where is it?"]:
+            raise SystemExit(3)
+        raise ValueError("as if something had failed")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of our own")
+def test_typing_is_seen_at_once_and_the_terminal_is_as_before_after_a_failure() -> None:
+    import termios
+
+    master, slave = os.openpty()
+    before = termios.tcgetattr(slave)
+    code = textwrap.dedent(TYPIST).format(folder=str(Path(__file__).parent))
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30", "PYTHONIOENCODING": "utf-8"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment
+    )
+    seen = b""
+
+    def until(text: bytes) -> None:
+        nonlocal seen
+        end_s = time.monotonic() + 20
+        while text not in seen:
+            assert time.monotonic() < end_s, seen[-2000:]
+            if select.select([master], [], [], 0.1)[0]:
+                seen += os.read(master, 65536)
+
+    try:
+        until(b"ask> _")
+        assert not termios.tcgetattr(slave)[3] & termios.ICANON
+        os.write(master, b"where is")
+        until(b"ask> where is_")  # though nothing new was heard
+        os.write(master, b" it?\n:q\n")
+        until(b"\x1b[?1049l")  # the screen of before
+        _, said = process.communicate(timeout=20)
+        assert b"as if something had failed" in said
+        assert process.returncode == 1
+        assert termios.tcgetattr(slave) == before
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+        os.close(slave)

@@ -1,0 +1,168 @@
+"""What learns from the environments takes them as they are: Stable-Baselines3, vectors in processes, the examples."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+from bat_agent.errors import BadInput
+from bat_agent_envs import SpatialHearing, VectorSpatialHearing, registration
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = tuple(registration.ENVIRONMENTS)
+
+
+def make(name: str, **options: Any) -> gym.Env[Any, Any]:
+    torch.set_num_threads(1)
+    return gym.make(name, disable_env_checker=True, **{"sounds": "procedural:2", "max_steps": 12, **options})
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- Stable-Baselines3 ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stable_baselines_finds_no_fault_in_what_is_heard(name: str, echo: str) -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        # It advises to bound and to flatten; neither is an error.
+        warnings.simplefilter("ignore")
+        checker.check_env(SpatialHearing(make(name), echo))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ppo_learns_from_one_environment(name: str, echo: str) -> None:
+    stable_baselines3 = pytest.importorskip("stable_baselines3")
+    env = SpatialHearing(make(name), echo, window_s=0.5)
+    ppo = stable_baselines3.PPO("MultiInputPolicy", env, n_steps=32, batch_size=32, n_epochs=1, device="cpu", seed=0)
+    before = [weight.clone() for weight in ppo.policy.parameters()]
+    ppo.learn(64)
+    assert ppo.num_timesteps == 64
+    assert any(not torch.equal(old, new) for old, new in zip(before, ppo.policy.parameters(), strict=True))
+
+
+def test_the_example_of_ppo_learns_and_draws(echo: str, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    module = example("ppo_audio_goal")
+    episodes = module.learn(128, 2, echo, n_steps=32, sounds="procedural:2", max_steps=12)
+    steps, rewards, successes = np.array(episodes).T
+    assert len(steps) > 5
+    assert (np.diff(steps) >= 0).all()
+    assert np.isfinite(rewards).all()
+    assert set(successes) <= {0.0, 1.0}
+    module.draw(episodes, str(tmp_path / "curve.png"))
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+# --- vectors ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_change_nothing_of_what_is_heard(name: str, echo: str) -> None:
+    makers = [partial(make, name, max_steps=3)] * 2
+    both = [VectorSpatialHearing(kind(makers), echo) for kind in (SyncVectorEnv, AsyncVectorEnv)]
+    seen = [envs.reset(seed=[7, 8])[0] for envs in both]
+    for step in range(6):  # beyond the end of an episode
+        assert seen[0].keys() == seen[1].keys()
+        for key in seen[0]:
+            np.testing.assert_array_equal(seen[0][key], seen[1][key], err_msg=f"{key}, step {step}")
+        seen = [envs.step(np.array([0, 1]))[0] for envs in both]
+    for envs in both:
+        envs.close()
+
+
+# --- ROS 2, as far as it goes without it ---
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    contents: dict[str, dict[str, Any]] = {
+        "rclpy": {},
+        "rclpy.node": {"Node": FakeNode},
+        "std_msgs": {},
+        "std_msgs.msg": {"Float32MultiArray": SimpleNamespace, "String": SimpleNamespace},
+    }
+    for name, content in contents.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return example("ros2_hearing_node")
+
+
+class FakeNode:
+    """Keeps what is declared, subscribed and published."""
+
+    given: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, name: str) -> None:
+        self.parameters: dict[str, Any] = {}
+        self.published: list[str] = []
+        self.errors: list[str] = []
+
+    def declare_parameter(self, name: str, value: Any) -> None:
+        self.parameters[name] = self.given.get(name, value)
+
+    def get_parameter(self, name: str) -> Any:
+        return SimpleNamespace(value=self.parameters[name])
+
+    def create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
+        return SimpleNamespace(publish=lambda message: self.published.append(message.data))
+
+    def create_subscription(self, kind: Any, topic: str, told: Any, depth: int) -> None:
+        self.told = told
+
+    def create_timer(self, every_s: float, call: Any) -> None:
+        self.call = call
+
+    def get_logger(self) -> Any:
+        return SimpleNamespace(error=self.errors.append)
+
+
+def test_the_node_tells_in_the_frame_of_ros(node: ModuleType, echo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeNode, "given", {"model": echo})
+    hearing = node.HearingNode()
+    hearing.call()
+    assert not hearing.published  # nothing has been heard yet
+    noise = np.random.default_rng(0).standard_normal(16_000)
+    hearing.told(SimpleNamespace(data=np.stack([0.1 * noise, 0.01 * noise], axis=1).ravel()))
+    hearing.call()
+    (source,) = json.loads(hearing.published[0])["sources"]
+    assert source["direction"] == pytest.approx({"x": 0.0, "y": 1.0, "z": 0.0}, abs=1e-3)  # left
+    assert source["labels"]
+    hearing.told(SimpleNamespace(data=[0.1, 0.2, 0.3]))
+    assert "send two channels" in hearing.errors[0]
+
+
+def test_the_node_takes_samples_of_both_ears_in_turn(node: ModuleType) -> None:
+    np.testing.assert_array_equal(node.both_ears([1, 2, 3, 4, 5, 6]), [[1, 3, 5], [2, 4, 6]])
+    with pytest.raises(BadInput, match="send two channels"):
+        node.both_ears(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(("name", "missing"), [("ros2_hearing_node", "rclpy"), ("rllib_audio_goal", "ray")])
+def test_an_example_says_what_it_lacks(name: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    for loaded in [module for module in sys.modules if module.startswith(f"{missing}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with pytest.raises(SystemExit, match=r"this example needs .*install"):
+        example(name)
