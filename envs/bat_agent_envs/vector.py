@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,8 +17,13 @@ from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple
 from bat_agent_envs.wrapper import heard_observation, heard_space
 
+if TYPE_CHECKING:
+    _VectorWrapper = VectorWrapper[Any, Any, Any, Any, Any]
+else:  # in gymnasium 1.1 and 1.2 it is not generic
+    _VectorWrapper = VectorWrapper
 
-class VectorSpatialHearing(VectorWrapper[Any, Any, Any, Any, Any]):
+
+class VectorSpatialHearing(_VectorWrapper):
     """Adds what each agent hears to the observations of a vector environment; see :class:`SpatialHearing`.
 
     Arguments and observations are those of :class:`SpatialHearing`, with the environments as first axis. The
