@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 
 from bat_agent.agent import Answer, Bat
@@ -105,10 +105,11 @@ class Answering:
         try:
             answer = self._answer_to(question, window, t_s)
         except BaseException as error:
-            future.set_exception(error)
+            with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
+                future.set_exception(error)
             return
         self._new.append(Answered(answer, t_s))
-        with contextlib.suppress(Exception):  # cancelled meanwhile
+        with contextlib.suppress(InvalidStateError):
             future.set_result(answer)
 
     def _answer_to(self, question: str, window: Waveform, t_s: float) -> Answer:

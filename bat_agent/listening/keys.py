@@ -61,10 +61,14 @@ class Line:
 
 
 @contextmanager
-def typing(line: Line, wanted: bool) -> Iterator[None]:
-    """Within, what is typed goes to ``line``; nothing happens where standard input is no terminal."""
-    if not (wanted and sys.stdin.isatty()):
+def typing(line: Line, *, letters: bool) -> Iterator[None]:
+    """Within, what is typed goes to ``line``, letter by letter or in whole lines; nothing where no terminal types."""
+    if not sys.stdin.isatty():
         yield
+        return
+    if not letters:
+        with _reading(line, lambda: sys.stdin.readline()):
+            yield
         return
     try:
         import termios

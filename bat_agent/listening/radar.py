@@ -70,7 +70,7 @@ class _Canvas:
         for number in range(_RING_POINTS):
             angle = 2 * math.pi * number / _RING_POINTS
             column, row = self.point(size * math.cos(angle), size * math.sin(angle))
-            self._dot(column + 0.5, row + 0.5)
+            self._dot(column + 0.49, row + 0.49)
 
     def _dot(self, column: float, row: float) -> None:
         x, y = int(column), int(row)

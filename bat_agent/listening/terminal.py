@@ -98,7 +98,7 @@ class TerminalView:
             else:
                 waiting = Text(self._shown(f"opening {self.control.source_name} with {self.control.model_name} ..."))
                 self._live = opened.enter_context(Live(waiting, console=self.console, screen=True, auto_refresh=False))
-            opened.enter_context(typing(self.line, not self.plain))
+            opened.enter_context(typing(self.line, letters=not self.plain))
             self._open = opened.pop_all()
         return self
 

@@ -109,6 +109,10 @@ class WebView:
             assert self._server is not None
             with contextlib.suppress(asyncio.CancelledError):
                 await self._server.serve(sockets=[listening])
+            for connection in self._server.server_state.connections:  # with pages that never read the rest
+                if (transport := getattr(connection, "transport", None)) is not None:
+                    transport.abort()
+            await asyncio.sleep(0)
 
         with contextlib.suppress(KeyboardInterrupt), listening:
             asyncio.run(serve())

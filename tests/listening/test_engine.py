@@ -188,6 +188,23 @@ def test_a_question_typed_meanwhile_is_answered_from_now() -> None:
     assert [a.answer.text for a in answers] == ["right"]
 
 
+def test_a_question_that_is_taken_back_stops_nothing() -> None:
+    class Failing(Ears):
+        def ask(self, window: Waveform, question: str) -> Answer:
+            time.sleep(0.2)
+            if question == "fail?":
+                raise RuntimeError("the reasoner failed")
+            return super().ask(window, question)
+
+    listener = ears(Script(blocks(3.0), live=True), Failing(), window_s=0.5)
+    futures = []
+    for update in listener:
+        if not futures and update.t_s >= 0.5:
+            futures = [listener.ask("fail?"), listener.ask("where?")]
+            futures[0].cancel()
+    assert futures[1].result(1.0).text == "left"
+
+
 def test_slow_hearing_leaves_looks_out_and_stays_with_the_present() -> None:
     updates = list(ears(Script(blocks(3.0), live=True), Ears(seconds=0.4), hop_s=0.1, window_s=0.5))
     assert updates[-1].dropped >= 15
