@@ -81,24 +81,33 @@ def find_device(wanted: str | int | None = None) -> Device:
 def _chosen(devices: list[Device], wanted: str | int | None) -> Device:
     if wanted is None:
         return next((device for device in devices if device.is_default), devices[0])
-    if isinstance(wanted, int):
+    name = str(wanted).strip().lower()
+    exact = [device for device in devices if device.name.lower() == name]
+    if isinstance(wanted, int) or (name.isdecimal() and not exact):
         for device in devices:
-            if device.index == wanted:
+            if device.index == int(wanted):
                 return device
+        _refuse_output(int(wanted), devices)
         raise BadInput(f"no microphone has the number {wanted}: there are {_names(devices)}")
-    name = wanted.strip().lower()
-    for matches in (
-        [device for device in devices if device.name.lower() == name],
-        [device for device in devices if name and name in device.name.lower()],
-    ):
+    for matches in (exact, [device for device in devices if name and name in device.name.lower()]):
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise BadInput(f"{wanted!r} fits {len(matches)} microphones, {_names(matches)}: write more of the name")
+            raise BadInput(
+                f"{wanted!r} fits {len(matches)} microphones, {_names(matches)}: write more of the name, or the number"
+            )
+    _refuse_output(name, devices)
     near = difflib.get_close_matches(name, [device.name.lower() for device in devices], n=3, cutoff=0.4)
     nearest = [device for device in devices if device.name.lower() in near]
     hint = f"did you mean {_names(nearest)}?" if nearest else f"there are {_names(devices)}"
     raise BadInput(f"no microphone is called {wanted!r}: {hint}")
+
+
+def _refuse_output(wanted: str | int, devices: list[Device]) -> None:
+    """Raise where what is wanted is there, but has no input."""
+    for index, info in enumerate(portaudio().query_devices()):
+        if info["max_input_channels"] == 0 and wanted in (index, info["name"].lower()):
+            raise BadInput(f"{info['name']!r} only plays sound and has no microphone: choose one of {_names(devices)}")
 
 
 def _names(devices: list[Device]) -> str:

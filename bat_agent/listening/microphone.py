@@ -20,18 +20,23 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
-from bat_agent.listening.devices import RATES_HZ, Device, find_device, portaudio, refresh
+from bat_agent.listening.devices import RATES_HZ, Device, find_device, list_devices, portaudio, refresh
 
 SILENT_S = 1.0
 """A callback that does not come for so long has stopped."""
 SHORT_S = 0.25
 SHORT_FOR_S = 2.0
 """So much less sound than time, for so long, is lost."""
+DRIFT = 1e-3
+"""So much slower than the clock a sound card may run (crystals: 1e-4) without anything being lost."""
 BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 FIRST_BLOCK_S = 1.5
 _JOIN_S = 3.0
 _LOOK_S = 2.0
 _MOST_BLOCKS = 4096
+_streaming: set[Microphone] = set()
+_starting = threading.RLock()
+"""PortAudio is one for all: to look for devices anew ends every stream, so nobody does while others stream."""
 
 
 class Microphone:
@@ -59,14 +64,29 @@ class Microphone:
         self._arrived = threading.Event()
         self._lost_since_s: float | None = None
         self._tries, self._next_try_s = 0, 0.0
-        self._begin_s = self._last_s = 0.0
-        self._frames = 0
+        self._closing: threading.Thread | None = None
+        self._opened = self._ended = self._heard = False
+        self._last_s = self._looked_s = self._awake_s = 0.0
+        self._behind_s = 0.0
         self._short_since_s: float | None = None
         self._server = _Server()
 
     def _find(self) -> Device:
-        # By name, once it is known: numbers change when something is plugged in.
-        device = find_device(self._wanted if not hasattr(self, "name") or self._wanted is None else self.name)
+        return self._usable(find_device(self._wanted))
+
+    def _find_again(self) -> Device:
+        if self._wanted is None:
+            return self._find()
+        # By name: numbers change when something is plugged in. Of several with this name, only the one in its old place
+        # can be meant.
+        same = [device for device in list_devices() if device.name == self.name]
+        if len(same) > 1:
+            same = [device for device in same if device.index == self._device.index]
+        if not same:
+            raise BadInput(f"{self.name!r} is not there: plug it in, or choose another device")
+        return self._usable(same[0])
+
+    def _usable(self, device: Device) -> Device:
         if max(self._pair) > device.input_channels:
             raise BadInput(
                 f"{device.name!r} has {device.input_channels} channels, but channel {max(self._pair)} was asked for: "
@@ -78,28 +98,46 @@ class Microphone:
         return device
 
     def open(self) -> None:
-        """Begin; raises :class:`~bat_agent.errors.BadInput` where the device is busy or forbidden."""
-        self._start()
-        self._lost_since_s = None
+        """Begin; raises :class:`~bat_agent.errors.BadInput` where the device is busy, forbidden or no longer there."""
+        with _starting:
+            if self._opened:
+                self._start_anew()
+            else:
+                self._start()
+        self._opened, self._ended, self._lost_since_s = True, False, None
+
+    def _start_anew(self) -> None:
+        """Start where devices may have come, gone or changed their numbers since the last time."""
+        with _starting:
+            if not self._let_go():  # PortAudio hangs in the driver; to look for devices anew would hang as well
+                raise BadInput(f"{self.name!r} does not let go: unplug it, or start again")
+            try:
+                if not _streaming:
+                    refresh()
+                self._device = self._find_again()
+            except portaudio().PortAudioError as error:
+                raise BadInput(f"the sound system does not answer ({error}): start it again") from error
+            self._start()
 
     def _start(self) -> None:
         sound = portaudio()
         self._blocks.clear()
-        self._frames, self._short_since_s = 0, None
-        self._begin_s = self._last_s = time.monotonic()
+        self._behind_s, self._heard, self._short_since_s = 0.0, False, None
         try:
             self._stream = sound.InputStream(
                 device=self._device.index, channels=max(self._pair), samplerate=self.sample_rate_hz, dtype="float32",
                 latency="high", blocksize=0, callback=self._callback,
             )  # fmt: skip
+            _streaming.add(self)
             self._stream.start()
         except sound.PortAudioError as error:
-            self._stream = None
+            self._let_go()
             said = " ".join(str(error).split())
             raise BadInput(
                 f"cannot open {self.name!r} ({said}): close other programs that use it, allow the microphone in the "
                 "system settings, or choose another device"
             ) from error
+        self._last_s = self._looked_s = self._awake_s = time.monotonic()
 
     def _callback(self, samples: Samples, frames: int, times: Any, status: Any) -> None:
         # Copy and return: what takes long here is lost sound.
@@ -108,6 +146,8 @@ class Microphone:
 
     def read(self, timeout_s: float) -> list[Block | Notice]:
         """All that has arrived, and what the watchdog saw."""
+        if self._stream is None:
+            self._blocks.clear()  # a stream that is closing may send; that does not mean that the device is back
         if not self._blocks:
             self._arrived.clear()
             if not self._blocks:
@@ -120,65 +160,98 @@ class Microphone:
                 found.append(self._is_back(arrived_s))
             if overflow:
                 found.append(Notice("gap", f"{self.name}: the system dropped some sound", arrived_s))
-            self._frames, self._last_s = self._frames + len(samples), arrived_s
+            self._weigh(len(samples) / self.sample_rate_hz, arrived_s)
             found.append(Block(samples[:, pair], arrived_s))
         return found + self._watch()
+
+    def _weigh(self, sound_s: float, arrived_s: float) -> None:
+        """Sound against clock, from the first block on: a device may take its time to begin.
+
+        What came late but came is not missing, nor is what a slow crystal leaves out; a fast one saves nothing up.
+        """
+        if self._heard:
+            self._behind_s += (1 - DRIFT) * (arrived_s - self._last_s) - sound_s
+            self._behind_s = max(self._behind_s, 0.0)
+        self._heard, self._last_s = True, arrived_s
 
     def _is_back(self, arrived_s: float) -> Notice:
         missing_s = arrived_s - (self._lost_since_s or arrived_s)
         self._lost_since_s, self._tries = None, 0
-        return Notice("back", f"{self.name} is back after {missing_s:.1f} s", arrived_s, missing_s)
+        self._behind_s, self._heard = 0.0, False  # or a stream that thawed by itself would miss it once more
+        text = f"{self.name} is back after {missing_s:.1f} s"
+        if self._device.name != self.name:  # the default is another one by now
+            text = f"{self._device.name} is heard instead of {self.name}, after {missing_s:.1f} s"
+            self.name = self._device.name
+        return Notice("back", text, arrived_s, missing_s)
 
     def _watch(self) -> list[Block | Notice]:
         now_s = time.monotonic()
+        if now_s - self._looked_s > SILENT_S / 2 and self._awake_s <= self._last_s:
+            # It was us who stood still: what the device sent meanwhile may still come. One such respite a silence,
+            # or a slow reader would never see any.
+            self._awake_s = now_s
+        self._looked_s = now_s
         if self._lost_since_s is not None:
             self._try_again(now_s)
             return []
-        if self._stream is not None and not self._stream.active:
-            return [self._lose(f"{self.name} is gone: is it plugged in? Trying to open it again", now_s)]
-        if now_s - self._last_s > SILENT_S:
-            return [self._lose(f"{self.name} has stopped sending: trying to open it again", now_s)]
+        if self._stream is None or self._ended:
+            return []
+        if not self._is_active():
+            return self._lose(f"{self.name} is gone: is it plugged in?", now_s)
+        if now_s - max(self._last_s, self._awake_s) > SILENT_S:
+            return self._lose(f"{self.name} has stopped sending.", now_s)
         return [*self._missing(now_s), *self._server.moved(now_s)]
+
+    def _is_active(self) -> bool:
+        try:
+            return bool(self._stream.active)
+        except portaudio().PortAudioError:  # somebody else ended PortAudio, and with it all streams
+            return False
 
     def _missing(self, now_s: float) -> list[Notice]:
         """What the clock says is missing."""
-        short_s = self._last_s - self._begin_s - self._frames / self.sample_rate_hz
+        short_s = self._behind_s
         if short_s < SHORT_S:
             self._short_since_s = None
             return []
         self._short_since_s = self._short_since_s or now_s
         if now_s - self._short_since_s < SHORT_FOR_S:
             return []
-        self._begin_s, self._frames, self._short_since_s = self._last_s, 0, None
+        self._behind_s, self._short_since_s = 0.0, None
         return [Notice("gap", f"{self.name}: {short_s:.1f} s of sound were lost", now_s, short_s)]
 
-    def _lose(self, text: str, now_s: float) -> Notice:
+    def _lose(self, text: str, now_s: float) -> list[Block | Notice]:
+        if not self._reconnect:
+            self._ended = True
+            return [Notice("lost", text, now_s), Notice("ended", f"{self.name} is not opened again", now_s)]
         self._lost_since_s, self._next_try_s, self._tries = self._last_s, now_s, 0
-        return Notice("lost", text, now_s)
+        return [Notice("lost", f"{text} Trying to open it again", now_s)]
 
     def _try_again(self, now_s: float) -> None:
-        if not self._reconnect or now_s < self._next_try_s:
+        if now_s < self._next_try_s:
             return
-        self._next_try_s = now_s + BACKOFF_S[min(self._tries, len(BACKOFF_S) - 1)] + FIRST_BLOCK_S
+        wait_s = BACKOFF_S[min(self._tries, len(BACKOFF_S) - 1)]
         self._tries += 1
-        if not self._let_go():
-            return  # PortAudio hangs in the driver; to start it anew would hang as well
         try:
-            refresh()
-            self._device = self._find()
-            self._start()
+            self._start_anew()
+            wait_s += FIRST_BLOCK_S
         except BadInput:
-            self._next_try_s = time.monotonic() + BACKOFF_S[min(self._tries - 1, len(BACKOFF_S) - 1)]
+            pass
+        self._next_try_s = time.monotonic() + wait_s
 
     def _let_go(self) -> bool:
-        """Close the stream, in a thread that may hang; whether it did not."""
+        """Close the stream, in a thread that may hang; whether none hangs."""
         stream, self._stream = self._stream, None
-        if stream is None:
-            return True
-        thread = threading.Thread(target=_close, args=(stream,), daemon=True)
-        thread.start()
-        thread.join(_JOIN_S)
-        return not thread.is_alive()
+        if stream is not None:
+            self._closing = threading.Thread(target=self._close, args=(stream,), daemon=True)
+            self._closing.start()
+            self._closing.join(_JOIN_S)
+        return self._closing is None or not self._closing.is_alive()
+
+    def _close(self, stream: Any) -> None:
+        stream.abort(ignore_errors=True)
+        stream.close(ignore_errors=True)
+        _streaming.discard(self)
 
     def clock_s(self) -> float:
         """Monotonic time."""
@@ -188,11 +261,6 @@ class Microphone:
         """Let the device go; the system's microphone mark goes out."""
         self._let_go()
         self._blocks.clear()
-
-
-def _close(stream: Any) -> None:
-    stream.abort(ignore_errors=True)
-    stream.close(ignore_errors=True)
 
 
 class _Server:

@@ -124,8 +124,10 @@ def _read() -> dict[str, dict[str, float]]:
         return {}
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        if not all({"swap", "gain_db"} <= set(entry) for entry in kept.values()):
-            raise ValueError("an entry lacks swap or gain_db")
+        if not all(isinstance(e["swap"], bool) and np.isfinite(e["gain_db"]) for e in kept.values()):
+            raise ValueError("swap must be true or false, gain_db a number")
+    except KeyError as error:
+        raise BadInput(f"{file} is broken (an entry lacks {error}): delete it and calibrate again") from error
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise BadInput(f"{file} is broken ({' '.join(str(error).split())}): delete it and calibrate again") from error
     return dict(kept)

@@ -7,6 +7,7 @@ must.
 from __future__ import annotations
 
 import ctypes.util
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -46,6 +47,8 @@ def missing() -> str | None:
         return "needs PulseAudio (apt install pulseaudio pulseaudio-utils libasound2-plugins)"
     if ctypes.util.find_library("portaudio") is None:
         return "needs PortAudio (apt install libportaudio2)"
+    if importlib.util.find_spec("sounddevice") is None:
+        return "needs sounddevice (pip install 'bat-agent[listen]')"
     return None
 
 
@@ -112,7 +115,6 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMicr
         pytest.fail(f"BAT_REQUIRE_MIC=1, but this {why}")
     if why:
         pytest.skip(why)
-    pytest.importorskip("sounddevice")
     server = VirtualMicrophone(tmp_path_factory.mktemp("mic"))
     server.start()
     yield server

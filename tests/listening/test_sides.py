@@ -62,6 +62,7 @@ def test_what_was_found_is_kept_for_each_device(tmp_path: Path, monkeypatch: pyt
     store_sides("other", DeviceSides(False, 0.0))
     assert load_sides("one") == DeviceSides(True, -1.5)
     assert [file.name for file in settings_file().parent.iterdir()] == ["devices.json"]
-    settings_file().write_text('{"one": {}}')
-    with pytest.raises(BadInput, match=r"devices\.json is broken .*delete it and calibrate again"):
-        load_sides("one")
+    for text in ('{"one": {}}', '{"one": {"swap": false, "gain_db": "loud"}}', '["one"]', "{"):
+        settings_file().write_text(text)
+        with pytest.raises(BadInput, match=r"devices\.json is broken .*delete it and calibrate again"):
+            load_sides("one")
