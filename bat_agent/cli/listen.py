@@ -99,36 +99,31 @@ def listen(
     """
     if context.invoked_subcommand is not None:
         return
-    from bat_agent.listening.engine import LiveEars
-    from bat_agent.listening.opening import default_level_known, sides_of
+    from bat_agent.listening.opening import listen as open_ears
     from bat_agent.listening.saving import Recorder
-    from bat_agent.listening.settings import Settings
 
     pair = _pair(channels)
-    source = _source(
-        device, file, walk, raw, tcp, ws, pair, rate, form, num_channels, allow_remote, fast, loop, start, seconds
-    )
-    settings = Settings(
-        window, hop, tuple(ask or ()), ask_every, _labels(only), _labels(without), min_confidence
+    ears = open_ears(
+        _source(
+            device, file, walk, raw, tcp, ws, pair, rate, form, num_channels, allow_remote, fast, loop, start, seconds
+        ),
+        model=model, device=compute, level_known=level, channels=pair, swap=swap,
+        save=None if save is None else Recorder(save, save_most_mb),
+        window_s=window, hop_s=hop, questions=tuple(ask or ()), ask_every_s=ask_every,
+        only=_labels(only), without=_labels(without), least_confidence=min_confidence,
     )  # fmt: skip
-    sides = sides_of(source, pair, swap)
-    from bat_agent.agent import Bat
-
-    known = default_level_known(source) if level is None else level
-    bat = Bat.from_pretrained(model, device=compute, level_known=known)
-    recorder = None if save is None else Recorder(save, save_most_mb)
-    ears = LiveEars(source, bat, settings, sides=sides, recorder=recorder)
     shown = view or (View.radar if jsonl != "-" else View.none)
+    remarks = ears.remarks
     with ExitStack() as open_things:
         shows = [open_things.enter_context(_json_lines(jsonl))] if jsonl else []
         if web:
-            shows.append(open_things.enter_context(_page(ears, host, port, allow_host or [])))
+            page = open_things.enter_context(_page(ears, host, port, allow_host or []))
+            shows.append(page.show)
+            remarks.append(f"the page is at {page.url}")
+        for remark in (f"listening to {ears.source_name} with {ears.model_name}; {_kept(save)}", *remarks):
+            _say(remark)
         if shown is not View.none:
-            shows.append(open_things.enter_context(_terminal(ears, shown)))
-        else:
-            _say(f"listening to {source.name} with {bat.config.name}; {_kept(save)}")
-        if not known:
-            _say(bat.level_note)
+            shows.append(open_things.enter_context(_terminal(ears, shown, remarks)))
         open_things.enter_context(_signals(ears))
         _run(ears, shows, seconds)
 
@@ -190,6 +185,8 @@ def _source(
     seconds: float | None,
 ) -> SoundSource:  # fmt: skip
     from bat_agent.listening import feeds, simulated
+    from bat_agent.listening.microphone import Microphone
+    from bat_agent.listening.opening import open_file
 
     given = {"--device": device, "--file": file, "--walk": walk, "--raw": raw or None, "--tcp": tcp, "--ws": ws}
     names = [name for name, value in given.items() if value is not None]
@@ -197,14 +194,11 @@ def _source(
         raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
     if (fast or loop or start) and not (file or (walk and fast)):
         raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
-    pace = "fast" if fast else "real"
     samples: dict[str, Any] = {"sample_rate_hz": rate, "channels": num_channels, "form": form}
-    if file is not None and file.suffix.lower() in (".yaml", ".yml", ".json"):
-        return simulated.scene(file, pace=pace, seconds=seconds)
     if file is not None:
-        return feeds.File(file, pace=pace, start_s=start, loop=loop)
+        return open_file(file, fast=fast, start_s=start, loop=loop, seconds=seconds)
     if walk is not None:
-        return simulated.walk(walk, pace=pace, seconds=seconds)
+        return simulated.walk(walk, pace="fast" if fast else "real", seconds=seconds)
     if raw:
         return feeds.Raw(**samples)
     if tcp is not None:
@@ -215,9 +209,7 @@ def _source(
 
         where, number = _address(ws, "--ws")
         return WebSocketFeed(number, where, remote=remote, **samples)
-    from bat_agent.listening.microphone import Microphone
-
-    return Microphone(int(device) if device is not None and device.isdecimal() else device, channels=pair)
+    return Microphone(device, channels=pair)
 
 
 def _pair(channels: str) -> tuple[int, int]:
@@ -263,12 +255,14 @@ def _json_lines(place: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _terminal(ears: LiveEars, view: View) -> Iterator[Any]:
+def _terminal(ears: LiveEars, view: View, remarks: list[str]) -> Iterator[Any]:
     from rich.console import Console
 
     from bat_agent.listening.terminal import TerminalView
 
     with TerminalView(ears, Console(), plain=view is View.plain) as terminal:
+        # The radar covers what was printed before.
+        terminal.line.said = "; ".join(remarks)
         yield terminal.show
 
 
@@ -278,9 +272,8 @@ def _page(ears: LiveEars, host: str, port: int, hosts: list[str]) -> Iterator[An
 
     page = WebView(ears, host=host, port=port, hosts=tuple(hosts))
     page.start()
-    _say(f"the page is at {page.url}")
     try:
-        yield page.show
+        yield page
     finally:
         page.close()
 

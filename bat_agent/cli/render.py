@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     from bat_agent.interfaces import Simulator
     from bat_agent.moving import StreamState, Track
-    from bat_agent.scene import Scene, Source
+    from bat_agent.scene import Scene
     from bat_agent.scene_file import Playing, SceneFile
 
 LONGEST_S = 3600.0
 _STEP_AT_REST_S = 1.0
-_SYNTHESIS_LIMIT_S = 60.0
 _COLUMNS = ("source", "sound", "azimuth", "elevation", "distance", "RT60", "DRR", "ILD", "ITD")
 
 
@@ -53,6 +52,7 @@ def render(
     """Render a scene file: what its listener hears of its sources, as a binaural WAV file."""
     from bat_agent import plotting
     from bat_agent.audio import write_wav
+    from bat_agent.playing import track_of
     from bat_agent.scene_file import read_scene_file
 
     _check_outputs(out, plot, rir, scene_file)
@@ -62,7 +62,7 @@ def render(
     files, notes = _read_files(described.playing, (out, rir))
     seconds = _seconds(seconds, moving.times_s, described.playing, files, scene)
     tracks = [
-        _track(number, source, playing, samples, seconds, scene.seed)
+        track_of(number, source, playing, samples, seconds, scene.seed)
         for number, (source, playing, samples) in enumerate(zip(scene.sources, described.playing, files, strict=True))
     ]
     waveform, first, last = listen(engine, moving, tracks, seconds)
@@ -223,33 +223,6 @@ def _seconds(
     ]
     dying_away_s = getattr(scene.room, "rt60_s", None) or 1.0
     return min(max(ends_s) + dying_away_s, LONGEST_S) if ends_s and max(ends_s) > 0 else CLIP_SECONDS
-
-
-def _track(
-    number: int, source: Source, playing: Playing, samples: np.ndarray | None, seconds: float, seed: int
-) -> Track:
-    """What a source plays: its file or the sound of its label, at −14 dBFS (BAT, section 3.1)."""
-    import numpy as np
-    import torch
-
-    from bat_agent.acoustics import rms_normalise
-    from bat_agent.moving import Track
-    from bat_agent.synthesis import PROCEDURAL_LABELS, synthesise
-
-    loop = playing.loop
-    if samples is None:
-        known = [label for label in source.labels if label in PROCEDURAL_LABELS]
-        if not known:
-            what = f"the labels {', '.join(source.labels)}" if source.labels else "no label"
-            raise BadInput(
-                f"source {number} has {what} and no sound, expected an audio file (sound: in the scene, or --sound) or "
-                f"one of the labels that can be synthesised: {', '.join(PROCEDURAL_LABELS)}"
-            )
-        length_s = min(max(seconds - playing.start_s, 0.1), _SYNTHESIS_LIMIT_S)
-        samples, loop = synthesise(known[0], np.random.default_rng((seed % 2**63, number)), length_s), True
-    # In double precision what is silent stays so; single leaves a floor 120 dB down, which encoders hear.
-    dry = rms_normalise(torch.from_numpy(np.asarray(samples, dtype=np.float64)))
-    return Track(dry, playing.start_s, playing.stop_s, loop)
 
 
 def _write_rirs(path: Path, rirs: Sequence[Tensor]) -> None:

@@ -19,16 +19,17 @@ from concurrent.futures import Future
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from bat_agent.agent import Answer, Bat
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.listening.answering import Answering
+from bat_agent.listening.answering import SHORTEST_S, Answering
 from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
-from bat_agent.listening.health import Health, forbids_direction, level_dbfs, peak_dbfs
+from bat_agent.listening.health import NOTHING_DBFS, Health, forbids_direction, level_dbfs, peak_dbfs
 from bat_agent.listening.intake import Intake, Sides
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
@@ -39,8 +40,6 @@ from bat_agent.ring import Waveform
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-SHORTEST_S = 0.25
-"""A window must hold this much before anything is said of it."""
 HEALTH_S = 1.0
 DRIFT_S = 0.5
 BEHIND = 3
@@ -50,6 +49,10 @@ _WAIT_S = 0.05
 _PATIENCE_S = 3.0
 _GOODBYE_S = 0.4
 _LIKELY = 0.05
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 class LiveEars:
@@ -132,6 +135,13 @@ class LiveEars:
     def live(self) -> bool:
         """Whether sound comes at its own pace."""
         return self._source.live
+
+    @property
+    def remarks(self) -> list[str]:
+        """What to know before listening: what becomes of distances, and who else is told what is heard."""
+        told = [] if self._bat.level_known else [self._bat.level_note]
+        hosts = [urlsplit(v).hostname for v in self._bat.config.reasoner["options"].values() if _is_address(v)]
+        return told + [f"questions, and in words what is heard, go to {host}" for host in hosts]
 
     @property
     def paused(self) -> bool:
@@ -244,6 +254,8 @@ class LiveEars:
 
     def _take(self, item: Block | Notice) -> None:
         if isinstance(item, Block):
+            if not self._intake.heard_s:  # a robot may connect late: time begins with the first sound
+                self._begin_s = item.arrived_s - len(item.samples) / self._source.sample_rate_hz
             chunk = self._intake.take(item)
             self._notes.pop("lost", None)
             if self._recorder is not None:
@@ -289,7 +301,7 @@ class LiveEars:
             self._offer(self._look())
             said_s = time.monotonic()
             self._behind = self._behind + 1 if said_s - began > self.hop_s else 0
-            due_s = max(due_s + (skipped + 1) * self.hop_s, due_s)
+            due_s += (skipped + 1) * self.hop_s
             if ended:
                 break
         self._finish_answers()
@@ -341,8 +353,8 @@ class LiveEars:
             window_s=0.0,
             dropped=self._dropped,
             lost_s=self._intake.lost_s,
-            levels_dbfs=(-120.0, -120.0),
-            peaks_dbfs=(-120.0, -120.0),
+            levels_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
+            peaks_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             answers=self._answering.new(),
             health=tuple(self._own_notes(self._intake.t_s)),
             paused=self._paused.is_set(),

@@ -159,6 +159,7 @@ class Tcp:
             raise BadInput(f"cannot listen on {self.name} ({error.strerror}): choose another port") from error
         self.port = self._server.getsockname()[1]
         self.name = f"tcp://{self.host}:{self.port}"
+        self._lost_s = self.clock_s() if self._before else None
 
     def read(self, timeout_s: float) -> list[Block | Notice]:
         """What has been sent since."""

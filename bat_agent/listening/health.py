@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from bat_agent.acoustics import rms_dbfs
+from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import HealthNote
 from bat_agent.ring import Waveform
 
@@ -36,18 +40,19 @@ _TEXTS = {
 
 def level_dbfs(samples: Waveform) -> tuple[float, float]:
     """RMS of both ears, dBFS."""
-    left, right = (_dbfs(float(np.sqrt(np.mean(np.square(ear))))) if ear.size else NOTHING_DBFS for ear in samples)
-    return left, right
+    return _both(rms_dbfs(torch.from_numpy(samples)) if samples.size else None)
 
 
 def peak_dbfs(samples: Waveform) -> tuple[float, float]:
     """The largest sample of both ears, dBFS."""
-    left, right = (_dbfs(float(np.abs(ear).max())) if ear.size else NOTHING_DBFS for ear in samples)
+    return _both(20 * torch.from_numpy(samples).abs().amax(dim=1).log10() if samples.size else None)
+
+
+def _both(levels: Tensor | None) -> tuple[float, float]:
+    if levels is None:
+        return NOTHING_DBFS, NOTHING_DBFS
+    left, right = levels.clamp(min=NOTHING_DBFS).tolist()
     return left, right
-
-
-def _dbfs(value: float) -> float:
-    return max(20 * float(np.log10(max(value, 1e-12))), NOTHING_DBFS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Health:
     def look(self, stretch: Waveform, t_s: float) -> list[HealthNote]:
         """What is wrong with the newest stretch (2, n), which ends at ``t_s``, and has been for long enough."""
         signs = _signs(stretch)
-        begin_s = t_s - stretch.shape[1] / 32_000
+        begin_s = t_s - stretch.shape[1] / SAMPLE_RATE_HZ
         self._since = {sign.kind: self._since.get(sign.kind, begin_s) for sign in signs}
         return [
             HealthNote(sign.kind, sign.text, self._since[sign.kind])

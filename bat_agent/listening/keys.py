@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 
+from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
 from bat_agent.listening.control import Control
 
@@ -21,11 +22,12 @@ _ENTER, _DELETE, _CLEAR, _ESCAPE = "\r\n", "\x7f\b", "\x15", "\x1b"
 class Line:
     """What has been typed; Enter asks it, or does what it says after a colon."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, changed: Callable[[], None] = lambda: None) -> None:
+        """``changed`` is called, from any thread, when there is something else to show."""
         self.text = ""
         self.said = ""
-        """What became of the last line, where it was no question."""
-        self._control = control
+        """What became of the last line."""
+        self._control, self._changed = control, changed
 
     def type(self, letters: str) -> None:
         """Take what was typed."""
@@ -40,6 +42,7 @@ class Line:
                 self.text = ""
             elif letter.isprintable():
                 self.text += letter
+        self._changed()
 
     def enter(self) -> None:
         """Do it."""
@@ -47,8 +50,7 @@ class Line:
         if not text:
             return
         if not text.startswith(":"):
-            with contextlib.suppress(BadInput):
-                self._control.ask(text)
+            self._ask(text)
         elif text == ":q":
             self._control.stop()
         elif text == ":s":
@@ -58,6 +60,19 @@ class Line:
             self._control.resume() if self._control.paused else self._control.pause()
         else:
             self.said = f"{text} is no command: {HELP}"
+
+    def _ask(self, question: str) -> None:
+        self.said = f"asked: {question}"
+        try:
+            self._control.ask(question).add_done_callback(self._done)
+        except BadInput as error:
+            self.said = str(error)
+
+    def _done(self, future: Future[Answer]) -> None:
+        # The answer itself comes with an update.
+        error = None if future.cancelled() else future.exception()
+        self.said = "" if error is None else f"the question could not be answered: {error}"
+        self._changed()
 
 
 @contextmanager

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import SoundSource
 from bat_agent.listening.engine import LiveEars
+from bat_agent.listening.feeds import File, Tcp
 from bat_agent.listening.intake import Sides
+from bat_agent.listening.microphone import Microphone
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
 from bat_agent.listening.sides import DeviceSides, load_sides
+from bat_agent.listening.simulated import Simulated
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
+
+SCENE_FILES = (".yaml", ".yml", ".json")
 
 
 def listen(
@@ -27,7 +32,7 @@ def listen(
     channels: tuple[int, int] = (1, 2),
     swap: bool = False,
     fast: bool = False,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | Recorder | None = None,
     **settings: Any,
 ) -> LiveEars:
     """Ears that stay open: iterate over the result for :class:`~bat_agent.listening.events.Update` objects.
@@ -57,9 +62,8 @@ def listen(
     except TypeError as error:
         known = ", ".join(Settings.__dataclass_fields__)
         raise BadInput(f"listen takes no such setting ({str(error).split(' ', 1)[-1]}); there are {known}") from error
-    recorder = None if save is None else Recorder(save)
-    # A microphone hands over the two ears already.
     sides = sides_of(opened, channels, swap)
+    recorder = Recorder(save) if isinstance(save, str | os.PathLike) else save
     return LiveEars(opened, ears, chosen, sides=sides, recorder=recorder)
 
 
@@ -69,28 +73,45 @@ def open_source(
     """The source of a name; see :func:`listen`. It is not opened yet."""
     from bat_agent.listening import feeds, simulated
 
-    pace = "fast" if fast else "real"
+    found: SoundSource
     if source is None or isinstance(source, int):
-        found = _microphone(source, channels)
+        found = Microphone(source, channels=channels)
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         if name.startswith("walk:"):
-            return simulated.walk(name.removeprefix("walk:"), pace=pace)
+            return simulated.walk(name.removeprefix("walk:"), pace="fast" if fast else "real")
         if name.startswith("tcp://"):
             found = _tcp(name)
         elif name == "-":
             found = feeds.Raw()
-        elif Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
-            return simulated.scene(name, pace=pace)
         elif Path(name).exists() or Path(name).suffix:
-            return feeds.File(name, pace=pace)
+            return open_file(name, fast=fast)
         else:
-            found = _microphone(name, channels)
+            found = Microphone(name, channels=channels)
     else:
         found = source
     if fast and found.live:
         raise BadInput(f"{found.name} comes at its own pace: fast is for files and rendered rooms")
     return found
+
+
+def open_file(
+    path: str | os.PathLike[str],
+    *,
+    fast: bool = False,
+    start_s: float = 0.0,
+    loop: bool = False,
+    seconds: float | None = None,
+) -> SoundSource:
+    """An audio file, or a scene file, which is rendered for ``seconds``; it is not opened yet."""
+    from bat_agent.listening import feeds, simulated
+
+    pace = "fast" if fast else "real"
+    if Path(path).suffix.lower() not in SCENE_FILES:
+        return feeds.File(path, pace=pace, start_s=start_s, loop=loop)
+    if start_s or loop:
+        raise BadInput(f"{path} is a scene file, which begins at 0 s and goes on as it says: leave start and loop out")
+    return simulated.scene(os.fspath(path), pace=pace, seconds=seconds)
 
 
 def sides_of(source: SoundSource, channels: tuple[int, int], swap: bool) -> Sides:
@@ -101,21 +122,14 @@ def sides_of(source: SoundSource, channels: tuple[int, int], swap: bool) -> Side
     left, right = channels
     if left == right or min(channels) < 1:
         raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
-    if type(source).__name__ != "Microphone":
+    if not isinstance(source, Microphone):
         return Sides(left - 1, right - 1, swap)
+    # It hands over the two ears alone.
     known = load_sides(source.name) or DeviceSides(False, 0.0)
     return Sides(0, 1, known.swap != swap, -known.gain_db)
 
 
-def _microphone(name: str | int | None, channels: tuple[int, int]) -> SoundSource:
-    from bat_agent.listening.microphone import Microphone
-
-    return Microphone(name, channels=channels)
-
-
 def _tcp(name: str) -> SoundSource:
-    from bat_agent.listening.feeds import Tcp
-
     host, _, port = name.removeprefix("tcp://").rpartition(":")
     if not port.isdecimal():
         raise BadInput(f"{name} names no port: write e.g. tcp://127.0.0.1:9000")
@@ -124,4 +138,4 @@ def _tcp(name: str) -> SoundSource:
 
 def default_level_known(source: SoundSource) -> bool:
     """Whether its level is that of the clips that the model was trained with, as rendered ones have it."""
-    return type(source).__name__ in ("File", "Simulated")
+    return isinstance(source, File | Simulated)

@@ -30,12 +30,16 @@ class Recorder:
         self._files: list[Path] = []
 
     def write(self, chunk: Waveform) -> None:
-        """Keep (2, n) samples at 32 kHz."""
-        if self._file is None or self._file.frames >= FILE_S * SAMPLE_RATE_HZ:
-            self.close()
-            self._begin()
-        assert self._file is not None
-        self._file.write(chunk.T)
+        """Keep (2, n) samples at 32 kHz; raises :class:`~bat_agent.errors.BadInput` where the disk is full."""
+        try:
+            if self._file is None or self._file.frames >= FILE_S * SAMPLE_RATE_HZ:
+                self.close()
+                self._begin()
+            assert self._file is not None
+            self._file.write(chunk.T)
+        except (OSError, soundfile.LibsndfileError) as error:
+            why = " ".join(str(error).split())
+            raise BadInput(f"cannot write into {self.folder} ({why}): make room there, or save elsewhere") from error
 
     def close(self) -> None:
         """Finish the file: what comes next goes into another one."""

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Notice
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bat_agent.interfaces import Simulator
     from bat_agent.moving import MovingScene, Stream, Track
 
@@ -80,57 +77,47 @@ class Simulated:
         """Stand still."""
 
 
-def walk(label: str, *, pace: str = "real", seconds: float | None = None, seed: int = 0) -> Simulated:
+def walk(label: str, *, pace: str = "real", seconds: float | None = None) -> Simulated:
     """Something walks around the listener of a room, once in 24 s: an audio file, or what is synthesised by its label.
 
     Raises :class:`~bat_agent.errors.BadInput` for a label that cannot be synthesised.
     """
     from bat_agent.audio import read_mono
-    from bat_agent.moving import MovingScene, Track, Waypoints
+    from bat_agent.labels import class_number, labels
+    from bat_agent.moving import MovingScene, Waypoints
+    from bat_agent.playing import track_of
     from bat_agent.registry import load_simulator
     from bat_agent.scene import Listener, Room, Scene, Source
+    from bat_agent.scene_file import Playing
 
-    sound = _levelled(read_mono(label) if Path(label).is_file() else _synthesised(label, seed))
+    samples = read_mono(label) if Path(label).is_file() else None
+    named = () if samples is not None else (labels()[class_number(label)],)
     room, ears = Room((7.0, 2.8, 6.0), 0.35), (3.5, 1.5, 3.0)
     turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS + 1)]
     places = tuple((ears[0] + RADIUS_M * math.cos(a), 1.2, ears[2] - RADIUS_M * math.sin(a)) for a in turns)
     way = Waypoints(tuple(ROUND_S * corner / _CORNERS for corner in range(_CORNERS + 1)), places)
-    scene = Scene(room=room, listener=Listener(ears), sources=(Source(places[0]),), seed=seed)
-    moving = MovingScene(scene, sources_m=(way,))
+    source = Source(places[0], labels=named)
+    moving = MovingScene(Scene(room, Listener(ears), (source,)), sources_m=(way,))
+    track = track_of(0, source, Playing(loop=True), samples, ROUND_S, 0)
     name = f"{label} walking around you (rendered)"
-    return Simulated(moving, [Track(sound)], load_simulator("shoebox"), seconds, name, pace)
+    return Simulated(moving, [track], load_simulator("shoebox"), seconds, name, pace)
 
 
 def scene(path: str | Path, *, pace: str = "real", seconds: float | None = None) -> Simulated:
     """A scene file, as ``bat-agent render`` takes it; over and over where nothing ends it."""
     from bat_agent.audio import read_mono
-    from bat_agent.moving import Track
+    from bat_agent.playing import SYNTHESIS_LIMIT_S, track_of
     from bat_agent.rendering import simulator_of
     from bat_agent.scene_file import read_scene_file
 
     described = read_scene_file(Path(path))
-    tracks = []
-    for number, (source, playing) in enumerate(zip(described.moving.scene.sources, described.playing, strict=True)):
-        if playing.sound is None and not source.labels:
-            raise BadInput(f"{path}: source {number} has neither sound nor label: give it one of them")
-        samples = read_mono(playing.sound) if playing.sound else _synthesised(source.labels[0], number)
-        sound = _levelled(samples)
-        tracks.append(Track(sound, playing.start_s, playing.stop_s, playing.loop or playing.sound is None))
-    simulator = simulator_of(described.moving.scene)
-    return Simulated(described.moving, tracks, simulator, seconds, f"{Path(path).name} (rendered)", pace)
-
-
-def _synthesised(label: str, seed: int) -> np.ndarray:
-    from bat_agent.labels import class_number, labels
-    from bat_agent.synthesis import synthesise
-
-    return synthesise(labels()[class_number(label)], np.random.default_rng(seed))
-
-
-def _levelled(samples: np.ndarray) -> Tensor:
-    """At the level of the clips that the encoders were trained with."""
-    import torch
-
-    from bat_agent.acoustics import rms_normalise
-
-    return rms_normalise(torch.from_numpy(samples))
+    still = described.moving.scene
+    tracks = [
+        track_of(
+            number, source, playing, None if playing.sound is None else read_mono(playing.sound),
+            seconds or SYNTHESIS_LIMIT_S, still.seed,
+        )
+        for number, (source, playing) in enumerate(zip(still.sources, described.playing, strict=True))
+    ]  # fmt: skip
+    name = f"{Path(path).name} (rendered)"
+    return Simulated(described.moving, tracks, simulator_of(still), seconds, name, pace)

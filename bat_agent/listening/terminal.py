@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -19,8 +17,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bat_agent.agent import Answer
-from bat_agent.errors import BadInput
 from bat_agent.listening import words
 from bat_agent.listening.control import Control
 from bat_agent.listening.events import Answered, TrackedSource, Update
@@ -41,35 +37,6 @@ _UNKNOWN_M = 5.0
 """Where a source is drawn whose distance is not known."""
 
 
-class _Typed(Line):
-    """Shows what is typed at once, not with the next update, and what becomes of questions."""
-
-    def __init__(self, control: Control, changed: Callable[[], None]) -> None:
-        super().__init__(control)
-        self._changed = changed
-
-    def type(self, letters: str) -> None:
-        super().type(letters)
-        self._changed()
-
-    def enter(self) -> None:
-        question = self.text.strip()
-        if not question or question.startswith(":"):
-            super().enter()
-            return
-        self.text, self.said = "", f"asked: {question}"
-        try:
-            self._control.ask(question).add_done_callback(self._done)
-        except BadInput as error:
-            self.said = str(error)
-
-    def _done(self, future: Future[Answer]) -> None:
-        # The answer itself comes with an update.
-        error = None if future.cancelled() else future.exception()
-        self.said = "" if error is None else f"the question could not be answered: {error}"
-        self._changed()
-
-
 class TerminalView:
     """Shows updates; use it as a context manager."""
 
@@ -77,7 +44,7 @@ class TerminalView:
         """``plain``: lines instead of a radar, as it is by itself where the console is no terminal."""
         self.control, self.console = control, console or Console()
         self.plain = plain or not self.console.is_terminal
-        self.line = _Typed(control, self._redraw)
+        self.line = Line(control, self._redraw)
         self._encoding = self.console.encoding or "ascii"
         self._ascii = not self._encoding.lower().startswith("utf")
         self._cut: OverflowMethod = "crop" if self._ascii else "ellipsis"
@@ -92,10 +59,7 @@ class TerminalView:
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:  # the terminal is as before also where the second fails
-            if self.plain:
-                greeting = f"listening to {self.control.source_name} with {self.control.model_name}"
-                self._write(Text(self._shown(greeting), style="dim"))
-            else:
+            if not self.plain:
                 waiting = Text(self._shown(f"opening {self.control.source_name} with {self.control.model_name} ..."))
                 self._live = opened.enter_context(Live(waiting, console=self.console, screen=True, auto_refresh=False))
             opened.enter_context(typing(self.line, letters=not self.plain))

@@ -48,6 +48,8 @@ class WebSocketFeed:
             self._server = serve(self._hear, self.host, self.port, origins=[None], max_size=2**22)
         except OSError as error:
             raise BadInput(f"cannot listen on {self.name} ({error.strerror}): choose another port") from error
+        if self._lost_s is not None:  # closed meanwhile, which is nobody's loss
+            self._lost_s = self.clock_s()
         self.port = self._server.socket.getsockname()[1]
         self.name = f"ws://{self.host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, name="bat-websocket", daemon=True).start()

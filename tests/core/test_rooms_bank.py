@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_the_bank_holds_what_the_simulator_renders(tmp_path: Path) -> None:
             wanted = rooms.fit_length(rir, TAPS)
             torch.testing.assert_close(made.rir(number, source), wanted, rtol=2**-11, atol=1e-7)
             assert made.rir(number, source).dtype == torch.float32
+
+
+def test_rooms_that_are_repeated_count_so_often_and_stay_the_same(tmp_path: Path) -> None:
+    once = bank(tmp_path)
+    thrice = replace(once, repeats=3)
+    assert len(thrice) == 3 * len(once)
+    rng = np.random.default_rng(0)
+    rows = [list(thrice.place(number, rng).rows) for number in range(len(thrice))]
+    assert rows == 3 * [list(once.place(number, rng).rows) for number in range(len(once))]
 
 
 def test_rirs_stay_on_disk(tmp_path: Path) -> None:

