@@ -27,7 +27,7 @@ from bat_agent import corpus, distributed, registry
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Part, Recipe, Stage, load_recipe, to_yaml
+from bat_agent.config import Part, Recipe, Stage, load_recipe
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
@@ -38,7 +38,7 @@ from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_st
 from bat_agent.training import folder as files
 from bat_agent.training.costs import print_costs
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
-from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, too_large
+from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, slow_precision, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
 from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
 from bat_agent.training.token_cache import TokenCache, digest
@@ -94,7 +94,9 @@ class Trainer:
             corpus.open_pool(self.recipe, "train")
             corpus.open_pool(self.recipe, "valid")
         if self.leads:
-            self._keep_recipe()
+            files.keep_recipe(self.recipe, self.folder)
+            if slow := slow_precision(self.recipe, self.device):
+                console.print(slow)
         with progress_bar(self.leads) as progress:
             with self.accelerator.main_process_first():
                 for split in ("train", "valid") if draws else ():
@@ -112,31 +114,6 @@ class Trainer:
             console.print(f"agent saved in {agent}")
         self.accelerator.wait_for_everyone()
         return agent
-
-    def _keep_recipe(self) -> None:
-        """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(
-                f"cannot make the run folder {self.folder} ({error.strerror}); give run_dir=another/folder"
-            ) from error
-        file = self.folder / "recipe.yaml"
-        if file.exists():
-            before, stages = load_recipe(str(file)), {stage.name: stage for stage in self.recipe.stages}
-            begun = [stage for stage in before.stages if (self.folder / stage.name / "last.safetensors").exists()]
-            matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
-            matters += (
-                ["reasoner", "wordings", "loose_words"] if any(stage.trains == "reasoner" for stage in begun) else []
-            )
-            changed = [name for name in matters if getattr(before, name) != getattr(self.recipe, name)]
-            changed += [f"stage {stage.name}" for stage in begun if stages.get(stage.name) != stage]
-            if begun and changed:
-                raise BadInput(
-                    f"{self.folder} holds a run with another {', another '.join(changed)}: "
-                    "give run_dir=another/folder, or delete that one"
-                )
-        file.write_text(to_yaml(self.recipe), encoding="utf-8")
 
     def agent(self) -> Bat:
         """The agent as it is now."""

@@ -1,4 +1,4 @@
-"""What a stage leaves in its folder: checkpoints to go on from, every step's loss, and the state where it failed."""
+"""What a run leaves in its folder: its recipe; of a stage checkpoints, every loss, and the state where it failed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,37 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent.checkpoint import read_tensors, write_tensors
+from bat_agent.config import Recipe, load_recipe, to_yaml
+from bat_agent.errors import BadInput
 from bat_agent.optimizers import Optimizers
 from bat_agent.sharding import load_trained_state, trained_state
 
 LAST, BEST, FAILED, LOSSES = "last.safetensors", "best.safetensors", "failed.safetensors", "losses.csv"
+
+
+def keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"cannot make the run folder {folder} ({error.strerror}); give run_dir=another/folder"
+        ) from error
+    file = folder / "recipe.yaml"
+    if file.exists():
+        before, stages = load_recipe(str(file)), {stage.name: stage for stage in recipe.stages}
+        begun = [stage for stage in before.stages if (folder / stage.name / LAST).exists()]
+        matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
+        if any(stage.trains == "reasoner" for stage in begun):
+            matters += ["reasoner", "wordings", "loose_words"]
+        changed = [name for name in matters if getattr(before, name) != getattr(recipe, name)]
+        changed += [f"stage {stage.name}" for stage in begun if stages.get(stage.name) != stage]
+        if begun and changed:
+            raise BadInput(
+                f"{folder} holds a run with another {', another '.join(changed)}: "
+                "give run_dir=another/folder, or delete that one"
+            )
+    file.write_text(to_yaml(recipe), encoding="utf-8")
 
 
 class LossCurve:

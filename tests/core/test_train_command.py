@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from bat_agent import corpus, train
@@ -13,6 +15,7 @@ from bat_agent.cli.entry import run_app
 from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.train import Trainer
+from bat_agent.training.launch import slow_precision
 
 RECIPE = {
     "name": "mouse",
@@ -90,3 +93,15 @@ def test_a_run_folder_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"cannot make the run folder .*file/run.*; give run_dir=another/folder"):
         Trainer(write(tmp_path, run_dir=str(tmp_path / "file" / "run"))).run()
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file() or platform.machine() != "x86_64", reason="needs Linux on x86")
+def test_bfloat16_on_a_processor_without_it_is_told_of() -> None:
+    recipe = load_recipe("bat-small")
+    assert recipe.precision == "bf16"
+    can = " avx512bw " in Path("/proc/cpuinfo").read_text()
+    said = slow_precision(recipe, torch.device("cpu"))
+    assert (said is None) == can
+    assert said is None or "add precision=no" in said
+    assert slow_precision(recipe, torch.device("cuda")) is None
+    assert slow_precision(load_recipe("bat-small", ["precision=no"]), torch.device("cpu")) is None

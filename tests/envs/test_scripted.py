@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ import pytest
 
 from bat_agent.scene import unit_vector
 from bat_agent_envs import registration
+from bat_agent_envs.belief import NAMED, Beliefs, GoalMap, Heard, shares
 from bat_agent_envs.scripted import RandomAgent, ScriptedAgent, run_episode
 
 registration.register()
@@ -45,17 +47,20 @@ def run(name: str, episodes: int) -> dict[str, dict[str, float]]:
     bare = gym.make(f"bat_agent_envs/{name}", disable_env_checker=True, sounds="procedural:2")
     heard = PerfectEars(bare)
     found = {}
-    for title, env, agent in (("scripted", heard, ScriptedAgent(heard)), ("random", bare, RandomAgent())):
+    # Beliefs are about the shipped model's ears, which hear distances of mixtures too near.
+    trust = replace(NAMED, farther=1.0) if name.startswith("Semantic") else None
+    for title, env, agent in (("scripted", heard, ScriptedAgent(heard, trust)), ("random", bare, RandomAgent())):
         runs = [run_episode(env, agent, seed) for seed in range(episodes)]
         found[title] = {key: float(np.mean([one[key] for one in runs])) for key in ("success", "spl")}
     return found
 
 
-@pytest.mark.parametrize("name", ["AudioGoal-v0", "SemanticAudioGoal-v0"])
-def test_with_perfect_ears_it_finds_nearly_everything_and_walks_straight(name: str) -> None:
+# For one of several sounds it walks to and fro at first, to listen.
+@pytest.mark.parametrize(("name", "spl"), [("AudioGoal-v0", 0.75), ("SemanticAudioGoal-v0", 0.6)])
+def test_with_perfect_ears_it_finds_nearly_everything_and_walks_straight(name: str, spl: float) -> None:
     found = run(name, 12)
     assert found["scripted"]["success"] >= 0.9
-    assert found["scripted"]["spl"] >= 0.75
+    assert found["scripted"]["spl"] >= spl
     assert found["random"]["success"] <= 0.4
 
 
@@ -66,3 +71,41 @@ def test_it_repeats_itself() -> None:
     assert {k: v for k, v in first.items() if not math.isnan(v)} == {
         k: v for k, v in again.items() if not math.isnan(v)
     }
+
+
+def test_two_bearings_meet_where_the_goal_is() -> None:
+    """Heard twice from places apart, in directions and distances of plain geometry, it is where both point."""
+    goal = np.array([2.0, -3.0])
+    found = GoalMap(Beliefs())
+    for x, z, turn in ((0.0, 0.0, 0.0), (2.0, 0.0, math.pi / 2), (0.0, -2.0, -1.0)):
+        dx, dz = goal - (x, z)
+        azimuth = math.atan2(-dz, dx) - turn
+        for _ in range(3):
+            found.hear((x, z, turn), [Heard(azimuth, math.hypot(dx, dz), 1.0)], still=4)
+    assert np.hypot(*(np.array(found.best()) - goal)) < 0.3
+    assert found.within(*goal, 1.0) > 0.5
+
+
+def test_what_is_surely_not_the_goal_says_nothing() -> None:
+    found = GoalMap(Beliefs())
+    before = found.log.copy()
+    found.hear((0.0, 0.0, 0.0), [Heard(1.0, 2.0, 0.0)], still=4)
+    np.testing.assert_allclose(found.log, before)
+
+
+@pytest.mark.parametrize(
+    ("own", "likest", "sounding", "least", "most"),
+    [
+        ([0.9, 0.0], [0.9, 0.8], 1.0, [0.8, 0.0], [0.95, 0.1]),  # named beside another
+        ([0.0, 0.0], [0.7, 0.8], 1.0, [0.2, 0.2], [0.5, 0.5]),  # it sounds, but which one is it?
+        ([0.0, 0.0], [0.7, 0.8], 0.1, [0.0, 0.0], [0.05, 0.05]),  # it has most likely stopped
+        ([0.9, 0.0], [0.9, 0.8], 0.0, [0.0, 0.0], [0.0, 0.0]),  # it has stopped: that is something else
+    ],
+)
+def test_how_likely_each_sound_is_the_one_that_is_named(
+    own: list[float], likest: list[float], sounding: float, least: list[float], most: list[float]
+) -> None:
+    found = shares(np.array(own), np.array(likest), np.array([True, True]), sounding, NAMED)
+    assert np.all(found >= least)
+    assert np.all(found <= most)
+    assert found.sum() <= 1

@@ -1,0 +1,162 @@
+"""Where an agent believes that what it looks for is: a map that every perception multiplies into.
+
+A direction counts along a ray, wide as the ears err, with a share for the mistaken side of the cone of confusion (front
+for behind) and one for being wrong altogether; a distance counts too, wider still. Which of several sounds is the one
+that is looked for is a share of each. What one perception leaves open, the next settles, as the agent has turned or
+walked in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How much the agent trusts what it hears, and how it walks by it. The defaults are for one sound alone."""
+
+    reach_m: float = 12.0
+    """Half the side of the map."""
+    cell_m: float = 0.25
+    width_deg: float = 10.0
+    """Standard deviation of the azimuth, where it is right."""
+    right: tuple[float, ...] = (0.50, 0.62, 0.72, 0.75, 0.82)
+    """Share of perceptions that are right, 0, 1, 2, … steps after the last turn: what is heard of a head that turns is
+    short, then longer."""
+    mistaken: tuple[float, ...] = (0.20, 0.20, 0.15, 0.15, 0.10)
+    """Share that take front for behind; the rest is wrong altogether."""
+    farther: float = 1.0
+    """True distances are so many times those heard."""
+    log_distance: float = 0.9
+    """Standard deviation of the natural logarithm of the distance."""
+    sharpen: float = 0.3
+    """Power of each perception: those of overlapping windows, and of one place, are wrong together."""
+    doubt: float = 0.05
+    """Weight of a sound that bears another name than the one that is looked for, against 1 of one that bears it."""
+    hidden: float = 0.6
+    """Weight of not being heard at all, where a single sound is heard; 0.1 where several are."""
+    sounds_s: tuple[float, float] = (math.inf, math.inf)
+    """What is looked for sounds for so long at least and at most."""
+    stop_m: float = 0.85
+    stop_sure: float = 0.8
+    """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
+    look_steps: int = 12
+    """Steps at most to look around before walking anywhere."""
+    listen_steps: int = 0
+    """Steps ahead after each turn before the next: a head that keeps turning hears little."""
+    stuck_steps: int = 14
+    """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m``
+    (twice that where it is silent), or walks somewhere else for ``wander_steps``."""
+    stuck_m: float = 1.1
+    wander_steps: int = 8
+    silent_steps: int = 8
+    """What was not heard for so many steps will not be heard again: then the likeliest place must do."""
+
+
+NAMED = Beliefs(
+    right=(0.45, 0.55, 0.55, 0.58, 0.60),
+    mistaken=(0.15,),
+    farther=1.5,
+    log_distance=0.6,
+    sounds_s=(5.0, 15.0),
+    stop_sure=0.7,
+    look_steps=16,
+    listen_steps=4,
+)
+"""For one of two sounds, which falls silent: of a mixture directions are heard worse, and distances too near."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A source as the agent hears it."""
+
+    azimuth: float
+    """Radians, 0 right, π/2 front."""
+    distance_m: float
+    """Along the floor."""
+    share: float
+    """Probability that it is what is looked for."""
+    level: bool = True
+    """False: it is overhead, which tells nothing of where to go."""
+
+
+@dataclass
+class GoalMap:
+    """Log-probability of where the goal is; x to the right and z back, from where the agent began."""
+
+    beliefs: Beliefs
+    log: Floats = field(init=False)
+    x: Floats = field(init=False)
+    z: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        axis = np.arange(-self.beliefs.reach_m, self.beliefs.reach_m + 1e-6, self.beliefs.cell_m)
+        self.x, self.z = np.meshgrid(axis, axis, indexing="ij")
+        self.log = -0.02 * np.hypot(self.x, self.z)  # nearer is likelier, before anything is heard
+
+    def hear(self, pose: tuple[float, float, float], sources: Sequence[Heard], still: int) -> None:
+        """What is heard at once, ``still`` steps after the last turn; what their shares leave of 1 says nothing."""
+        bearing, away = self._seen_from(*pose)
+        said = np.full_like(self.log, max(1 - sum(source.share for source in sources), 0.0))
+        for source in sources:
+            said += source.share * (self._likelihood(source, bearing, away, still) if source.level else 1.0)
+        self.log += self.beliefs.sharpen * np.log(said)
+
+    def _likelihood(self, source: Heard, bearing: Floats, away: Floats, still: int) -> Floats:
+        """Of each cell, next to 1 where nothing is known."""
+        trust = self.beliefs
+        width = math.radians(trust.width_deg)
+        right, mistaken = (shares[min(still, len(shares) - 1)] for shares in (trust.right, trust.mistaken))
+        said = right * _ray(bearing, source.azimuth, width) + mistaken * _ray(bearing, -source.azimuth, width)
+        said += (1 - right - mistaken) / (2 * math.pi)
+        off = (np.log(away + 0.1) - math.log(source.distance_m * trust.farther + 0.1)) / trust.log_distance
+        return np.asarray(2 * math.pi * said * (np.exp(-0.5 * off**2) + 0.1))
+
+    def within(self, x: float, z: float, radius_m: float) -> float:
+        """Probability that the goal is so near to a place."""
+        share = np.exp(self.log - self.log.max())
+        return float(share[np.hypot(self.x - x, self.z - z) < radius_m].sum() / share.sum())
+
+    def not_at(self, x: float, z: float, radius_m: float) -> None:
+        """The agent went there, and it is not."""
+        self.log[np.hypot(self.x - x, self.z - z) < radius_m] -= 0.5
+
+    def best(self) -> tuple[float, float]:
+        """The likeliest place: the mean of what is believed within 0.75 m of the likeliest cell."""
+        share = np.exp(self.log - self.log.max())
+        i, k = np.unravel_index(int(share.argmax()), share.shape)
+        near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < 0.75
+        inside = share[near]
+        return float(np.average(self.x[near], weights=inside)), float(np.average(self.z[near], weights=inside))
+
+    def _seen_from(self, x: float, z: float, turn: float) -> tuple[Floats, Floats]:
+        """Azimuth and distance of each cell for an agent there, turned counter-clockwise by so much."""
+        dx, dz = self.x - x, self.z - z
+        return np.arctan2(-dz, dx) - turn, np.hypot(dx, dz)
+
+
+def _ray(bearing: Floats, azimuth: float, width: float) -> Floats:
+    apart = np.abs((bearing - azimuth + math.pi) % (2 * math.pi) - math.pi)
+    return np.asarray(np.exp(-0.5 * (apart / width) ** 2) / (width * math.sqrt(2 * math.pi)))
+
+
+def shares(own: Floats, likest: Floats, valid: NDArray[np.bool_], sounding: float, trust: Beliefs) -> Floats:
+    """How likely each slot is the goal, from its probability of the goal's class and that of its likeliest class.
+
+    ``sounding`` is the probability, before this was heard, that the goal sounds.
+    """
+    named = np.where(own > 0.02, own / np.maximum(likest, 1e-6), 0.0) * valid
+    weight = (named + trust.doubt) * valid
+    unheard = trust.hidden if valid.sum() == 1 else 0.1
+    # Of what sounds the name is heard four times in five, of what does not one time in ten.
+    still = (
+        sounding * (0.2 + named.max(initial=0.0)) / (sounding * (0.2 + named.max(initial=0.0)) + (1 - sounding) * 0.3)
+    )
+    return np.asarray(weight / (weight.sum() + unheard) * still)
