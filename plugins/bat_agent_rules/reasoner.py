@@ -18,6 +18,8 @@ from bat_agent_rules.hearing import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
 
 NOT_UNDERSTOOD = "I did not understand the question."
+OF_A_PAIR = 0.2
+"""Two sounds cover each other, and one may go by another name: of each of two that are named so much less is asked."""
 
 
 class RulesReasoner(nn.Module):
@@ -31,8 +33,8 @@ class RulesReasoner(nn.Module):
     * how far a sound is, how far apart two are, which is closer, farther or on a side, whether one is closer;
     * whether two sounds are both on a side, or each on its own; on which side of one the other is.
 
-    With ``heard`` above 0, a question about one named sound that is likely not there is answered ``not heard``; one
-    about two, where fewer sources are heard.
+    With ``heard`` above 0, a question about one named sound that is likely not there is answered ``not heard``, and so
+    is one about two of which one is almost surely not there.
     Any other question is answered by ``I did not understand the question.`` with confidence 0. A confidence is the
     probability of the answer by the heads, given that the named sounds are there; yes/no and two-way answers list both
     ``alternatives``. Where two sounds are named but the encoder hears only one source, relations are worth a coin.
@@ -80,10 +82,9 @@ def _reply(clip: Clip, request: Request | None, thresholds: Thresholds) -> Reply
         return Reply(NOT_UNDERSTOOD, confidence=0.0)
     if request.kind == "presence":
         return _presence(clip, request, thresholds)
-    # Of two named sounds one may go by another name; what both are is then better told by which sources are left.
-    if thresholds.heard and request.sounds and (len(request.sounds) == 1 or clip.audible < len(request.sounds)):
+    if thresholds.heard and request.sounds:
         least = min(_heard_shares(clip, request))
-        if least < thresholds.heard:
+        if least < thresholds.heard * (1 if len(request.sounds) == 1 else OF_A_PAIR):
             return Reply(NOT_HEARD, 1 - least)
     return _ANSWERS[request.kind](clip, request)
 
