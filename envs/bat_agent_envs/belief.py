@@ -52,12 +52,15 @@ class Beliefs:
     listen_steps: int = 0
     """Steps ahead after each turn before the next: a head that keeps turning hears little."""
     stuck_steps: int = 14
-    """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m``
-    (twice that where it is silent), or walks somewhere else for ``wander_steps``."""
+    """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m`` with
+    a probability of ``stuck_sure``, or walks somewhere else for ``wander_steps``."""
     stuck_m: float = 1.1
+    stuck_sure: float = 0.4
     wander_steps: int = 8
     silent_steps: int = 8
     """What was not heard for so many steps will not be heard again: then the likeliest place must do."""
+    impatience_m: float = 0.015
+    """And a place so much farther off from it, for each step beyond."""
 
 
 NAMED = Beliefs(
@@ -67,8 +70,8 @@ NAMED = Beliefs(
     log_distance=0.6,
     sounds_s=(5.0, 15.0),
     stop_sure=0.7,
-    look_steps=16,
-    listen_steps=4,
+    look_steps=8,
+    listen_steps=2,
 )
 """For one of two sounds, which falls silent: of a mixture directions are heard worse, and distances too near."""
 

@@ -107,15 +107,16 @@ class ScriptedAgent:
         away = math.hypot(goal_x - x, goal_z - z)
         if self._map.within(x, z, self._beliefs.stop_m) > self._beliefs.stop_sure:
             return STOP
-        if away < 0.4 and self._unheard >= self._beliefs.silent_steps:
+        # Of what is silent no more is learnt: the longer it takes to get there, the farther off is near enough.
+        silent = self._unheard - self._beliefs.silent_steps
+        if silent >= 0 and away < 0.4 + self._beliefs.impatience_m * silent:
             return STOP
         if away < 0.4:
             self._map.not_at(x, z, 0.4)
         if self._last == FORWARD and 0 < self._still < self._beliefs.listen_steps and not self._collided:
             return FORWARD
         if self._is_stuck(x, z):
-            silent = self._unheard >= self._beliefs.silent_steps
-            if away < self._beliefs.stuck_m * (2 if silent else 1):  # in front of it, with something in the way
+            if self._map.within(x, z, self._beliefs.stuck_m) > self._beliefs.stuck_sure:  # in front of it
                 return STOP
             self._wander, self._wandering = self._beliefs.wander_steps, float(self._rng.uniform(-math.pi, math.pi))
             self._places.clear()
