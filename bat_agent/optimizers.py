@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput
+from bat_agent.muon import Float32Muon, lacks_bfloat16
 from bat_agent.sharding import is_sharded, placed_like, whole
 
 NO_MATRIX = ("embed", "tokens", "queries", "place")
@@ -40,7 +41,8 @@ class Optimizers:
         if stage.muon:
             matrices, groups = _split_matrices(module, groups)
             # With this scale an update is as large as AdamW's, so that one learning rate serves both.
-            muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw")
+            kind = Float32Muon if lacks_bfloat16(self.parameters[0].device) else torch.optim.Muon
+            muon = kind(matrices, lr=0.0, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw")
             self._all.append((muon, stage.muon))
         # One pass over memory instead of ten; without it the step of an 86-million-parameter encoder takes three times
         # as long on a CPU.

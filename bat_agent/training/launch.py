@@ -15,6 +15,7 @@ from torch import nn
 from bat_agent import distributed
 from bat_agent.config import Recipe, Stage
 from bat_agent.errors import BadInput
+from bat_agent.muon import lacks_bfloat16
 from bat_agent.sharding import unsynchronised
 
 # One process renders rooms and validates while the others wait for it.
@@ -51,8 +52,7 @@ def shares_out(recipe: Recipe, accelerator: Accelerator) -> bool:
 
 def slow_precision(recipe: Recipe, device: torch.device) -> str | None:
     """What to say where bfloat16 is computed by a processor that has no instructions for it."""
-    # An EPYC of the first generation multiplies matrices 24 times faster in float32.
-    if recipe.precision != "bf16" or device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if recipe.precision != "bf16" or not lacks_bfloat16(device):
         return None
     return "precision is bf16, which this processor computes many times slower than float32; add precision=no"
 

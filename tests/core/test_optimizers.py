@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bat_agent.config import Stage
 from bat_agent.errors import BadInput
+from bat_agent.muon import Float32Muon, orthogonal
 from bat_agent.optimizers import Optimizers, layer_scales, only_trained, parameter_groups, schedule
 
 
@@ -209,3 +210,34 @@ def test_a_gradient_that_is_not_finite_changes_nothing(module: Small) -> None:
     norm = Optimizers(module, Stage("s", "encoder", 1)).step(module(torch.arange(12)).sum() * float("nan"), 1e-2)
     assert not norm.isfinite()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
+def test_the_update_of_muon_is_nearly_orthogonal(shape: tuple[int, int]) -> None:
+    """Singular values go to 0.5 … 1.5, as the method promises, and the singular vectors stay."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonal(matrix, (3.4445, -4.775, 2.0315), 5, 1e-7)
+    assert found.shape == shape
+    assert bool(torch.linalg.svdvals(found).sub(1).abs().lt(0.5).all())
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inside = left.T @ found @ right.T
+    torch.testing.assert_close(inside, inside.diagonal().diag(), atol=1e-4, rtol=0)
+
+
+def test_muon_in_float32_is_the_one_of_torch_but_for_rounding() -> None:
+    draw = torch.Generator().manual_seed(1)
+    begin = [torch.randn(12, 30, generator=draw), torch.randn(20, 8, generator=draw)]
+    gradients = [[torch.randn(p.shape, generator=draw) for p in begin] for _ in range(4)]
+    ends = []
+    for kind in (torch.optim.Muon, Float32Muon):
+        parameters = [nn.Parameter(p.clone()) for p in begin]
+        optimizer = kind(parameters, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+        ends.append(parameters)
+        assert optimizer.state_dict()["state"][0].keys() == {"momentum_buffer"}
+    for theirs, ours, before in zip(*ends, begin, strict=True):
+        apart = (theirs - ours).detach().norm() / (theirs - before).detach().norm()
+        assert float(apart) < 0.02
