@@ -19,7 +19,7 @@ class RulesConfig:
     label: float = 0.5
     """A label is named, and "can you hear a dog?" is answered with yes, from this probability on."""
     heard: float = 0.0
-    """A sound that a question names is ``not heard`` below this probability, one of two that it names below a fifth of
+    """A sound that a question names is ``not heard`` below this probability, one of two that it names below a tenth of
     it; 0 takes every question at its word."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from bat_agent_rules.hearing import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
 
 NOT_UNDERSTOOD = "I did not understand the question."
-OF_A_PAIR = 0.2
+OF_A_PAIR = 0.1
 """Two sounds cover each other, and one may go by another name: of each of two that are named so much less is asked."""
 
 
