@@ -158,8 +158,7 @@ def shares(own: Floats, likest: Floats, valid: NDArray[np.bool_], sounding: floa
     named = np.where(own > 0.02, own / np.maximum(likest, 1e-6), 0.0) * valid
     weight = (named + trust.doubt) * valid
     unheard = trust.hidden if valid.sum() == 1 else 0.1
-    # Of what sounds the name is heard four times in five, of what does not one time in ten.
-    still = (
-        sounding * (0.2 + named.max(initial=0.0)) / (sounding * (0.2 + named.max(initial=0.0)) + (1 - sounding) * 0.3)
-    )
+    # The more of the name is heard, the likelier it sounds; where nothing bears it, it is rather silent.
+    for_it, against = sounding * (0.2 + named.max(initial=0.0)), (1 - sounding) * 0.3
+    still = for_it / (for_it + against)
     return np.asarray(weight / (weight.sum() + unheard) * still)
