@@ -142,11 +142,14 @@ def _run(ears: LiveEars, shows: list[Any], seconds: float | None) -> None:
 def devices(json: inputs.AsJson = False) -> None:
     """List the microphones of this machine."""
     from bat_agent.cli.output import print_json, print_table
-    from bat_agent.listening.devices import list_devices
+    from bat_agent.listening.devices import NO_MICROPHONE, list_devices
 
     found = list_devices()
     if json:
         print_json([device.to_dict() for device in found])
+        return
+    if not found:
+        _say(NO_MICROPHONE)
         return
     rows = []
     for found_one in found:

@@ -11,6 +11,7 @@ from bat_agent.errors import BadInput
 
 RATES_HZ = (32_000, 48_000, 44_100, 96_000)
 """Tried in this order; 32 kHz is what the ears want."""
+NO_MICROPHONE = "this machine has no microphone that PortAudio can see: plug one in, or start the sound server"
 _LIBRARY = "apt install libportaudio2, dnf install portaudio, or brew install portaudio"
 
 
@@ -69,7 +70,7 @@ def find_device(wanted: str | int | None = None) -> Device:
     """
     devices = list_devices()
     if not devices:
-        raise BadInput("this machine has no microphone that PortAudio can see: plug one in, or start the sound server")
+        raise BadInput(NO_MICROPHONE)
     chosen = _chosen(devices, wanted)
     if chosen.input_channels < 2:
         raise BadInput(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bat_agent.cli.entry import run_app
+from bat_agent.cli.listen import app
 from bat_agent.errors import BadInput
 from bat_agent.listening import devices
 from bat_agent.listening.blocks import Block, Notice
@@ -276,3 +278,16 @@ def test_another_default_is_named_when_it_takes_over(monkeypatch: pytest.MonkeyP
     assert notice.text.startswith("Headset is heard instead of Array")
     assert live.source.name == "Headset"
     live.source.close()
+
+
+def test_a_list_without_microphones_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Fake(("Speakers", 0)))
+    for arguments, out, said in ((["devices"], "", "no microphone"), (["devices", "--json"], "[]", "")):
+        with pytest.raises(SystemExit) as ended:
+            run_app(app, "bat-listen", arguments)
+        assert not ended.value.code
+        printed = capsys.readouterr()
+        assert printed.out.strip() == out
+        assert said in printed.err
