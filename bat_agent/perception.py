@@ -97,7 +97,8 @@ class Thresholds:
     label: float = 0.5
     """A label is named above this; the likeliest one always is."""
     heard: float = 0.0
-    """A sound that a question names is ``not heard`` below this; 0 takes every question at its word."""
+    """A sound that a question names is ``not heard`` below this, one of two far below it; 0 takes every question at its
+    word."""
     unsure: float = 0.0
     """An answer is ``not sure`` where its calibrated confidence is less than this share of the way from chance to
     certainty (:func:`bat_agent.confidence.is_sure`); 0 for never."""

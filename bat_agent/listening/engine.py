@@ -19,13 +19,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from bat_agent.agent import Answer, Bat
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.listening import words
 from bat_agent.listening.answering import SHORTEST_S, Answering
 from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
@@ -49,10 +49,6 @@ _WAIT_S = 0.05
 _PATIENCE_S = 3.0
 _GOODBYE_S = 0.4
 _LIKELY = 0.05
-
-
-def _is_address(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 class LiveEars:
@@ -140,8 +136,7 @@ class LiveEars:
     def remarks(self) -> list[str]:
         """What to know before listening: what becomes of distances, and who else is told what is heard."""
         told = [] if self._bat.level_known else [self._bat.level_note]
-        hosts = [urlsplit(v).hostname for v in self._bat.config.reasoner["options"].values() if _is_address(v)]
-        return told + [f"questions, and in words what is heard, go to {host}" for host in hosts]
+        return told + words.told_others(self._bat.config.reasoner["options"])
 
     @property
     def paused(self) -> bool:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bat_agent.errors import BadInput
+from bat_agent.listening import feeds, simulated
 from bat_agent.listening.blocks import SoundSource
 from bat_agent.listening.engine import LiveEars
-from bat_agent.listening.feeds import File, Tcp
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.microphone import Microphone
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
 from bat_agent.listening.sides import DeviceSides, load_sides
-from bat_agent.listening.simulated import Simulated
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
@@ -71,8 +70,6 @@ def open_source(
     source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = (1, 2), fast: bool = False
 ) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
-    from bat_agent.listening import feeds, simulated
-
     found: SoundSource
     if source is None or isinstance(source, int):
         found = Microphone(source, channels=channels)
@@ -104,8 +101,6 @@ def open_file(
     seconds: float | None = None,
 ) -> SoundSource:
     """An audio file, or a scene file, which is rendered for ``seconds``; it is not opened yet."""
-    from bat_agent.listening import feeds, simulated
-
     pace = "fast" if fast else "real"
     if Path(path).suffix.lower() not in SCENE_FILES:
         return feeds.File(path, pace=pace, start_s=start_s, loop=loop)
@@ -133,9 +128,9 @@ def _tcp(name: str) -> SoundSource:
     host, _, port = name.removeprefix("tcp://").rpartition(":")
     if not port.isdecimal():
         raise BadInput(f"{name} names no port: write e.g. tcp://127.0.0.1:9000")
-    return Tcp(int(port), host or "127.0.0.1")
+    return feeds.Tcp(int(port), host or "127.0.0.1")
 
 
 def default_level_known(source: SoundSource) -> bool:
     """Whether its level is that of the clips that the model was trained with, as rendered ones have it."""
-    return isinstance(source, File | Simulated)
+    return isinstance(source, feeds.File | simulated.Simulated)

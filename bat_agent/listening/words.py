@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlsplit
+
 from bat_agent.listening.events import TrackedSource, Update
 
 _SIDES = ("right", "front right", "front", "front left", "left", "behind left", "behind", "behind right")
@@ -56,3 +59,10 @@ def privacy(update: Update) -> str:
     if update.saving_to is not None:
         return f"SAVING INTO {update.saving_to}"
     return "listening, nothing is saved"
+
+
+def told_others(reasoner_options: dict[str, Any]) -> list[str]:
+    """Which hosts are told what is heard: those that a reasoner is given as addresses."""
+    values = [value for value in reasoner_options.values() if isinstance(value, str)]
+    hosts = [urlsplit(value).hostname for value in values if value.startswith(("http://", "https://"))]
+    return [f"questions, and in words what is heard, go to {host}" for host in hosts]

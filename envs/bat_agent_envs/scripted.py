@@ -136,7 +136,8 @@ class ScriptedAgent:
         if self._steps >= trust.look_steps:
             return None
         if trust.listen_steps:
-            return LEFT if self._steps % (trust.listen_steps + 4) > trust.listen_steps else FORWARD
+            quarter = round(math.pi / 2 / self._turn)
+            return LEFT if self._steps % (trust.listen_steps + 1 + quarter) > trust.listen_steps else FORWARD
         return LEFT if self._heard < 1.5 else None
 
     def _is_stuck(self, x: float, z: float) -> bool:
