@@ -16,10 +16,11 @@ from bat_agent.curriculum import question_types
 from bat_agent.datasets.layout import SPLITS, find_reverberations
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
-from bat_agent.mixtures import Mixtures, SoundPool, clips_in
+from bat_agent.mixtures import Mixtures, clips_in
 from bat_agent.recorded import Batches, Recorded
 from bat_agent.registry import load_simulator
 from bat_agent.rooms import FreshRooms, ReleasedRooms, Rooms, open_bank
+from bat_agent.sound_bank import SoundPool
 from bat_agent.sounds import Balance, MissingSounds, SoundSet, expand, open_sounds
 
 Split = Literal["train", "valid"]
@@ -95,6 +96,7 @@ def _open_rooms(recipe: Recipe, number: int, split: Split, folder: Path, progres
         sources=entry.sources,
         seconds=entry.seconds,
         seed=recipe.seed + _SPLIT_SEED[split] + 1000 * number,
+        workers=recipe.workers if recipe.workers > 1 and options.get("device", "cpu") == "cpu" else 0,
         progress=progress,
     )
     return dataclasses.replace(bank, repeats=entry.repeats if split == "train" else 1)

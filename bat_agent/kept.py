@@ -30,13 +30,21 @@ class Cached:
 
     def __call__(self, sound_id: str) -> np.ndarray:
         """The samples, float32, rounded to 16 bits."""
-        samples, step = self._kept[sound_id] if sound_id in self._kept else self._keep(sound_id, self.load(sound_id))
+        samples, step = self.kept(sound_id)
         return samples.astype(np.float32) * step  # also the first time, so that a clip never changes
+
+    def kept(self, sound_id: str) -> _Rounded:
+        """The samples as 16-bit numbers, and what they count."""
+        return self._kept[sound_id] if sound_id in self._kept else self._keep(sound_id, self.load(sound_id))
+
+    def keeps(self, sound_id: str) -> bool:
+        """Whether it is in memory."""
+        return sound_id in self._kept
 
     def load(self, sound_id: str) -> _Rounded:
         """The samples as they are kept, and what they count."""
         waveform = self.loader(sound_id)
-        step = np.float32(max(float(np.abs(waveform).max()), 1e-12) / 32767)
+        step = np.float32(float(np.abs(waveform).max(initial=1e-12)) / 32767)
         return np.round(waveform / step).astype(np.int16), step
 
     def _keep(self, sound_id: str, rounded: _Rounded) -> _Rounded:

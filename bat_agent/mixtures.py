@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from bat_agent.batch import MAX_SOURCES, Batch, Truth, Weighted, truth_of
 from bat_agent.config import Mixing
-from bat_agent.dry import BETA, dry_source
+from bat_agent.dry import BETA, Laid, Samples, draw, lay
 from bat_agent.errors import BadInput
 from bat_agent.features import NUM_MELS, band_energies_db, num_frames
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -26,39 +26,15 @@ from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Sp
 from bat_agent.questions.rewording import loosen
 from bat_agent.rooms import Place, RoomBank, Rooms
 from bat_agent.scene import Position, mirror_azimuth_deg
-from bat_agent.sounds import Balance as Drawing
-from bat_agent.sounds import Sound, SoundSet
+from bat_agent.sound_bank import Cuts, SoundBank, SoundPool
+from bat_agent.sounds import Sound
 from bat_agent.wet import Reverberant, Unrendered, apart, only, render, render_apart
 
-__all__ = ["MAX_SOURCES", "Batch", "Mixtures", "SoundPool", "Truth", "truth_of"]
+__all__ = ["MAX_SOURCES", "Batch", "Mixtures", "Truth", "truth_of"]
 TRIES = 1000
 SILENT_DB = -100.0
 NOISY = 0.7
 """Share of clips with noise of the microphones, where there is any."""
-
-
-@dataclass(frozen=True)
-class SoundPool:
-    """Sound sets and how often to draw from each."""
-
-    sets: Sequence[SoundSet]
-    weights: Sequence[float]
-    balance: Sequence[Drawing] = ()
-    """How to draw from each set (:meth:`~bat_agent.sounds.SoundSet.sample`); classes alike where it is empty."""
-
-    def sample(self, rng: np.random.Generator) -> Sound:
-        """Draw a set by weight, then a sound."""
-        shares = np.asarray(self.weights, dtype=float)
-        number = int(rng.choice(len(self.sets), p=shares / shares.sum()))
-        return self.sets[number].sample(rng, *self.balance[number : number + 1])
-
-    def labels(self) -> tuple[str, ...]:
-        """Every label that can be drawn."""
-        return tuple(sorted({label for sounds in self.sets for label in sounds.labels()}))
-
-    def __len__(self) -> int:
-        """How many sounds can be drawn."""
-        return sum(len(sounds) for sounds, weight in zip(self.sets, self.weights, strict=True) if weight > 0)
 
 
 @dataclass(frozen=True)
@@ -156,7 +132,10 @@ class Mixtures(Dataset[Batch]):
         self.shard, self.render_on = shard, render_on
         self.energies = energies
         self.rirs_on_device = render_on == "device" and (_fit(banks) if rirs_on_device is None else rirs_on_device)
+        self.sounds_on_device = False
+        """Whether sounds are cut on the device too, so that numbers travel instead of samples (:meth:`preload`)."""
         self._kept: dict[tuple[int, str], torch.Tensor] = {}
+        self._banks_of_sounds: dict[str, SoundBank] = {}
         if render_on not in ("worker", "device"):
             raise BadInput(f"render_on must be 'worker' or 'device' here, got {render_on!r}")
         for seconds in mixing.window_seconds:
@@ -167,7 +146,12 @@ class Mixtures(Dataset[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what lies on a device: a worker process has no use for it."""
-        return self.__dict__ | {"_kept": {}}
+        return self.__dict__ | {"_kept": {}, "_banks_of_sounds": {}}
+
+    def preload(self, workers: int) -> None:
+        """Load all sounds now, in so many processes. What is rendered on a GPU is then cut there as well."""
+        self.pool.preload(workers)
+        self.sounds_on_device = self.render_on == "device" and torch.cuda.is_available() and self.pool.kept_whole()
 
     def __getitem__(self, step: int) -> Batch:
         """This process' clips of one step."""
@@ -199,10 +183,11 @@ class Mixtures(Dataset[Batch]):
         if batch.dry is None:
             return replace(batch, waveform=batch.waveform.to(device, non_blocking=True))
         with torch.no_grad():
-            rirs = self._rirs(batch.dry, torch.device(device))
+            dry = self._cut(batch.dry, torch.device(device))
+            rirs = self._rirs(dry, torch.device(device))
             if not self.energies:
-                return replace(batch, waveform=render(batch.dry, rirs, device), dry=None)
-            dry = replace(batch.dry, sounds=batch.dry.sounds.to(device, non_blocking=True))
+                return replace(batch, waveform=render(dry, rirs, device), dry=None)
+            dry = replace(dry, sounds=dry.sounds.to(device, non_blocking=True))
             if torch.device(device).type == "cpu":
                 waveform, alone = render(dry, rirs, device), None
             else:
@@ -290,13 +275,13 @@ class Mixtures(Dataset[Batch]):
     def _dry(self, clips: Sequence[_Drawn], samples: int) -> Unrendered:
         """The dry sounds of clips, and where their rooms are."""
         placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
-        sounds = [dry_source(p.sounds, p.shares, samples, self.mixing, clip.to_cut) for _, clip, p in placed]
+        cuts, sounds = self._sounds([(p, clip.to_cut) for _, clip, p in placed], samples)
         limit, microphones = self.mixing.equalise_db, [clip.microphones for clip in clips]
         knots = np.zeros((len(placed), 9), dtype=np.float32)
         for row, (_, clip, _) in zip(knots, placed, strict=True):
             row[:] = clip.to_equalise.uniform(-limit, limit, 9)
         return Unrendered(
-            torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, samples),
+            sounds,
             torch.tensor([number for number, _, _ in placed], dtype=torch.int64),
             torch.from_numpy(knots) if limit else None,
             torch.tensor([m.mirrored for m in microphones]),
@@ -306,7 +291,33 @@ class Mixtures(Dataset[Batch]):
             torch.tensor([m.noise_seed for m in microphones]),
             self.mixing.reverberation,
             self._where([p for _, _, p in placed]) if self.mixing.reverberation != "none" else [],
+            cuts,
         )
+
+    def _sounds(
+        self, placed: Sequence[tuple[_Placed, np.random.Generator]], samples: int
+    ) -> tuple[Cuts | None, torch.Tensor]:
+        """The dry sounds (M, samples) of sources, or, where they are cut on the device, no sounds and what to cut."""
+        out: list[Samples] = []
+        cut: list[tuple[list[int], Laid]] = []
+        for p, rng in placed:
+            waves = [sound.waveform() for sound in p.sounds]
+            laid = draw(waves, p.shares, samples, self.mixing, rng)
+            if self.sounds_on_device:
+                cut.append(([self.pool.number(sound) for sound in p.sounds], laid))
+            else:
+                out.append(lay(waves, laid, samples))
+        sounds = torch.from_numpy(np.stack(out)) if out else torch.zeros(0, samples)
+        return Cuts.of(cut) if self.sounds_on_device else None, sounds
+
+    def _cut(self, clips: Unrendered, device: torch.device) -> Unrendered:
+        """The same with its dry sounds, cut on ``device`` where that is left to it."""
+        if clips.cuts is None:
+            return clips
+        if str(device) not in self._banks_of_sounds:
+            self._banks_of_sounds[str(device)] = SoundBank(self.pool, device)
+        sounds = self._banks_of_sounds[str(device)].cut(clips.cuts, len(clips.clip), clips.sounds.shape[-1])
+        return replace(clips, sounds=sounds, cuts=None)
 
     def _where(self, placed: Sequence[_Placed]) -> list[Reverberant]:
         """Where the RIRs of sources are to be found."""
@@ -330,7 +341,7 @@ class Mixtures(Dataset[Batch]):
         parts = [self._some_rirs(part, device) for part in clips.rirs]
         if len(parts) == 1:
             return parts[0]
-        out = torch.zeros(len(clips.sounds), 2, max(part.shape[-1] for part in parts), device=device)
+        out = torch.zeros(len(clips.clip), 2, max(part.shape[-1] for part in parts), device=device)
         for where, rirs in zip(clips.rirs, parts, strict=True):
             out[where.of.to(device), :, : rirs.shape[-1]] = rirs.to(device).float()
         return out

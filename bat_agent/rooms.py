@@ -16,15 +16,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from bat_agent.acoustics import fit_length
 from bat_agent.datasets import layout
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import config_of, load_simulator
 from bat_agent.scene import Position, Scene
 
 RENDER_AT_ONCE = 64
+_Block = tuple[list[Scene], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -246,12 +248,13 @@ def open_bank(
     sources: int,
     seconds: float,
     seed: int,
+    workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RoomBank:
-    """Read the bank of this description, or render it first.
+    """Read the bank of this description, or render it first, in so many processes.
 
-    ``description`` says what the simulator was built from; it names the file together with all other arguments, so that
-    a changed option never reads an old bank. Scene i depends on ``seed`` and i alone.
+    ``description`` says what the simulator was built from; it names the file together with all other arguments but
+    ``workers``, so that a changed option never reads an old bank. Scene i depends on ``seed`` and i alone.
     """
     if scenes < 1 or sources < 1 or seconds <= 0:
         raise BadInput(f"rooms need scenes, sources and seconds above 0, got {scenes}, {sources} and {seconds}")
@@ -260,31 +263,56 @@ def open_bank(
     data, text = folder / f"{name}.npy", folder / f"{name}.json"
     if not (data.exists() and text.exists()):
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = [simulator.sample_scene(np.random.default_rng((seed, i)), sources) for i in range(scenes)]
-        _render(simulator, drawn, round(seconds * SAMPLE_RATE_HZ), data, progress)
+        blocks = _Blocks(simulator, scenes, sources, round(seconds * SAMPLE_RATE_HZ), seed)
+        drawn = _render(blocks, data, workers, progress)
         _write_atomically(text, json.dumps({"key": key, "scenes": [scene.to_dict() for scene in drawn]}))
     saved = json.loads(text.read_text(encoding="utf-8"))
     return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], np.load(data, mmap_mode="r"))
 
 
-def _render(
-    simulator: Simulator, scenes: Sequence[Scene], taps: int, path: Path, progress: Callable[[int, int], None]
-) -> None:
-    shape = (len(scenes), len(scenes[0].sources), 2, taps)
+class _Blocks(Dataset[Any]):
+    """Scenes of a bank and their RIRs, some at a time: what worker processes make of it."""
+
+    def __init__(self, simulator: Simulator, scenes: int, sources: int, taps: int, seed: int) -> None:
+        self.simulator, self.scenes, self.sources, self.taps, self.seed = simulator, scenes, sources, taps, seed
+
+    def __len__(self) -> int:
+        return -(-self.scenes // RENDER_AT_ONCE)
+
+    def __getitem__(self, block: int) -> _Block | BatAgentError:
+        """Scenes and float16 (scenes, sources, 2, taps)."""
+        try:
+            return self._block(block)
+        except BatAgentError as error:  # raised in a worker process, it would come out as that process' traceback
+            return error
+
+    def _block(self, block: int) -> _Block:
+        numbers = range(block * RENDER_AT_ONCE, min((block + 1) * RENDER_AT_ONCE, self.scenes))
+        drawn = [self.simulator.sample_scene(np.random.default_rng((self.seed, i)), self.sources) for i in numbers]
+        rirs = _render_scenes(self.simulator, drawn, self.taps).cpu().half()
+        return drawn, rirs.unflatten(0, (len(drawn), -1))
+
+
+def _render(blocks: _Blocks, path: Path, workers: int, progress: Callable[[int, int], None]) -> list[Scene]:
+    """The scenes; their RIRs are in the file ``path`` then."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+    drawn: list[Scene] = []
     try:
+        shape = (blocks.scenes, blocks.sources, 2, blocks.taps)
         rirs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for start in range(0, len(scenes), RENDER_AT_ONCE):
-            some = scenes[start : start + RENDER_AT_ONCE]
-            rirs[start : start + len(some)] = (
-                _render_scenes(simulator, some, taps).cpu().numpy().reshape(-1, *shape[1:])
-            )
-            progress(start + len(some), len(scenes))
+        for block in DataLoader(blocks, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
+            if isinstance(block, BatAgentError):
+                raise block
+            scenes, some = block
+            rirs[len(drawn) : len(drawn) + len(scenes)] = some.numpy()
+            drawn += scenes
+            progress(len(drawn), blocks.scenes)
         rirs.flush()
         del rirs
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)  # gigabytes, where rendering was interrupted
+    return drawn
 
 
 def _render_scenes(simulator: Simulator, scenes: Sequence[Scene], taps: int) -> torch.Tensor:
@@ -299,3 +327,7 @@ def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def _as_it_is(block: Any) -> Any:
+    return block

@@ -135,8 +135,7 @@ class Trainer:
             raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
         data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
         if self.recipe.preload and isinstance(data, Mixtures):
-            for sounds in data.pool.sets:
-                sounds.preload(self.recipe.workers)
+            data.preload(self.recipe.workers)
         if stage.cache_tokens and isinstance(data, Recorded):
             self._fill(data, progress)
         stage = replace(stage, steps=data.steps)

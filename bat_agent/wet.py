@@ -16,6 +16,7 @@ from torch import Tensor
 from bat_agent.acoustics import direct_sound
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.scene import Scene
+from bat_agent.sound_bank import Cuts
 
 LOWEST_OCTAVE_HZ = 62.5
 _REACH = 1024
@@ -64,6 +65,8 @@ class Unrendered:
     """``full``, ``direct`` or ``none``"""
     rirs: list[Reverberant] = field(default_factory=list)
     """All sources once; empty for ``none``."""
+    cuts: Cuts | None = None
+    """What the sounds are to be cut from, where that is left to the device; ``sounds`` is then (0, N)."""
 
     def pin_memory(self) -> Unrendered:
         """The same with its large parts in page-locked memory."""

@@ -30,9 +30,10 @@ from torch.utils.data import DataLoader
 from bat_agent.config import Mixing, Stage, load_recipe
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Mixtures, SoundPool
+from bat_agent.mixtures import Mixtures
 from bat_agent.registry import load_encoder, load_simulator
 from bat_agent.rooms import FreshRooms, Rooms, open_bank
+from bat_agent.sound_bank import SoundPool
 from bat_agent.sounds import from_manifest
 from bat_agent.waveform import fit
 from bat_agent.wet import Unrendered, render

@@ -10,8 +10,10 @@ import torch
 
 from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
-from bat_agent.dry import Samples, dry_source, stretch
-from bat_agent.sounds import Sound
+from bat_agent.dry import Samples, draw, dry_source, lay, stretch
+from bat_agent.kept import Cached
+from bat_agent.sound_bank import Cuts, SoundBank, SoundPool
+from bat_agent.sounds import Sound, SoundSet, _Row
 
 RATE_HZ = 32_000
 PLAIN = Mixing()
@@ -118,3 +120,33 @@ def test_two_mixed_up_sounds_are_each_normalised_and_then_shared_out(rng: np.ran
     spectrum = np.abs(np.fft.rfft(mixed)) * 2 / RATE_HZ
     amplitude = np.sqrt(2) * 10 ** (-14 / 20)
     assert spectrum[[1000, 3000]].tolist() == pytest.approx([0.7 * amplitude, 0.3 * amplitude], rel=1e-3)
+
+
+# --- many at once, on a device ---
+
+
+def test_a_bank_of_sounds_cuts_what_the_processor_cuts(rng: np.random.Generator) -> None:
+    """Longer and shorter than the clip, slower and faster, mixed up, turned around, and a sound of nothing."""
+    library = {str(n): hiss(seconds, seed=n) for n, seconds in enumerate([0.0, 1 / RATE_HZ, 0.02, 0.05, 0.4, 1.3])}
+    rows = (_Row(name, (0,), None) for name in library)
+    pool = SoundPool([SoundSet(rows, Cached(lambda name: library[name]))], [1.0])
+    sounds = list(pool.sets[0])
+    for mixing in (PLAIN, Mixing(speed=0.3, roll=True, gain=True), Mixing(normalise=False)):
+        chosen = [[sounds[n] for n in rng.integers(len(sounds), size=1 + m % 2)] for m in range(40)]
+        waves = [[sound.waveform() for sound in some] for some in chosen]
+        laid = [draw(some, [0.6, 0.4][: len(some)], 3200, mixing, rng) for some in waves]
+        wanted = np.stack([lay(some, what, 3200) for some, what in zip(waves, laid, strict=True)])
+        cuts = Cuts.of([([pool.number(s) for s in some], what) for some, what in zip(chosen, laid, strict=True)])
+        found = SoundBank(pool, torch.device("cpu")).cut(cuts, len(chosen), 3200).numpy()
+        np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99999
+
+
+def test_a_pool_says_whether_all_of_it_is_kept() -> None:
+    rows = [_Row(name, (0,), None) for name in ("1", "2")]
+    plain = SoundSet(rows, lambda name: hiss(0.1, int(name)))
+    assert not SoundPool([plain], [1.0]).kept_whole()
+    pool = SoundPool([plain.cached()], [1.0])
+    assert not pool.kept_whole()
+    pool.preload(0)
+    assert pool.kept_whole()

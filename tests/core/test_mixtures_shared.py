@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from bat_agent.config import Mixing
 from bat_agent.curriculum import question_types
 from bat_agent.errors import BadInput
-from bat_agent.mixtures import Batch, Mixtures, SoundPool
+from bat_agent.mixtures import Batch, Mixtures
 from bat_agent.rooms import FreshRooms, Rooms, open_bank
+from bat_agent.sound_bank import SoundPool
 from bat_agent.sounds import open_sounds
 from bat_agent_echo.config import EchoSimulatorConfig
 from bat_agent_echo.echo import EchoSimulator
@@ -104,6 +105,33 @@ def test_where_the_bank_is_kept_on_the_device_no_rir_travels(make: Make) -> None
     assert sent is not None
     assert [part.rirs for part in kept.rirs] == [None]
     assert [part.rirs.shape[1:] for part in sent.rirs if part.rirs is not None] == [(2, 1600)]
+
+
+@pytest.mark.parametrize("energies", [False, True])
+def test_a_device_that_holds_the_sounds_is_sent_numbers_and_cuts_the_same(make: Make, energies: bool) -> None:
+    """To 1e-3 of the peak: places between two samples are rounded otherwise."""
+    worker = make(energies=energies)[1]
+    data = make(render_on="device", energies=energies)
+    data.pool.preload(0)
+    data.sounds_on_device = True  # as preload says where there is a GPU
+    [batch] = list(DataLoader(data, batch_size=None, sampler=[1], num_workers=1))
+    assert batch.dry is not None
+    assert batch.dry.sounds.shape == (0, 3200)
+    done = data.finish(batch, "cpu")
+    peak = float(worker.waveform.abs().max())
+    torch.testing.assert_close(done.waveform, worker.waveform, atol=1e-3 * peak, rtol=0)
+    assert (done.truth.energy_db is None) is not energies
+    assert done.heard == worker.heard
+
+
+def test_without_a_gpu_sounds_are_cut_where_they_are_drawn(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make(render_on="device")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    data.preload(0)
+    assert not data.sounds_on_device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data.preload(0)
+    assert data.sounds_on_device
 
 
 def test_what_is_rendered_already_is_only_moved(make: Make) -> None:

@@ -15,10 +15,11 @@ from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
 from bat_agent.curriculum import question_types
 from bat_agent.features import band_energies_db, num_frames
-from bat_agent.mixtures import Batch, Mixtures, SoundPool, truth_of
+from bat_agent.mixtures import Batch, Mixtures, truth_of
 from bat_agent.questions import HeardSource
 from bat_agent.rooms import RoomBank, open_bank
 from bat_agent.scene import Position
+from bat_agent.sound_bank import SoundPool
 from bat_agent.sounds import open_sounds
 from bat_agent.wet import apart, render
 from bat_agent_echo.config import EchoSimulatorConfig

@@ -179,3 +179,21 @@ def test_rows_lead_from_a_place_to_its_rirs(tmp_path: Path) -> None:
             assert torch.equal(read[source].float(), made.rir(number, source))
             assert made.name(row, None) == f"scene {number} source {source}"
     assert made.bytes == everything.numel() * 2
+
+
+def test_several_processes_make_the_same_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two scenes, so that the processes share them."""
+    monkeypatch.setattr(rooms, "RENDER_AT_ONCE", 2)
+    alone, shared = (bank(tmp_path / str(workers), workers=workers) for workers in (0, 2))
+    np.testing.assert_array_equal(alone.rirs, shared.rirs)
+    assert [scene.to_dict() for scene in alone.scenes] == [scene.to_dict() for scene in shared.scenes]
+
+
+def test_what_is_wrong_with_a_scene_is_said_in_one_sentence_by_another_process(tmp_path: Path) -> None:
+    class Wrong(Counting):
+        def render(self, scene: Scene) -> list[torch.Tensor]:
+            raise BadInput("the room leaks")
+
+    with pytest.raises(BadInput, match=r"^the room leaks$"):
+        bank(tmp_path, Wrong(), workers=2)
+    assert not list(tmp_path.iterdir())
