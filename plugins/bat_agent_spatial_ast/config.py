@@ -57,6 +57,11 @@ class SpatialASTConfig:
     """Hidden width of the network that makes summary tokens."""
     slot_summary: bool = False
     """Each slot claims bands of the spectrogram and hears its direction and distance in them alone."""
+    slot_hidden: int = 0
+    """Hidden width of the network that hears places in what a slot claims; 0 for ``summary_hidden``."""
+    direct_sound: bool = False
+    """With ``slot_summary``: also weigh frames by how alike both ears are and by whether they are the loudest so far,
+    which tells direct sound from reflections."""
     symmetric: bool = False
     """In evaluation, hear every clip with the ears swapped as well and average what is said, mirrored back: twice the
     work, and swapped ears then mirror every answer. Needs several slots."""
@@ -102,6 +107,9 @@ class SpatialASTConfig:
                 "spatial-ast slot_summary needs at least 2 num_slots, target_frames null, mask_time and mask_mels 0, "
                 "features 'mel+ipd'"
             )
+        for part in ("direct_sound", "slot_hidden"):
+            if getattr(self, part) and not self.slot_summary:
+                raise BadInput(f"spatial-ast {part} is part of slot_summary; set that too")
         if not self.tasks or set(self.tasks) - set(TASKS):
             raise BadInput(f"spatial-ast tasks must be some of {', '.join(TASKS)}, got {list(self.tasks)}")
         if self.symmetric and self.num_slots < 2:

@@ -95,7 +95,8 @@ class SpatialAST(nn.Module):
         if config.summary_frames:
             self.summary = SummaryTokens(config.width, config.summary_hidden, config.summary_frames, config.row_frames)
         if config.slot_summary:
-            self.slot_summary = SlotSummary(config.width, config.summary_hidden, config.patch_mels)
+            hidden = config.slot_hidden or config.summary_hidden
+            self.slot_summary = SlotSummary(config.width, hidden, config.patch_mels, config.direct_sound)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
@@ -137,7 +138,7 @@ class SpatialAST(nn.Module):
             maps, mel, phase = self._front_end(waveform, mirrored)
             sums = None
             if self.config.row_frames:
-                sums = row_sums(mel, phase, self.config.row_frames)
+                sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
                 sums = torch.cat((sums, swap_ears_of_sums(sums))) if mirrored else sums
         if mirrored and level is not None:
             level = level.repeat(2, 1)
@@ -259,7 +260,8 @@ class SpatialAST(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             sound, level_dbfs = to_reference(waveform)
             _, mel, phase = self._front_end(waveform if self.config.level == "absolute" else sound)
-            means = summarise(row_sums(mel, phase, self.config.row_frames), 1, 0)[:, 0]
+            sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
+        means = summarise(sums, 1, 0)[:, 0]
         both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
         return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
 
@@ -280,7 +282,7 @@ class SpatialAST(nn.Module):
     def place_heads(self, summary: Float[Tensor, "B V"]) -> Encoding:
         """Distance and direction from rows of :meth:`place_summary` or of :meth:`slot_summaries`."""
         level = self.level_token(summary[:, -1], self.level_known) if self.config.level == "token" else None
-        means, own = summary[:, :-1].tensor_split([self.slot_summary.first.in_features], dim=1)
+        means, own = summary[:, :-1].tensor_split([self.slot_summary.num_means], dim=1)
         places = own.unflatten(1, (2, -1))[:, None] if own.shape[1] else None
         distance, direction = self.slot_summary(means[:, None], level, places)[:, 0].unbind(dim=1)
         turned = self.doa_norm(direction)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.features import NUM_MELS
-from bat_agent_spatial_ast.summary import QUANTITIES, WEIGHTINGS, ClipDropout, means_of
+from bat_agent_spatial_ast.summary import DIRECT_WEIGHTINGS, QUANTITIES, WEIGHTINGS, ClipDropout, means_of
 
 FACTORS = 8
 DROPOUT = 0.1
@@ -23,7 +23,7 @@ DROPOUT = 0.1
 class SlotSummary(nn.Module):
     """Makes the distance and direction tokens of each slot of what the bands it claims say of them."""
 
-    def __init__(self, width: int, hidden: int, patch_mels: int = NUM_MELS) -> None:
+    def __init__(self, width: int, hidden: int, patch_mels: int = NUM_MELS, direct_sound: bool = False) -> None:
         super().__init__()
         self.patch_mels = patch_mels
         self.patch_norm = nn.LayerNorm(width)
@@ -33,6 +33,11 @@ class SlotSummary(nn.Module):
         inputs = WEIGHTINGS * QUANTITIES * NUM_MELS
         self.norm = nn.BatchNorm1d(inputs)
         self.first = nn.Linear(inputs, hidden)
+        if direct_sound:
+            more = DIRECT_WEIGHTINGS * QUANTITIES * NUM_MELS
+            self.norm_direct = nn.BatchNorm1d(more)
+            self.first_direct = nn.Linear(more, hidden, bias=False)
+        self.direct_sound = direct_sound
         self.level = nn.Linear(width, hidden, bias=False)
         self.rest = nn.Sequential(
             nn.GELU(), ClipDropout(DROPOUT), nn.Linear(hidden, hidden), nn.GELU(), ClipDropout(DROPOUT),
@@ -42,9 +47,15 @@ class SlotSummary(nn.Module):
 
     def reset(self) -> None:
         """Weights that keep the size of what passes through; called after the encoder initialised its layers."""
-        for module in (self.first, self.level, *self.rest):
+        direct = [self.first_direct] if self.direct_sound else []
+        for module in (self.first, *direct, self.level, *self.rest):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
+
+    @property
+    def num_means(self) -> int:
+        """Numbers in the :meth:`means` of a slot."""
+        return self.first.in_features + (self.first_direct.in_features if self.direct_sound else 0)
 
     def forward(
         self,
@@ -56,14 +67,18 @@ class SlotSummary(nn.Module):
 
         Of the transformer's ``own`` two tokens a learnt ``share`` is added, at first nothing.
         """
-        hidden = self.first(self.norm(means.flatten(0, 1)).unflatten(0, means.shape[:2]))
+        rows, shape = means.flatten(0, 1), means.shape[:2]
+        hidden = self.first(self.norm(rows[:, : self.first.in_features])).unflatten(0, shape)
+        if self.direct_sound:
+            direct = self.norm_direct(rows[:, self.first.in_features :])
+            hidden = hidden + self.first_direct(direct).unflatten(0, shape)
         if level is not None:
             hidden = hidden + self.level(level)[:, None]
         found = self.rest(hidden).unflatten(-1, (2, -1))
         return found if own is None else found + own * self.share[:, None]
 
     @staticmethod
-    def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B 4 5 rows 128"]) -> Float[Tensor, "B S V"]:
+    def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B W 5 rows 128"]) -> Float[Tensor, "B S V"]:
         """Weighted means of the four quantities over what each slot claims, V = weightings · quantities · 128."""
         with torch.autocast(sums.device.type, enabled=False):
             claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums[:, :, :, : masks.shape[2]])

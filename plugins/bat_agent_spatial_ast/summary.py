@@ -17,6 +17,9 @@ from bat_agent.distributed import clip_rand
 from bat_agent.features import NUM_MELS
 
 WEIGHTINGS = 4
+LOUDEST_OF = (10, 40)
+"""Frames of 10 ms that a direct sound is louder than all of."""
+DIRECT_WEIGHTINGS = 2 * len(LOUDEST_OF)
 QUANTITIES = 4
 AUDIBLE_DB = 20.0
 STEEPEST_DB = 10.0
@@ -25,14 +28,17 @@ SCALES = (1 / 3, 2.0, 2.0, 1 / 20)
 
 
 def row_sums(
-    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], row_frames: int
-) -> Float[Tensor, "B 4 5 R 128"]:
+    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], row_frames: int, direct_sound: bool = False
+) -> Float[Tensor, "B W 5 R 128"]:
     """Weighted sums of [level difference L − R, cos IPD, sin IPD, level, 1] over rows of ``row_frames`` frames, under
-    each of the four weightings; a row that is not full counts what there is.
+    each of the four weightings, with ``direct_sound`` also under those of :func:`direct_weights`; a row that is not
+    full counts what there is.
 
     ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1.
     """
     weights, quantities = interaural(mel, phase)
+    if direct_sound:
+        weights = torch.cat((weights, direct_weights(mel)), dim=1)
     missing = -mel.shape[2] % row_frames
     weights, quantities = F.pad(weights, (0, 0, 0, missing)), F.pad(quantities, (0, 0, 0, missing))
     parts = [weights * quantity[:, None] for quantity in quantities.unbind(dim=1)]
@@ -48,10 +54,10 @@ def means_of(sums: Float[Tensor, "*batch 5 128"]) -> Float[Tensor, "*batch 4 128
 
 
 def summarise(
-    sums: Float[Tensor, "B 4 5 R 128"], rows_a_segment: int, segments: int | None = None
-) -> Float[Tensor, "B S 16 128"]:
-    """Means under each of the four weightings, first of the whole clip, then of the first ``segments`` (all without
-    it), from sums over rows.
+    sums: Float[Tensor, "B W 5 R 128"], rows_a_segment: int, segments: int | None = None
+) -> Float[Tensor, "B S V 128"]:
+    """Means under each weighting (V = 4 · W), first of the whole clip, then of the first ``segments`` (all without it),
+    from sums over rows.
     """
     filled = F.pad(sums, (0, 0, 0, -sums.shape[3] % rows_a_segment))
     parts = filled.unflatten(3, (-1, rows_a_segment)).sum(dim=4)
@@ -59,13 +65,14 @@ def summarise(
     return means_of(both).flatten(2, 3)[:, : None if segments is None else 1 + segments]
 
 
-def swap_ears(means: Float[Tensor, "*batch 16 128"]) -> Float[Tensor, "*batch 16 128"]:
+def swap_ears(means: Float[Tensor, "*batch V 128"]) -> Float[Tensor, "*batch V 128"]:
     """Means as they are with the ears swapped: level difference and sine of the phase change sign."""
-    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0], device=means.device, dtype=means.dtype).repeat(WEIGHTINGS)
+    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0], device=means.device, dtype=means.dtype)
+    signs = signs.repeat(means.shape[-2] // QUANTITIES)
     return means * signs[:, None]
 
 
-def swap_ears_of_sums(sums: Float[Tensor, "B 4 5 R 128"]) -> Float[Tensor, "B 4 5 R 128"]:
+def swap_ears_of_sums(sums: Float[Tensor, "B W 5 R 128"]) -> Float[Tensor, "B W 5 R 128"]:
     """Sums of :func:`row_sums` as they are with the ears swapped."""
     signs = torch.tensor([-1.0, 1.0, -1.0, 1.0, 1.0], device=sums.device, dtype=sums.dtype)
     return sums * signs[:, None, None]
@@ -77,13 +84,44 @@ def interaural(
     """The four weightings, and the four quantities [L − R, cos IPD, sin IPD, level] before scaling."""
     left, right = mel[:, 0], mel[:, 1]
     louder = torch.maximum(left, right)
-    below_peak = louder - louder.amax(dim=1, keepdim=True)
-    energy = 10 ** (below_peak / 10)
+    energy, audible = _energy(louder)
     rise = torch.diff(louder, dim=1, prepend=louder[:, :1]).clamp(0, STEEPEST_DB)
-    audible = (below_peak > -AUDIBLE_DB).to(mel.dtype)
     weights = torch.stack((energy, energy * rise, audible, audible * rise), dim=1)
     quantities = torch.stack((left - right, phase[:, 0], phase[:, 1], (left + right) / 2), dim=1)
     return weights, quantities
+
+
+def direct_weights(mel: Float[Tensor, "B 2 T 128"]) -> Float[Tensor, "B 4 T 128"]:
+    """Weightings that favour direct sound: energy, and audible frames, where a band is louder than in all of the last
+    0.1 s, and of the last 0.4 s, by how much (10 dB at most).
+
+    Reflections follow a sound that was as loud before; what is louder than all that came just before is direct. The
+    first frame of a clip counts nothing, as nobody knows what came before it.
+    """
+    louder = torch.maximum(mel[:, 0], mel[:, 1])
+    energy, audible = _energy(louder)
+    parts = []
+    for frames in LOUDEST_OF:
+        new = (louder - _loudest_before(louder, frames)).clamp(0, STEEPEST_DB)
+        parts += [energy * new, audible * new]
+    return torch.stack(parts, dim=1)
+
+
+def _loudest_before(louder: Float[Tensor, "B T 128"], frames: int) -> Float[Tensor, "B T 128"]:
+    """The loudest of so many frames before each; the first frame of the clip stands for all that came before it."""
+    found = torch.cat((louder[:, :1].expand(-1, frames, -1), louder[:, :-1]), dim=1)
+    reach = 1
+    while reach < frames:
+        step = min(reach, frames - reach)
+        found = torch.maximum(found[:, step:], found[:, :-step])
+        reach += step
+    return found
+
+
+def _energy(louder: Float[Tensor, "B T 128"]) -> tuple[Float[Tensor, "B T 128"], Float[Tensor, "B T 128"]]:
+    """Energy re the loudest frame of each band, and which frames are audible beside that."""
+    below_peak = louder - louder.amax(dim=1, keepdim=True)
+    return 10 ** (below_peak / 10), (below_peak > -AUDIBLE_DB).to(louder.dtype)
 
 
 def scaled(means: Float[Tensor, "*batch 4 128"]) -> Float[Tensor, "*batch 4 128"]:
@@ -123,7 +161,10 @@ class SummaryTokens(nn.Module):
             ClipDropout(0.1), nn.Linear(hidden, width),
         )  # fmt: skip
 
-    def forward(self, sums: Float[Tensor, "B 4 5 R 128"], frames: int) -> Float[Tensor, "B S D"]:
-        """From sums over rows (:func:`row_sums`) of a clip of so many frames; the whole clip comes first."""
-        summaries = summarise(sums, self.rows_a_segment, num_segments(frames, self.segment_frames))
+    def forward(self, sums: Float[Tensor, "B W 5 R 128"], frames: int) -> Float[Tensor, "B S D"]:
+        """From sums over rows (:func:`row_sums`) of a clip of so many frames; the whole clip comes first.
+
+        Of the weightings it takes the first four.
+        """
+        summaries = summarise(sums[:, :WEIGHTINGS], self.rows_a_segment, num_segments(frames, self.segment_frames))
         return self.mlp(self.norm(summaries.flatten(2).flatten(0, 1)).unflatten(0, summaries.shape[:2]))

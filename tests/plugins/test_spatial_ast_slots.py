@@ -11,7 +11,18 @@ from bat_agent.errors import BadInput
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.slots import SlotSummary
-from bat_agent_spatial_ast.summary import QUANTITIES, SCALES, interaural, num_segments, row_sums, summarise
+from bat_agent_spatial_ast.summary import (
+    DIRECT_WEIGHTINGS,
+    QUANTITIES,
+    SCALES,
+    WEIGHTINGS,
+    direct_weights,
+    interaural,
+    num_segments,
+    row_sums,
+    summarise,
+)
+from bat_agent_spatial_ast.symmetry import mirrored
 
 SMALL: dict[str, Any] = {
     "clip_seconds": 2.0, "target_frames": None, "patch_frames": 8, "patch_mels": 128, "width": 32, "depth": 1,
@@ -81,6 +92,12 @@ def test_what_it_needs_is_said(wrong: dict[str, Any]) -> None:
         SpatialASTConfig(**{**SMALL, **wrong}, slot_summary=True)
 
 
+@pytest.mark.parametrize("part", [{"direct_sound": True}, {"slot_hidden": 64}])
+def test_what_belongs_to_slot_summary_is_refused_without_it(part: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=f"{next(iter(part))} is part of slot_summary"):
+        SpatialASTConfig(**SMALL, **part)
+
+
 def test_summaries_and_slots_share_their_rows() -> None:
     with pytest.raises(BadInput, match="summary_frames 100 must be a multiple of patch_frames 8"):
         SpatialASTConfig(**{**SMALL, "summary_frames": 100}, slot_summary=True)
@@ -101,9 +118,10 @@ def test_slots_may_claim_bands_of_patches_that_do_not_span_them_all() -> None:
 
 
 LEVEL = {"level": "token", "level_dropout": 0.0}
+DIRECT = {**LEVEL, "direct_sound": True, "slot_hidden": 24}
 
 
-@pytest.mark.parametrize("level", [{}, LEVEL], ids=["absolute", "token"])
+@pytest.mark.parametrize("level", [{}, LEVEL, DIRECT], ids=["absolute", "token", "direct"])
 def test_places_from_a_summary_are_those_of_the_encoder(level: dict[str, Any]) -> None:
     """Of a clip with one source, where the slots claim all alike; the second row is the clip with the ears swapped."""
     torch.manual_seed(0)
@@ -123,7 +141,7 @@ def test_places_from_a_summary_are_those_of_the_encoder(level: dict[str, Any]) -
                 torch.testing.assert_close(getattr(said, head), getattr(slots, head)[:, 1], atol=2e-3, rtol=2e-3)
 
 
-@pytest.mark.parametrize("level", [{}, LEVEL], ids=["absolute", "token"])
+@pytest.mark.parametrize("level", [{}, LEVEL, DIRECT], ids=["absolute", "token", "direct"])
 def test_places_from_what_each_slot_claims_are_those_of_the_encoder(level: dict[str, Any]) -> None:
     """Whatever the claims, and with a share of the transformer's own tokens."""
     torch.manual_seed(0)
@@ -160,3 +178,52 @@ def test_the_level_is_heard_in_the_distance_alone_where_it_stands_apart() -> Non
         encoder.level_known = False
         loud, soft = (encoder.place_heads(encoder.place_summary(gain * waveform)[:, 0]) for gain in (1.0, 0.1))
     torch.testing.assert_close(loud.distance_logits, soft.distance_logits, atol=1e-3, rtol=1e-3)
+
+
+# --- direct sound ---
+
+
+def test_direct_sound_is_what_is_louder_than_all_that_came_just_before() -> None:
+    """Frame by frame, against the definition; the first frame and what only decays count nothing."""
+    torch.manual_seed(0)
+    mel = 10 * torch.randn(2, 2, 90, 128) - 40
+    weights, louder = direct_weights(mel), mel.amax(dim=1)
+    below = louder - louder.amax(dim=1, keepdim=True)
+    for pair, frames in enumerate((10, 40)):
+        for now in (1, 5, 39, 40, 41, 89):
+            new = (louder[:, now] - louder[:, max(0, now - frames) : now].amax(dim=1)).clamp(0, 10)
+            torch.testing.assert_close(weights[:, 2 * pair, now], 10 ** (below[:, now] / 10) * new)
+            torch.testing.assert_close(weights[:, 2 * pair + 1, now], (below[:, now] > -20).float() * new)
+    assert not weights[:, :, 0].any()
+    decaying = torch.linspace(-10, -50, 90)[None, None, :, None].expand(1, 2, 90, 128)
+    assert not direct_weights(decaying).any()
+    assert direct_weights(mel[:, :, :1]).shape == (2, 4, 1, 128)
+
+
+def test_reflections_that_follow_leave_the_direct_direction_as_it_was() -> None:
+    """A click from the left whose reflection, 20 ms on and 3 dB weaker, comes from the right."""
+    mel = torch.full((1, 2, 60, 128), -80.0)
+    for start, left, right in ((20, -10.0, -20.0), (22, -23.0, -13.0)):
+        decay = -1.5 * torch.arange(60 - start)[:, None]
+        mel[0, 0, start:] = torch.maximum(mel[0, 0, start:], left + decay)
+        mel[0, 1, start:] = torch.maximum(mel[0, 1, start:], right + decay)
+    phase = torch.zeros(1, 2, 60, 128)
+    means = summarise(row_sums(mel, phase, 10, direct_sound=True), 6, 0)[0, 0].view(-1, QUANTITIES, 128)
+    ild_db = means[:, 0].mean(dim=1) / SCALES[0]
+    assert len(ild_db) == WEIGHTINGS + DIRECT_WEIGHTINGS
+    assert ild_db[WEIGHTINGS:].min() > 9.9  # as the click alone has it
+    assert ild_db[0] < 5  # the mean over all energy
+
+
+def test_an_encoder_that_hears_direct_sound_is_as_symmetric() -> None:
+    torch.manual_seed(0)
+    options = {**SMALL, "slot_summary": True, "direct_sound": True, "slot_hidden": 24, "symmetric": True}
+    encoder = SpatialAST(SpatialASTConfig(**options)).eval()
+    assert encoder.slot_summary.first.out_features == encoder.slot_summary.first_direct.out_features == 24
+    sound = 0.1 * torch.randn(1, 2, 32_000)
+    one, other = encoder(sound).slots, encoder(sound.flip(1)).slots
+    assert one is not None
+    assert other is not None
+    torch.testing.assert_close(mirrored(one.azimuth_logits), other.azimuth_logits)
+    one.azimuth_logits.square().mean().backward()
+    assert float(encoder.slot_summary.first_direct.weight.grad.abs().max()) > 0
