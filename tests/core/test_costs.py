@@ -81,7 +81,7 @@ def test_time_is_measured_or_reckoned_by_the_rate_and_shared_by_processes() -> N
     stage = StageCost("a", 10, 4, 0, 1, 1, 1.0, (Cost(2e12, 0, None), Cost(1e12, 0, 0.5)))
     assert stage.flop == 4 * 3e12
     assert stage.seconds(1e12, "cpu") == pytest.approx(10 * 4 * (2 / 0.6 + 0.5))
-    assert stage.seconds(1e12, "cuda") == pytest.approx(10 * 4 * (2 + 1) / 0.4)
+    assert stage.seconds(1e12, "cuda") == pytest.approx(10 * 4 * (2 + 1) / 0.25)
 
 
 @pytest.mark.parametrize(
