@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from bat_agent.acoustics import SOURCE_LEVEL_DBFS
 from bat_agent.config import Mixing
-from bat_agent.sounds import Sound
 
 Samples = NDArray[np.float32]
 BETA = 10.0
@@ -48,14 +47,6 @@ class Laid(NamedTuple):
     gain: float
 
 
-def dry_source(
-    sounds: Sequence[Sound], shares: Sequence[float], samples: int, mixing: Mixing, rng: np.random.Generator
-) -> Samples:
-    """(samples,) of one source: a stretch of its sound, or of two by their shares where they are mixed up."""
-    waves = [sound.waveform() for sound in sounds]
-    return lay(waves, draw(waves, shares, samples, mixing, rng), samples)
-
-
 def draw(
     waves: Sequence[Samples], shares: Sequence[float], samples: int, mixing: Mixing, rng: np.random.Generator
 ) -> Laid:
@@ -73,12 +64,6 @@ def lay(waves: Sequence[Samples], laid: Laid, samples: int) -> Samples:
         out[cut.start : cut.start + cut.length] += np.float32(share) * (_played(wave, cut) * cut.level)
     out = np.roll(out, laid.turn) if laid.turn else out
     return out if laid.gain == 1 else out * np.float32(laid.gain)
-
-
-def stretch(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Generator) -> Samples:
-    """(samples,) of one sound, as :func:`choose_cut` cuts it."""
-    wave = np.asarray(wave, dtype=np.float32)
-    return lay([wave], Laid((choose_cut(wave, samples, mixing, rng),), (1.0,), 0, 1.0), samples)
 
 
 def choose_cut(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Generator) -> Cut:

@@ -60,8 +60,8 @@ class SpatialASTConfig:
     slot_hidden: int = 0
     """Hidden width of the network that hears places in what a slot claims; 0 for ``summary_hidden``."""
     direct_sound: bool = False
-    """With ``slot_summary``: also weigh frames by how alike both ears are and by whether they are the loudest so far,
-    which tells direct sound from reflections."""
+    """With ``slot_summary``: also weigh frames by how much louder they are than all that came just before, which direct
+    sound is and reflections are not."""
     symmetric: bool = False
     """In evaluation, hear every clip with the ears swapped as well and average what is said, mirrored back: twice the
     work, and swapped ears then mirror every answer. Needs several slots."""

@@ -10,7 +10,7 @@ import torch
 
 from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
-from bat_agent.dry import Samples, draw, dry_source, lay, stretch
+from bat_agent.dry import Laid, Samples, choose_cut, draw, lay
 from bat_agent.kept import Cached
 from bat_agent.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.sounds import Sound, SoundSet, _Row
@@ -25,6 +25,17 @@ def hiss(seconds: float, seed: int = 2) -> Samples:
 
 def sound(wave: Samples, name: str = "one") -> Sound:
     return Sound(name, ("Dog",), None, lambda _: wave)
+
+
+def stretch(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Generator) -> Samples:
+    return lay([wave], Laid((choose_cut(wave, samples, mixing, rng),), (1.0,), 0, 1.0), samples)
+
+
+def dry_source(
+    sounds: list[Sound], shares: list[float], samples: int, mixing: Mixing, rng: np.random.Generator
+) -> Samples:
+    waves = [sound.waveform() for sound in sounds]
+    return lay(waves, draw(waves, shares, samples, mixing, rng), samples)
 
 
 def level_dbfs(wave: Samples) -> float:
