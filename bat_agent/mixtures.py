@@ -8,7 +8,7 @@ into their rooms is done there as well, or on the training device by :meth:`Mixt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,18 +16,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from bat_agent.batch import MAX_SOURCES, Batch, Truth, Weighted, truth_of
+from bat_agent.batch import MAX_SOURCES, Batch, Truth, truth_of
 from bat_agent.config import Mixing
+from bat_agent.drawn import Drawn, Microphones, Placed
 from bat_agent.dry import BETA, Laid, Samples, draw, lay
 from bat_agent.errors import BadInput
 from bat_agent.features import NUM_MELS, band_energies_db, num_frames
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.questions import Balance, HeardSource, Question, QuestionType, Split, compatible, generate, known_kinds
+from bat_agent.questions import Balance, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
 from bat_agent.rooms import Place, RoomBank, Rooms
-from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.sound_bank import Cuts, SoundBank, SoundPool
-from bat_agent.sounds import Sound
 from bat_agent.wet import Reverberant, Unrendered, apart, only, render, render_apart
 
 __all__ = ["MAX_SOURCES", "Batch", "Mixtures", "Truth", "truth_of"]
@@ -35,57 +34,6 @@ TRIES = 1000
 SILENT_DB = -100.0
 NOISY = 0.7
 """Share of clips with noise of the microphones, where there is any."""
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """One source: its sound (or two, mixed up), where it is, and where its RIR is to be found."""
-
-    sounds: tuple[Sound, ...]
-    shares: tuple[float, ...]
-    position: Position
-    rooms: int
-    place: Place
-    spot: int
-
-    @property
-    def heard(self) -> HeardSource:
-        labels = dict.fromkeys(label for sound in self.sounds for label in sound.labels)
-        return HeardSource(tuple(labels), self.position)
-
-    @property
-    def weighted(self) -> Weighted:
-        pairs = zip(self.sounds, self.shares, strict=True)
-        return tuple((label, share) for sound, share in pairs for label in dict.fromkeys(sound.labels))
-
-
-@dataclass
-class _Microphones:
-    """What lies between the ears and the recording of one clip."""
-
-    mirrored: bool
-    gain: np.ndarray
-    """(2,)"""
-    delay_s: float
-    """Of the right one against the left one."""
-    noise: float
-    noise_seed: int
-
-
-@dataclass
-class _Drawn:
-    """A clip before any sound is loaded."""
-
-    placed: list[_Placed]
-    microphones: _Microphones
-    to_cut: np.random.Generator
-    to_equalise: np.random.Generator
-    to_ask: np.random.Generator
-
-    @property
-    def heard(self) -> list[HeardSource]:
-        heard = [placed.heard for placed in self.placed]
-        return [_mirror(source) for source in heard] if self.microphones.mirrored else heard
 
 
 class Mixtures(Dataset[Batch]):
@@ -218,14 +166,14 @@ class Mixtures(Dataset[Batch]):
 
     # --- what is drawn by lot ---
 
-    def _draw(self, step: int, clip: int) -> _Drawn:
+    def _draw(self, step: int, clip: int) -> Drawn:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
         place, microphones, cut, equalise, ask, empty = np.random.default_rng((self.seed, step, clip)).spawn(6)
         silent = not self.question_types and empty.random() < self.mixing.no_source
         placed = [] if silent else self._place_to_ask(place)
-        return _Drawn(placed, self._microphones(microphones), cut, equalise, ask)
+        return Drawn(placed, self._microphones(microphones), cut, equalise, ask)
 
-    def _place_to_ask(self, rng: np.random.Generator) -> list[_Placed]:
+    def _place_to_ask(self, rng: np.random.Generator) -> list[Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
         if not self.question_types or any(kind.num_sources != 2 for kind in self.question_types):
             return self._place(rng)
@@ -237,7 +185,7 @@ class Mixtures(Dataset[Batch]):
             "rooms more sources"
         )
 
-    def _place(self, rng: np.random.Generator) -> list[_Placed]:
+    def _place(self, rng: np.random.Generator) -> list[Placed]:
         """Choose a room and one or two sounds with disjoint labels in different regions of it."""
         number, rooms = int(rng.integers(sum(len(bank) for bank in self.banks))), 0
         while number >= len(self.banks[rooms]):
@@ -245,20 +193,20 @@ class Mixtures(Dataset[Batch]):
         place = self.banks[rooms].place(number, rng)
         wanted = 2 if rng.random() < self.two_sources else 1
         mixed_up = rng.random() < self.mixing.mixup and not self.question_types
-        placed: list[_Placed] = []
+        placed: list[Placed] = []
         for spot in rng.permutation(len(place.positions)):
             sounds, shares = [self.pool.sample(rng)], [1.0]
             if mixed_up:
                 share = float(rng.beta(BETA, BETA))
                 sounds, shares = [*sounds, self.pool.sample(rng)], [share, 1 - share]
-            candidate = _Placed(tuple(sounds), tuple(shares), place.positions[spot], rooms, place, int(spot))
+            candidate = Placed(tuple(sounds), tuple(shares), place.positions[spot], rooms, place, int(spot))
             if not placed or compatible(placed[0].heard, candidate.heard):
                 placed.append(candidate)
             if len(placed) == wanted:
                 break
         return placed
 
-    def _microphones(self, rng: np.random.Generator) -> _Microphones:
+    def _microphones(self, rng: np.random.Generator) -> Microphones:
         """What microphones add: their own noise and a small difference in gain. Draws alike whatever is switched on."""
         mirrored, mismatch, jitter = rng.random() < self.mixing.mirror, rng.standard_normal(2), rng.uniform(-1, 1)
         noisy, between, seed = rng.random() < NOISY, rng.random(), int(rng.integers(2**62))
@@ -268,11 +216,11 @@ class Mixtures(Dataset[Batch]):
             low, high = self.mixing.noise_dbfs
             noise = 10 ** ((low + between * (high - low)) / 20)
         late_us = np.clip(rng.standard_normal() / 2, -1, 1) * self.mixing.mismatch_us
-        return _Microphones(bool(mirrored), 10 ** (gain_db / 20), 1e-6 * float(late_us), noise, seed)
+        return Microphones(bool(mirrored), 10 ** (gain_db / 20), 1e-6 * float(late_us), noise, seed)
 
     # --- what is rendered ---
 
-    def _dry(self, clips: Sequence[_Drawn], samples: int) -> Unrendered:
+    def _dry(self, clips: Sequence[Drawn], samples: int) -> Unrendered:
         """The dry sounds of clips, and where their rooms are."""
         placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
         cuts, sounds = self._sounds([(p, clip.to_cut) for _, clip, p in placed], samples)
@@ -295,7 +243,7 @@ class Mixtures(Dataset[Batch]):
         )
 
     def _sounds(
-        self, placed: Sequence[tuple[_Placed, np.random.Generator]], samples: int
+        self, placed: Sequence[tuple[Placed, np.random.Generator]], samples: int
     ) -> tuple[Cuts | None, torch.Tensor]:
         """The dry sounds (M, samples) of sources, or, where they are cut on the device, no sounds and what to cut."""
         out: list[Samples] = []
@@ -319,7 +267,7 @@ class Mixtures(Dataset[Batch]):
         sounds = self._banks_of_sounds[str(device)].cut(clips.cuts, len(clips.clip), clips.sounds.shape[-1])
         return replace(clips, sounds=sounds, cuts=None)
 
-    def _where(self, placed: Sequence[_Placed]) -> list[Reverberant]:
+    def _where(self, placed: Sequence[Placed]) -> list[Reverberant]:
         """Where the RIRs of sources are to be found."""
         found = []
         for rooms in sorted({p.rooms for p in placed}):
@@ -360,7 +308,7 @@ class Mixtures(Dataset[Batch]):
 
     # --- what is asked and said ---
 
-    def _ask(self, clips: Sequence[_Drawn]) -> list[list[Question]]:
+    def _ask(self, clips: Sequence[Drawn]) -> list[list[Question]]:
         """Equally many questions for every clip; a clip that admits fewer is asked some of them again."""
         if not self.question_types:
             return [[] for _ in clips]
@@ -385,7 +333,7 @@ class Mixtures(Dataset[Batch]):
             asked.append([found[i % len(found)] for i in range(wanted)])
         return asked
 
-    def _name(self, placed: _Placed) -> str:
+    def _name(self, placed: Placed) -> str:
         sounds = " + ".join(sound.id for sound in placed.sounds)
         room = self.banks[placed.rooms].name(placed.place.rows[placed.spot], placed.place.scene)
         return f"{sounds} in rooms {placed.rooms} {room}"
@@ -409,7 +357,7 @@ def clips_in(seconds_per_step: float, seconds: float) -> int:
     return max(1, round(seconds_per_step / seconds))
 
 
-def _heard_part(place: Place, placed: Sequence[_Placed]) -> Any:
+def _heard_part(place: Place, placed: Sequence[Placed]) -> Any:
     """The scene of a place with only the sources that sound, in their order."""
     assert place.scene is not None
     chosen = [place.rows[p.spot] for p in placed if p.place is place]
@@ -421,8 +369,3 @@ def _fit(banks: Sequence[Rooms]) -> bool:
         return False
     free, _ = torch.cuda.mem_get_info()
     return sum(bank.bytes for bank in banks if isinstance(bank, RoomBank)) <= free // 4
-
-
-def _mirror(source: HeardSource) -> HeardSource:
-    azimuth, elevation, distance = source.position
-    return HeardSource(source.labels, Position(mirror_azimuth_deg(azimuth), elevation, distance))

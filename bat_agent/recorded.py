@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from bat_agent.batch import Batch, truth_of
 from bat_agent.config import Mixing
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
+from bat_agent.drawn import mirrored_source
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.mixtures import Mixtures
 from bat_agent.questions import HeardSource, QARecord, Question, choices_for, mirror
-from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.training.token_cache import TokenCache
 
 _SAMPLED = 64
@@ -123,7 +123,7 @@ class Recorded(Dataset[Batch]):
         heard = list(record.geometry or ())
         if not mirrored:
             return heard, _question(record, record.question, record.answer)
-        swapped = [_mirrored(source) for source in heard]
+        swapped = [mirrored_source(source) for source in heard]
         return swapped, _question(record, mirror(record.question), mirror(record.answer))
 
     def _row(self, clip: int) -> int:
@@ -147,10 +147,3 @@ Batches = Mixtures | Recorded
 
 def _question(record: QARecord, text: str, answer: str) -> Question:
     return Question(record.type, text, answer, choices_for(answer), record.kind or record.type.value)
-
-
-def _mirrored(source: HeardSource) -> HeardSource:
-    def swap(position: Position) -> Position:
-        return position._replace(azimuth_deg=mirror_azimuth_deg(position.azimuth_deg))
-
-    return HeardSource(source.labels, swap(source.position), source.moves_to and swap(source.moves_to))
