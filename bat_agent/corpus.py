@@ -126,7 +126,8 @@ def validation(
     simple_words: bool = False,
     energies: bool = False,
 ) -> Mixtures:
-    """Unaugmented clips of the validation split in batches; the same arguments give the same clips.
+    """Unaugmented clips of the validation split in batches; the same arguments give the same clips. As many of them are
+    cut out of sound already going on as the recipe says for training.
 
     ``imagined`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only; ``energies``
     adds to the truth where in time and frequency each source is.
@@ -136,6 +137,8 @@ def validation(
         window_seconds=[seconds],
         window_weights=[1.0],
         mirror=0.0,
+        going_on=recipe.mixing.going_on,
+        lead_in_seconds=recipe.mixing.lead_in_seconds,
         normalise=recipe.mixing.normalise,
         reverberation=recipe.mixing.reverberation,
     )

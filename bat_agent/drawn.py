@@ -59,6 +59,8 @@ class Drawn:
     to_cut: np.random.Generator
     to_equalise: np.random.Generator
     to_ask: np.random.Generator
+    going_on: bool = False
+    """Whether its sounds began before it."""
 
     @property
     def heard(self) -> list[HeardSource]:

@@ -1,5 +1,8 @@
 """A stretch of a dry sound, as long as the clip: level, speed, where it begins, and what training does to it.
 
+Where sounds may have begun before their clip, every stretch is longer by a *lead-in*: samples that are rendered, but of
+which only the reverberation reaches the clip.
+
 What is drawn by lot (:func:`draw`) is apart from the sum (:func:`lay`), so that a training device that holds the sounds
 can do the same sum for a whole batch (:class:`bat_agent.sound_bank.SoundBank`).
 """
@@ -32,7 +35,7 @@ class Cut(NamedTuple):
     begin: int
     """First of the sound."""
     piece: int
-    """Of the sound: more than ``length`` plays it faster."""
+    """Of the sound, which begins again where it ends: more than ``length`` plays it faster."""
     level: np.float32
     """Multiplies it."""
 
@@ -48,10 +51,22 @@ class Laid(NamedTuple):
 
 
 def draw(
-    waves: Sequence[Samples], shares: Sequence[float], samples: int, mixing: Mixing, rng: np.random.Generator
+    waves: Sequence[Samples],
+    shares: Sequence[float],
+    samples: int,
+    mixing: Mixing,
+    rng: np.random.Generator,
+    lead_in: int = 0,
+    going_on: bool = False,
 ) -> Laid:
-    """What to take of each sound for a clip of so many samples."""
-    cuts = tuple(choose_cut(wave, samples, mixing, rng) for wave in waves)
+    """What to take of each sound for a clip of so many samples and a lead-in of ``lead_in``, which is silent but for
+    sounds that are ``going_on``.
+    """
+    if going_on:
+        cuts = tuple(choose_going_on(wave, samples, lead_in, mixing, rng) for wave in waves)
+    else:
+        cuts = tuple(choose_cut(wave, samples, mixing, rng) for wave in waves)
+        cuts = tuple(cut._replace(start=cut.start + lead_in) for cut in cuts)
     # Drawn in any case, so that a switch in the recipe changes what it says and nothing else.
     turn, gain = int(rng.integers(samples)), 0.5 + float(rng.beta(BETA, BETA))
     return Laid(cuts, tuple(shares), turn if mixing.roll else 0, gain if mixing.gain else 1.0)
@@ -71,14 +86,52 @@ def choose_cut(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Gener
 
     A shorter sound lies whole in the clip: from the start half of the time, as the released ones do, or anywhere.
     """
-    level = _gain(wave) if mixing.normalise else np.float32(1)
-    faster = 1 + float(rng.uniform(-mixing.speed, mixing.speed)) if rng.random() < 0.5 else 1.0
-    length = len(wave) if faster == 1 or len(wave) < 2 else int((len(wave) - 1) / faster) + 1
+    level, faster, length = _level_and_speed(wave, mixing, rng)
     if length > samples:
         first = _audible(wave, rng.integers(0, length - samples + 1, size=STRETCHES), samples, faster)
         return _cut(wave, 0, samples, int(first * faster), faster, level)
     start = 0 if rng.random() < 0.5 else int(rng.integers(0, samples - length + 1))
     return _cut(wave, start, length, 0, faster, level)
+
+
+def choose_going_on(wave: Samples, samples: int, lead_in: int, mixing: Mixing, rng: np.random.Generator) -> Cut:
+    """A stretch of a sound that began before the clip; what follows the lead-in is a part with something to hear.
+
+    A sound shorter than clip and lead-in is repeated half of the time, without a pause; else it is heard once, and
+    begins in the lead-in, at least half of it (or as much as there is room for) within the clip; unless too little of
+    it would be heard.
+    """
+    level, faster, length = _level_and_speed(wave, mixing, rng)
+    total = lead_in + samples
+    once = rng.random() < 0.5
+    if not length:
+        return _cut(wave, 0, 0, 0, faster, level)
+    if length > total:
+        begin = (rng.integers(0, length - total + 1, size=STRETCHES) * faster).astype(np.int64)
+        cuts = [_cut(wave, 0, total, int(b), faster, level) for b in begin]
+    else:
+        piece = round((total - 1) * faster) + 1
+        cuts = [Cut(0, total, int(b), piece, level) for b in rng.integers(0, len(wave), size=STRETCHES)]
+        if once:
+            last = min(lead_in, total - length)
+            starts = rng.integers(min(max(lead_in - length // 2, 0), last), last + 1, size=STRETCHES)
+            cuts = [_cut(wave, int(start), length, 0, faster, level) for start in starts] + cuts
+    energy = [_energy_after(wave, cut, lead_in, faster) for cut in cuts]
+    return next(cut for cut, e in zip(cuts, energy, strict=True) if e >= 0.1 * max(energy))
+
+
+def _level_and_speed(wave: Samples, mixing: Mixing, rng: np.random.Generator) -> tuple[np.float32, float, int]:
+    """What a sound is multiplied by, how much faster it is played, and how many samples it then has."""
+    level = _gain(wave) if mixing.normalise else np.float32(1)
+    faster = 1 + float(rng.uniform(-mixing.speed, mixing.speed)) if rng.random() < 0.5 else 1.0
+    return level, faster, len(wave) if faster == 1 or len(wave) < 2 else int((len(wave) - 1) / faster) + 1
+
+
+def _energy_after(wave: Samples, cut: Cut, lead_in: int, faster: float) -> float:
+    """Of a cut, without the lead-in; from every eighth sample."""
+    before = int((lead_in - cut.start) * faster)
+    heard = np.arange(cut.begin + before, cut.begin + cut.piece, 8)
+    return float(np.square(wave.take(heard, mode="wrap")).sum()) if len(heard) else 0.0
 
 
 def _cut(wave: Samples, start: int, length: int, begin: int, faster: float, level: np.float32) -> Cut:
@@ -104,7 +157,8 @@ def _audible(wave: Samples, starts: NDArray[np.int64], samples: int, faster: flo
 
 def _played(wave: Samples, cut: Cut) -> Samples:
     """(length,) samples of a cut, by linear interpolation where it is not played as it is."""
-    piece = wave[cut.begin : cut.begin + cut.piece]
+    end = cut.begin + cut.piece
+    piece = wave[cut.begin : end] if end <= len(wave) else wave.take(np.arange(cut.begin, end), mode="wrap")
     if len(piece) == cut.length:
         return piece
     spread = torch.from_numpy(np.ascontiguousarray(piece))[None, None]

@@ -86,8 +86,7 @@ class Mixtures(Dataset[Batch]):
         self._banks_of_sounds: dict[str, SoundBank] = {}
         if render_on not in ("worker", "device"):
             raise BadInput(f"render_on must be 'worker' or 'device' here, got {render_on!r}")
-        for seconds in mixing.window_seconds:
-            self._check_shares(seconds)
+        check_shares(mixing, seconds_per_step, shard)
 
     def __len__(self) -> int:
         return self.steps
@@ -150,7 +149,7 @@ class Mixtures(Dataset[Batch]):
         is alike everywhere, as everything is its own.
         """
         mixed, device = truth.active.sum(dim=1) > 1, clips.sounds.device
-        frames = num_frames(clips.sounds.shape[-1])
+        frames = num_frames(clips.samples)
         out = torch.full((*truth.active.shape, frames, NUM_MELS), SILENT_DB, dtype=torch.float16, device=device)
         out[truth.active.to(device)] = 0.0
         several = mixed[clips.clip]
@@ -168,10 +167,11 @@ class Mixtures(Dataset[Batch]):
 
     def _draw(self, step: int, clip: int) -> Drawn:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
-        place, microphones, cut, equalise, ask, empty = np.random.default_rng((self.seed, step, clip)).spawn(6)
+        place, microphones, cut, equalise, ask, empty, before = np.random.default_rng((self.seed, step, clip)).spawn(7)
         silent = not self.question_types and empty.random() < self.mixing.no_source
         placed = [] if silent else self._place_to_ask(place)
-        return Drawn(placed, self._microphones(microphones), cut, equalise, ask)
+        going_on = bool(before.random() < self.mixing.going_on)
+        return Drawn(placed, self._microphones(microphones), cut, equalise, ask, going_on)
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
@@ -223,7 +223,8 @@ class Mixtures(Dataset[Batch]):
     def _dry(self, clips: Sequence[Drawn], samples: int) -> Unrendered:
         """The dry sounds of clips, and where their rooms are."""
         placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
-        cuts, sounds = self._sounds([(p, clip.to_cut) for _, clip, p in placed], samples)
+        lead_in = round(self.mixing.lead_in_seconds * SAMPLE_RATE_HZ) if self.mixing.going_on else 0
+        cuts, sounds = self._sounds([(p, clip) for _, clip, p in placed], samples, lead_in)
         limit, microphones = self.mixing.equalise_db, [clip.microphones for clip in clips]
         knots = np.zeros((len(placed), 9), dtype=np.float32)
         for row, (_, clip, _) in zip(knots, placed, strict=True):
@@ -240,22 +241,24 @@ class Mixtures(Dataset[Batch]):
             self.mixing.reverberation,
             self._where([p for _, _, p in placed]) if self.mixing.reverberation != "none" else [],
             cuts,
+            lead_in,
         )
 
     def _sounds(
-        self, placed: Sequence[tuple[Placed, np.random.Generator]], samples: int
+        self, placed: Sequence[tuple[Placed, Drawn]], samples: int, lead_in: int
     ) -> tuple[Cuts | None, torch.Tensor]:
-        """The dry sounds (M, samples) of sources, or, where they are cut on the device, no sounds and what to cut."""
+        """The dry sounds (M, lead_in + samples) of sources, or, where they are cut on the device, none and what to cut."""
+        total = lead_in + samples
         out: list[Samples] = []
         cut: list[tuple[list[int], Laid]] = []
-        for p, rng in placed:
+        for p, clip in placed:
             waves = [sound.waveform() for sound in p.sounds]
-            laid = draw(waves, p.shares, samples, self.mixing, rng)
+            laid = draw(waves, p.shares, samples, self.mixing, clip.to_cut, lead_in, clip.going_on)
             if self.sounds_on_device:
                 cut.append(([self.pool.number(sound) for sound in p.sounds], laid))
             else:
-                out.append(lay(waves, laid, samples))
-        sounds = torch.from_numpy(np.stack(out)) if out else torch.zeros(0, samples)
+                out.append(lay(waves, laid, total))
+        sounds = torch.from_numpy(np.stack(out)) if out else torch.zeros(0, total)
         return Cuts.of(cut) if self.sounds_on_device else None, sounds
 
     def _cut(self, clips: Unrendered, device: torch.device) -> Unrendered:
@@ -338,12 +341,14 @@ class Mixtures(Dataset[Batch]):
         room = self.banks[placed.rooms].name(placed.place.rows[placed.spot], placed.place.scene)
         return f"{sounds} in rooms {placed.rooms} {room}"
 
-    def _check_shares(self, seconds: float) -> None:
-        """Whether a step can be shared out evenly."""
-        rank, world = self.shard
-        clips = clips_in(self.seconds_per_step, seconds)
-        if not 0 <= rank < world:
-            raise BadInput(f"shard must be (rank, world) with 0 <= rank < world, got {self.shard}")
+
+def check_shares(mixing: Mixing, seconds_per_step: float, shard: tuple[int, int]) -> None:
+    """Raise :class:`~bat_agent.errors.BadInput` where a step of any length of clip cannot be shared out evenly."""
+    rank, world = shard
+    if not 0 <= rank < world:
+        raise BadInput(f"shard must be (rank, world) with 0 <= rank < world, got {shard}")
+    for seconds in mixing.window_seconds:
+        clips = clips_in(seconds_per_step, seconds)
         if clips % world:
             fitting = max(clips // world, 1) * world
             raise BadInput(

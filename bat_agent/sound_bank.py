@@ -78,7 +78,7 @@ class Cuts:
     begin: Tensor
     """first sample of the sound"""
     piece: Tensor
-    """samples of the sound"""
+    """samples of the sound, which begins again where it ends"""
     turn: Tensor
     """int64: samples that the clip is turned around by"""
     gain: Tensor
@@ -113,6 +113,7 @@ class SoundBank:
         kept = [sound.loader.kept(sound.id) for sounds in pool.sets for sound in sounds]  # type: ignore[attr-defined]
         sizes = [len(samples) for samples, _ in kept]
         self._first = torch.tensor(np.cumsum([0, *sizes])[:-1], dtype=torch.int64, device=device)
+        self._size = torch.tensor(sizes, dtype=torch.int64, device=device).clamp(min=1)
         self._step = torch.tensor(np.array([step for _, step in kept], dtype=np.float32), device=device)
         self._samples = torch.empty(sum(sizes), dtype=torch.int16, device=device)
         for (samples, _), first in zip(kept, self._first.tolist(), strict=True):
@@ -137,8 +138,11 @@ class SoundBank:
         place = now.clamp(min=0) * faster
         below = place.floor().long().minimum(last)
         # A sound of nothing has no sample to read, but its neighbour does no harm: nothing of it is heard.
-        read = (self._first[cuts.sound] + cuts.begin)[:, None] + below
-        here = self._samples[read.clamp(max=len(self._samples) - 1)].float()
-        after = self._samples[(read + (below < last)).clamp(max=len(self._samples) - 1)].float()
+        first, size = self._first[cuts.sound][:, None], self._size[cuts.sound][:, None]
+        read = cuts.begin[:, None] + below
+        here, after = (
+            self._samples[(first + at % size).clamp(max=len(self._samples) - 1)].float()
+            for at in (read, read + (below < last))
+        )
         scale = (cuts.gain * self._step[cuts.sound])[:, None]
         return torch.lerp(here, after, place - below) * scale * heard

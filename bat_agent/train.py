@@ -31,7 +31,7 @@ from bat_agent.config import Part, Recipe, Stage, load_recipe
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
-from bat_agent.mixtures import Batch, Mixtures
+from bat_agent.mixtures import Batch, Mixtures, check_shares
 from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
 from bat_agent.recorded import Batches, Recorded
 from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state
@@ -84,11 +84,14 @@ class Trainer:
 
     def run(self) -> Path:
         """Train every stage that is not done yet; return the folder of the finished agent."""
-        # What is wrong with the sounds is told before rooms are rendered, which takes minutes.
+        # What is wrong with sounds and steps is told before rooms are rendered, which takes minutes.
         for stage in self.recipe.stages:
             if stage.records is not None:
                 corpus.recorded(self.recipe, stage, "train")
                 corpus.recorded(self.recipe, stage, "eval")
+            else:
+                shares = (distributed.rank(), distributed.world_size())
+                check_shares(self.recipe.mixing, stage.seconds_per_step, shares)
         draws = corpus.draws_clips(self.recipe)
         if draws:
             corpus.open_pool(self.recipe, "train")

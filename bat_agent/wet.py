@@ -46,7 +46,7 @@ class Unrendered:
     """Everything that B clips of N samples are made of."""
 
     sounds: Tensor
-    """(M, N) float32, dry"""
+    """(M, lead_in + N) float32, dry"""
     clip: Tensor
     """(M,) int64: the clip of each source, ascending"""
     equaliser_db: Tensor | None
@@ -66,7 +66,14 @@ class Unrendered:
     rirs: list[Reverberant] = field(default_factory=list)
     """All sources once; empty for ``none``."""
     cuts: Cuts | None = None
-    """What the sounds are to be cut from, where that is left to the device; ``sounds`` is then (0, N)."""
+    """What the sounds are to be cut from, where that is left to the device; ``sounds`` is then (0, lead_in + N)."""
+    lead_in: int = 0
+    """Samples before the clips, of which only the reverberation is heard in them."""
+
+    @property
+    def samples(self) -> int:
+        """N, of each clip."""
+        return self.sounds.shape[-1] - self.lead_in
 
     def pin_memory(self) -> Unrendered:
         """The same with its large parts in page-locked memory."""
@@ -111,7 +118,7 @@ def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -
     bit; by the hundred on a GPU.
     """
     device = torch.device(device)
-    total, samples = len(clips.mirrored), clips.sounds.shape[-1]
+    total, samples = len(clips.mirrored), clips.samples
     at_once = 1 if device.type == "cpu" else max(1, _SAMPLES_AT_ONCE // max(samples, 1))
     ends = torch.searchsorted(clips.clip, torch.arange(total + 1)).tolist()
     out = torch.empty(total, 2, samples, device=device)
@@ -129,7 +136,8 @@ def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -
         delay = clips.delay_s[clips.clip[some]]
         late = delay.to(device, torch.float32) if delay.any() else None
         alone = torch.equal(clip, torch.arange(last - first))
-        out[first:last] = _mixed(dry, room, curve, None if alone else clip.to(device), last - first, late)
+        wave = _mixed(dry, room, curve, None if alone else clip.to(device), last - first, late)
+        out[first:last] = wave[..., clips.lead_in :]
     return _add_noise(out, clips)
 
 

@@ -99,8 +99,13 @@ def _check_data(recipe: Recipe) -> None:
     for name, value, known in choices:
         if value not in known:
             raise BadInput(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    if not 0 <= recipe.mixing.mixup <= 1:
-        raise BadInput(f"mixing.mixup is a share from 0 to 1, got {recipe.mixing.mixup}")
+    for name in ("mixup", "going_on"):
+        if not 0 <= getattr(recipe.mixing, name) <= 1:
+            raise BadInput(f"mixing.{name} is a share from 0 to 1, got {getattr(recipe.mixing, name)}")
+    if not recipe.mixing.lead_in_seconds >= 0:
+        raise BadInput(f"mixing.lead_in_seconds must be 0 or more, got {recipe.mixing.lead_in_seconds}")
+    if recipe.mixing.roll and recipe.mixing.going_on:
+        raise BadInput("mixing.roll turns a sound around within its clip, and going_on begins it before: leave one out")
     for number, rooms in enumerate(recipe.rooms):
         if rooms.repeats < 1 or (rooms.repeats > 1 and (rooms.fresh or rooms.rirs is not None)):
             raise BadInput(

@@ -236,6 +236,12 @@ def test_each_process_gets_its_share(recipe: Recipe) -> None:
         ({"mixing.reverberation": "dry"}, "mixing.reverberation must be one of full, direct, none, got 'dry'"),
         ({"sounds.0.balance": "paper"}, "sounds.0.balance must be one of class, bat, none, got 'paper'"),
         ({"mixing.mixup": "1.5"}, "mixing.mixup is a share from 0 to 1, got 1.5"),
+        ({"mixing.going_on": "-0.1"}, "mixing.going_on is a share from 0 to 1, got -0.1"),
+        ({"mixing.lead_in_seconds": "-1"}, "mixing.lead_in_seconds must be 0 or more, got -1.0"),
+        (
+            {"mixing.roll": "true", "mixing.going_on": "0.5"},
+            "mixing.roll turns a sound around within its clip, and going_on begins it before: leave one out",
+        ),
     ],
 )
 def test_a_switch_that_is_not_known_is_refused(recipe: Recipe, tmp_path: Path, change: Entry, message: str) -> None:
@@ -246,6 +252,13 @@ def test_a_switch_that_is_not_known_is_refused(recipe: Recipe, tmp_path: Path, c
     with pytest.raises(BadInput) as refused:
         load_recipe(str(file), [f"{key}={value}" for key, value in change.items()])
     assert str(refused.value) == message
+
+
+def test_validation_has_as_much_sound_that_goes_on_as_training(recipe: Recipe) -> None:
+    """Else it would flatter: a sound that begins in silence tells how far away it is by its own reverberation."""
+    recipe.mixing.going_on, recipe.mixing.lead_in_seconds = 0.7, 0.2
+    for data in (corpus.validation(recipe, 4, seconds=0.5), corpus.training(recipe, 0)):
+        assert (data.mixing.going_on, data.mixing.lead_in_seconds) == (0.7, 0.2)
 
 
 def test_an_entry_without_folds_for_a_split_is_not_in_it() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
-from bat_agent.dry import Laid, Samples, choose_cut, draw, lay
+from bat_agent.dry import Laid, Samples, choose_cut, choose_going_on, draw, lay
 from bat_agent.kept import Cached
 from bat_agent.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.sounds import Sound, SoundSet, _Row
@@ -133,6 +133,60 @@ def test_two_mixed_up_sounds_are_each_normalised_and_then_shared_out(rng: np.ran
     assert spectrum[[1000, 3000]].tolist() == pytest.approx([0.7 * amplitude, 0.3 * amplitude], rel=1e-3)
 
 
+# --- sound that began before the clip ---
+
+
+def going_on(wave: Samples, samples: int, lead_in: int, rng: np.random.Generator, mixing: Mixing = PLAIN) -> Samples:
+    laid = Laid((choose_going_on(wave, samples, lead_in, mixing, rng),), (1.0,), 0, 1.0)
+    return lay([wave], laid, lead_in + samples)
+
+
+def test_what_goes_on_sounds_before_the_clip_and_in_it(rng: np.random.Generator) -> None:
+    """Longer than clip and lead-in, and shorter: there is always something before the clip, and enough in it."""
+    for seconds in (0.02, 0.07, 0.3, 2.0):
+        for mixing in (PLAIN, Mixing(speed=0.3)):
+            for _ in range(40):
+                wave = going_on(hiss(seconds), 3200, 1600, rng, mixing)
+                assert wave.shape == (4800,)
+                assert wave[:1600].any() or round(seconds * RATE_HZ) < 1600
+                assert np.square(wave[1600:]).sum() >= 0.08 * np.square(wave).sum()
+    assert not going_on(hiss(0.0), 3200, 1600, rng).any()
+    assert not going_on(np.zeros(900, np.float32), 3200, 1600, rng).any()
+
+
+def test_a_short_sound_that_goes_on_is_repeated_or_was_heard_once(rng: np.random.Generator) -> None:
+    wave = hiss(0.05)
+    whole = [going_on(wave, 3200, 1600, rng) for _ in range(80)]
+    # What is repeated is its own continuation, 1600 samples later.
+    repeated = [bool(np.allclose(one[:3200], one[1600:])) for one in whole]
+    assert np.mean(repeated) == pytest.approx(0.5, abs=0.2)
+    for one, again in zip(whole, repeated, strict=True):
+        begin = int((one != 0).argmax())
+        assert again or begin <= 1600
+        assert again or np.count_nonzero(one) == np.count_nonzero(wave)
+    begins = {int((one != 0).argmax()) for one, again in zip(whole, repeated, strict=True) if not again}
+    assert len(begins) > 20
+
+
+def test_a_click_that_goes_on_is_heard_in_the_clip(rng: np.random.Generator) -> None:
+    """Of four stretches drawn, one with something to hear after the lead-in is taken."""
+    wave = np.zeros(4000, np.float32)
+    wave[500:520] = 1.0
+    heard = [np.square(going_on(wave, 3000, 1000, rng)[1000:]).sum() > 0 for _ in range(60)]
+    assert np.mean(heard) > 0.95
+
+
+def test_other_clips_are_silent_before_and_else_as_ever() -> None:
+    """A lead-in does not change what is drawn."""
+    for seed in range(20):
+        wave = hiss(0.05, seed)
+        plain = draw([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed))
+        led = draw([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed), 1600, False)
+        later = lay([wave], led, 4800)
+        assert not later[:1600].any()
+        np.testing.assert_array_equal(later[1600:], lay([wave], plain, 3200))
+
+
 # --- many at once, on a device ---
 
 
@@ -151,6 +205,18 @@ def test_a_bank_of_sounds_cuts_what_the_processor_cuts(rng: np.random.Generator)
         found = SoundBank(pool, torch.device("cpu")).cut(cuts, len(chosen), 3200).numpy()
         np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
         assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99999
+
+
+def test_a_bank_of_sounds_repeats_what_goes_on(rng: np.random.Generator) -> None:
+    library = {str(n): hiss(seconds, seed=n) for n, seconds in enumerate([0.0, 1 / RATE_HZ, 0.02, 0.05, 0.4])}
+    pool = SoundPool([SoundSet((_Row(name, (0,), None) for name in library), Cached(lambda n: library[n]))], [1.0])
+    chosen = list(pool.sets[0]) * 8
+    waves = [sound.waveform() for sound in chosen]
+    laid = [draw([wave], [1.0], 2400, Mixing(speed=0.3), rng, 800, n % 3 > 0) for n, wave in enumerate(waves)]
+    wanted = np.stack([lay([wave], what, 3200) for wave, what in zip(waves, laid, strict=True)])
+    cuts = Cuts.of([([pool.number(sound)], what) for sound, what in zip(chosen, laid, strict=True)])
+    found = SoundBank(pool, torch.device("cpu")).cut(cuts, len(chosen), 3200).numpy()
+    np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
 
 
 def test_a_pool_says_whether_all_of_it_is_kept() -> None:

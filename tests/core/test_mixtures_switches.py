@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.signal import fftconvolve
 
 from bat_agent.acoustics import rms_dbfs
 from bat_agent.config import Mixing
@@ -61,6 +62,7 @@ def heard_alike(one: Batch, other: Batch) -> bool:
         {"normalise": False},
         {"roll": True},
         {"gain": True},
+        {"going_on": 1.0},
         {"reverberation": "direct"},
         {"reverberation": "none"},
     ],
@@ -228,6 +230,30 @@ def test_some_clips_have_no_source_at_all(make: Make) -> None:
     torch.testing.assert_close(batch.waveform[~nothing], kept.waveform[~nothing])
     asking = {"question_types": question_types(["A"]), "questions_per_clip": 1, "two_sources": 0.0}
     assert bool(make(asking, no_source=1.0)[0].truth.active.any(dim=1).all())
+
+
+def test_sound_that_goes_on_is_the_end_of_a_longer_clip(make: Make) -> None:
+    """What is heard is what scipy makes of the sound from before the clip, cut where the clip begins."""
+    switches = {"going_on": 0.5, "lead_in_seconds": 0.08, "two_sources": 0.0, "mirror": 0.0}
+    data = make({"render_on": "device", "seconds_per_step": 6.4}, **switches)
+    batch = data[0]
+    clips = batch.dry
+    assert clips is not None
+    assert clips.samples == 3200
+    rirs = data._rirs(clips, torch.device("cpu"))
+    assert rirs is not None
+    found = data.finish(batch, "cpu").waveform
+    assert torch.equal(found, make({"seconds_per_step": 6.4}, **switches)[0].waveform)
+    assert found.shape[-1] == 3200
+    whole = fftconvolve(clips.sounds.numpy()[:, None], rirs.numpy(), axes=-1)[..., 2560 : 2560 + 3200]
+    np.testing.assert_allclose(found.numpy(), whole, atol=1e-5 * np.abs(whole).max())
+    assert float((clips.sounds[:, :2560] != 0).any(dim=1).float().mean()) == pytest.approx(0.5, abs=0.2)
+
+
+def test_energies_are_of_the_clip_alone_where_sound_goes_on(make: Make) -> None:
+    batch = make({"energies": True, "seconds_per_step": 3.2}, going_on=1.0, two_sources=1.0)[0]
+    assert batch.truth.energy_db is not None
+    assert batch.truth.energy_db.shape[2] == num_frames(batch.waveform.shape[-1])
 
 
 def test_a_source_alone_is_its_part_of_the_mixture(make: Make) -> None:

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import distributed as dist
 from torch import nn
 
-from bat_agent import distributed
+from bat_agent import corpus, distributed
 from bat_agent.config import load_recipe
+from bat_agent.errors import BadInput
 from bat_agent.train import Trainer
 from bat_agent.training.folder import read_losses
 
@@ -93,6 +94,20 @@ def test_two_processes_come_to_the_result_of_one(tmp_path: Path, monkeypatch: py
         assert states[0].keys() == states[1].keys()
         for key, value in states[0].items():
             torch.testing.assert_close(states[1][key].float(), value.float(), atol=1e-4, rtol=1e-4, msg=key)
+
+
+def test_a_step_that_cannot_be_shared_is_told_before_rooms_are_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rooms take minutes; the second stage's steps of seven clips are known to be odd at once."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(corpus, "open_banks", lambda *_, **__: pytest.fail("rooms were rendered"))
+    file = tmp_path / "mouse.yaml"
+    file.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    recipe = load_recipe(str(file), [f"run_dir={tmp_path}/run", "stages.1.seconds_per_step=3.5"])
+    with pytest.raises(BadInput, match=r"a step of 7 clips .* cannot be shared evenly by 2 processes"):
+        Trainer(recipe).run()
 
 
 # --- the parts, in two processes without a model ---
