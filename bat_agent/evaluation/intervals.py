@@ -58,7 +58,8 @@ def resampled_figure(statistic: Resampled, clips: int, seed: int = 0, resamples:
     ]
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     bias = float(np.nanmean(drawn)) - value
-    return Figure(value, max(float(low) - bias, 0.0), float(high) - bias, clips)
+    most = max(1.0, float(np.nanmax(drawn)))  # a share is never more than 1
+    return Figure(value, max(float(low) - bias, 0.0), min(float(high) - bias, most), clips)
 
 
 class RankedClasses:

@@ -245,6 +245,14 @@ def test_intervals_are_as_wide_as_theory_says(rng: np.random.Generator) -> None:
         assert (figure.high - figure.low) / 2 == pytest.approx(1.96 / 20, rel=0.2)
 
 
+def test_the_interval_of_a_share_ends_at_one() -> None:
+    """How many clips are there at all: resamples miss a third of them, and are moved back by it."""
+    figure = resampled_figure(lambda times: float((times > 0).mean()), 50)
+    assert figure.value == 1.0
+    assert 0.8 < figure.low < 1.0
+    assert figure.high == 1.0
+
+
 # --- manifests ---
 
 
