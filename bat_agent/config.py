@@ -77,11 +77,12 @@ class Mixing:
     two_sources: float = 0.0
     """Share of clips with two sources."""
     going_on: float = 0.0
-    """Share of clips that are cut out of sound already going on: each of their sources began up to ``lead_in_seconds``
-    before them. In all others every sound begins in a silent room. Validation clips have the same share.
+    """Share of drawn clips that are cut out of sound already going on: each of their sources began up to
+    ``lead_in_seconds`` before them. In all others every sound begins in a silent room. Validation clips have the same
+    share.
     """
     lead_in_seconds: float = 0.5
-    """How much of the sound before a clip is rendered, where it goes on; RIRs beyond this begin as in silence."""
+    """How much of the sound before a clip is rendered, where it goes on; what RIRs have beyond it is not heard then."""
     no_source: float = 0.0
     """Share of clips without any source, only the noise of the microphones; not where questions are asked."""
     mirror: float = 0.5

@@ -247,7 +247,7 @@ class Mixtures(Dataset[Batch]):
     def _sounds(
         self, placed: Sequence[tuple[Placed, Drawn]], samples: int, lead_in: int
     ) -> tuple[Cuts | None, torch.Tensor]:
-        """The dry sounds (M, lead_in + samples) of sources, or, where they are cut on the device, none and what to cut."""
+        """The dry sounds (M, lead_in + samples) of sources, or, where the device cuts them, none and what to cut."""
         total = lead_in + samples
         out: list[Samples] = []
         cut: list[tuple[list[int], Laid]] = []

@@ -32,8 +32,6 @@ class Beliefs:
     short, then longer."""
     mistaken: tuple[float, ...] = (0.20, 0.20, 0.15, 0.15, 0.10)
     """Share that take front for behind; the rest is wrong altogether."""
-    farther: float = 1.0
-    """True distances are so many times those heard."""
     log_distance: float = 0.9
     """Standard deviation of the natural logarithm of the distance."""
     sharpen: float = 0.3
@@ -65,15 +63,17 @@ class Beliefs:
 
 NAMED = Beliefs(
     right=(0.45, 0.55, 0.55, 0.58, 0.60),
-    mistaken=(0.15,),
-    farther=1.5,
+    mistaken=(0.22,),
     log_distance=0.6,
+    sharpen=0.4,
+    doubt=0.02,
     sounds_s=(5.0, 15.0),
-    stop_sure=0.7,
     look_steps=8,
     listen_steps=2,
+    silent_steps=6,
+    impatience_m=0.03,
 )
-"""For one of two sounds, which falls silent: of a mixture directions are heard worse, and distances too near."""
+"""For one of two sounds, which falls silent: of a mixture directions are heard worse."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class GoalMap:
         right, mistaken = (shares[min(still, len(shares) - 1)] for shares in (trust.right, trust.mistaken))
         said = right * _ray(bearing, source.azimuth, width) + mistaken * _ray(bearing, -source.azimuth, width)
         said += (1 - right - mistaken) / (2 * math.pi)
-        off = (np.log(away + 0.1) - math.log(source.distance_m * trust.farther + 0.1)) / trust.log_distance
+        off = (np.log(away + 0.1) - math.log(source.distance_m + 0.1)) / trust.log_distance
         return np.asarray(2 * math.pi * said * (np.exp(-0.5 * off**2) + 0.1))
 
     def within(self, x: float, z: float, radius_m: float) -> float:
