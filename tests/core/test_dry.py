@@ -148,7 +148,7 @@ def test_what_goes_on_sounds_before_the_clip_and_in_it(rng: np.random.Generator)
             for _ in range(40):
                 wave = going_on(hiss(seconds), 3200, 1600, rng, mixing)
                 assert wave.shape == (4800,)
-                assert wave[:1600].any() or round(seconds * RATE_HZ) < 1600
+                assert wave[:1600].any()
                 assert np.square(wave[1600:]).sum() >= 0.08 * np.square(wave).sum()
     assert not going_on(hiss(0.0), 3200, 1600, rng).any()
     assert not going_on(np.zeros(900, np.float32), 3200, 1600, rng).any()
