@@ -126,6 +126,10 @@ def manifest(
     clips: Annotated[int | None, typer.Option(min=1, help="How many clips; default: every sound once.")] = None,
     two_sources: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of clips with two sources.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the clips.")] = 10.0,
+    going_on: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of clips whose sounds began before; default: the recipe's, or 0."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another number draws other clips.")] = 0,
     json: inputs.AsJson = False,
 ) -> None:
@@ -147,14 +151,17 @@ def manifest(
             raise BadInput("--recipe names sounds and rooms already; leave out --sounds, --folds, --rirs, --simulator")
         settings = _load_recipe(recipe, overrides)
         libraries, places = libraries_of(settings), RecipePlaces(settings)
+        share = settings.mixing.going_on if going_on is None else going_on
     else:
         if not sounds or (rirs is None) == (simulator is None) or overrides:
             raise BadInput("name --sounds and either --rirs or --simulator, or a --recipe (to which --set belongs)")
         libraries = [open_library(spec, _numbers(folds)) for spec in sounds]
         options = inputs.key_values(option or [])
         places = ReleasedPlaces(rirs) if rirs is not None else DrawnPlaces(str(simulator), options)
+        share = going_on or 0.0
     count = clips or sum(len(library.sounds) for library in libraries)
-    write_manifest(out, draw_clips(libraries, places, count, seed=seed, two_sources=two_sources, seconds=seconds))
+    drawn = draw_clips(libraries, places, count, seed=seed, two_sources=two_sources, seconds=seconds, going_on=share)
+    write_manifest(out, drawn)
     if json:
         print_json({"manifest": str(out), "clips": count, "seed": seed})
     else:

@@ -75,11 +75,18 @@ class ManifestClips:
     def _wet(self, source: ClipSource, samples: int) -> Tensor:
         dry = torch.from_numpy(np.array(self._dry(source), dtype=np.float32))
         dry = rms_normalise(dry) if self.normalise else dry
-        dry = fit_length(dry, samples)
+        if source.begin_s is not None:
+            # As much before the clip as a RIR is long, so that all of its reverberation is in the clip.
+            before = round(RIR_SECONDS * SAMPLE_RATE_HZ)
+            dry = _from(dry, round(source.begin_s * SAMPLE_RATE_HZ) - before, before + samples)
+            return self._in_room(dry, source)[:, before:]
+        return self._in_room(fit_length(dry, samples), source)
+
+    def _in_room(self, dry: Tensor, source: ClipSource) -> Tensor:
         if self.reverberation == "none":
             return dry.expand(2, -1)
         rir = self._rir(source)[:, : round(RIR_SECONDS * SAMPLE_RATE_HZ)]
-        return convolve(dry[None], direct_sound(rir) if self.reverberation == "direct" else rir, samples)
+        return convolve(dry[None], direct_sound(rir) if self.reverberation == "direct" else rir, len(dry))
 
     def _dry(self, source: ClipSource) -> np.ndarray:
         if source.audio is not None:
@@ -126,6 +133,13 @@ class ManifestClips:
 
     def _sources(self) -> Iterable[ClipSource]:
         return (source for clip in self.clips for source in clip.sources)
+
+
+def _from(dry: Tensor, begin: int, samples: int) -> Tensor:
+    """Samples of a sound that repeats for ever; an empty one is silent."""
+    if not len(dry):
+        return dry.new_zeros(samples)
+    return dry[torch.arange(begin, begin + samples) % len(dry)]
 
 
 def _of_equal_length(clips: Sequence[Clip], most: int) -> list[list[Clip]]:

@@ -13,9 +13,10 @@ import numpy as np
 from bat_agent.config import Recipe
 from bat_agent.corpus import _SPLIT_SEED
 from bat_agent.datasets.layout import ReverberationFile, find_reverberations, position_of
+from bat_agent.dry import STRETCHES
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource
-from bat_agent.interfaces import CLIP_SECONDS
+from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
 from bat_agent.questions import HeardSource, compatible
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Position, Scene
@@ -146,16 +147,18 @@ def draw_clips(
     seed: int = 0,
     two_sources: float = 0.0,
     seconds: float = CLIP_SECONDS,
+    going_on: float = 0.0,
 ) -> Iterator[Clip]:
     """Clips that depend on the arguments alone; a library gives each of its sounds once before any a second time.
 
     ``two_sources`` is the share of clips with two sources, of no label in common and in different regions (BAT,
-    appendix F). Raises :class:`~bat_agent.errors.BadInput` where no two such sources can be found.
+    appendix F); ``going_on`` the share of clips whose sounds began before them.
+    Raises :class:`~bat_agent.errors.BadInput` where no two such sources can be found.
     """
-    if clips < 1 or seconds <= 0 or not 0 <= two_sources <= 1:
+    if clips < 1 or seconds <= 0 or not (0 <= two_sources <= 1 and 0 <= going_on <= 1):
         raise BadInput(
-            f"clips and seconds must be above 0 and the share of two sources in 0…1, got {clips}, {seconds}, "
-            f"{two_sources}"
+            f"clips and seconds must be above 0, the shares of two sources and of sounds going on in 0…1, got {clips}, "
+            f"{seconds}, {two_sources}, {going_on}"
         )
     decks = [_Deck(library, np.random.default_rng((seed, 0, number))) for number, library in enumerate(libraries)]
     shares = np.array([library.weight for library in libraries])
@@ -163,7 +166,16 @@ def draw_clips(
         rng = np.random.default_rng((seed, 1, number))
         wanted = 2 if rng.random() < two_sources else 1
         deck = decks[int(rng.choice(len(decks), p=shares / shares.sum()))]
-        yield Clip(f"{number:06d}", _sources(deck, rooms, wanted, rng), seconds, seed)
+        found = _sources(deck, rooms, wanted, rng)
+        # Lots of its own, so that the share changes where sounds begin and nothing else.
+        began = np.random.default_rng((seed, 2, number))
+        goes_on = began.random() < going_on
+        begins = [_begin_s(sound, seconds, began) if goes_on else None for sound, _ in found]
+        sources = tuple(
+            ClipSource(sound.labels, place.position, deck.library.spec, sound.id, begin_s=begin_s, **place.fields)
+            for (sound, place), begin_s in zip(found, begins, strict=True)
+        )
+        yield Clip(f"{number:06d}", sources, seconds, seed)
 
 
 class _Deck:
@@ -184,20 +196,27 @@ class _Deck:
         return self.library.sounds[int(rng.integers(len(self.library.sounds)))]
 
 
-def _sources(deck: _Deck, rooms: Places, wanted: int, rng: np.random.Generator) -> tuple[ClipSource, ...]:
+def _sources(deck: _Deck, rooms: Places, wanted: int, rng: np.random.Generator) -> list[tuple[Sound, Place]]:
     first = deck.deal()
     if wanted == 1:
-        return (_source(deck, first, rooms.draw(rng, 1)[0]),)
+        return [(first, rooms.draw(rng, 1)[0])]
     for _ in range(TRIES):
         places = rooms.draw(rng, wanted)
         second = deck.any(rng)
         for place in places[1:]:
             if compatible(HeardSource(first.labels, places[0].position), HeardSource(second.labels, place.position)):
-                return (_source(deck, first, places[0]), _source(deck, second, place))
+                return [(first, places[0]), (second, place)]
     raise BadInput(
         f"in {TRIES} tries no two sources had different labels and regions; use more sounds, or rooms with more sources"
     )
 
 
-def _source(deck: _Deck, sound: Sound, place: Place) -> ClipSource:
-    return ClipSource(sound.labels, place.position, deck.library.spec, sound.id, **place.fields)
+def _begin_s(sound: Sound, seconds: float, rng: np.random.Generator) -> float:
+    """Where a clip begins in a sound that repeats: there is something to hear in what follows."""
+    wave = sound.waveform()
+    if not len(wave):
+        return 0.0
+    samples = round(seconds * SAMPLE_RATE_HZ)
+    begins = rng.integers(len(wave), size=STRETCHES)
+    energy = [float(np.square(wave.take(np.arange(b, b + samples, 8), mode="wrap")).sum()) for b in begins]
+    return float(next(b for b, e in zip(begins, energy, strict=True) if e >= 0.1 * max(energy))) / SAMPLE_RATE_HZ

@@ -8,7 +8,8 @@
       "azimuth_deg": 143.1, "elevation_deg": 12.0, "distance_m": 2.4}]}
 
 A sound is one of a ``library`` (:func:`bat_agent.sounds.open_sounds`) or an ``audio`` file; a room is a RIR of a
-released root ``rirs``, a ``rir`` file alone, or a ``scene`` with one source that a simulator renders. Relative paths
+released root ``rirs``, a ``rir`` file alone, or a ``scene`` with one source that a simulator renders. A sound begins
+with its clip, unless ``begin_s`` says how far into it the clip begins: then it has gone on before. Relative paths
 of ``audio``, ``rirs`` and ``rir`` start at the manifest's folder, those in a ``library`` where the command is run;
 ``~`` and ``$VARIABLES`` are filled in when it is read, so that it may name data that lies elsewhere.
 """
@@ -34,7 +35,19 @@ from bat_agent.sounds import expand
 MOST_SOURCES = 2
 _NEAR_DEG, _NEAR_M = 0.5, 0.01
 _SOURCE_KEYS = frozenset(
-    ("library", "sound", "audio", "labels", "rirs", "rir", "scene", "azimuth_deg", "elevation_deg", "distance_m")
+    (
+        "library",
+        "sound",
+        "audio",
+        "labels",
+        "rirs",
+        "rir",
+        "scene",
+        "begin_s",
+        "azimuth_deg",
+        "elevation_deg",
+        "distance_m",
+    )
 )
 _CLIP_KEYS = frozenset(("id", "seconds", "seed", "sources"))
 
@@ -57,6 +70,10 @@ class ClipSource:
     """``scene/n.npy`` within that set, or a file of its own."""
     scene: Scene | None = None
     """A scene of this one source instead of both."""
+    begin_s: float | None = None
+    """Where the clip begins in a sound that goes on: it was heard before, and is repeated where it ends. Without, the
+    sound begins with the clip, in a silent room.
+    """
 
     @property
     def heard(self) -> HeardSource:
@@ -68,7 +85,9 @@ class ClipSource:
         place = dict(zip(("azimuth_deg", "elevation_deg", "distance_m"), map(float, self.position), strict=True))
         texts = {name: getattr(self, name) for name in ("library", "sound", "audio", "rirs", "rir")}
         scene = {} if self.scene is None else {"scene": self.scene.to_dict()}
-        return {**{k: v for k, v in texts.items() if v is not None}, "labels": list(self.labels), **place, **scene}
+        begin = {} if self.begin_s is None else {"begin_s": self.begin_s}
+        texts = {name: text for name, text in texts.items() if text is not None}
+        return {**texts, **begin, "labels": list(self.labels), **place, **scene}
 
 
 @dataclass(frozen=True)
@@ -167,12 +186,18 @@ def _source(data: Any) -> ClipSource:
         raise BadInput("a source needs library and sound, or audio alone")
     if (has & {"rirs", "rir"}, "scene" in data) not in (({"rirs", "rir"}, False), ({"rir"}, False), (set(), True)):
         raise BadInput("a source needs rir (with or without rirs), or scene alone")
+    begin_s = data.get("begin_s")
+    if begin_s is not None and (not _is_number(begin_s) or begin_s < 0):
+        raise BadInput(
+            f"begin_s must be a number of seconds, 0 or more, got {begin_s!r}; leave it out for a sound that begins"
+        )
     scene = Scene.from_dict(data["scene"]) if "scene" in data else None
     position = Position(place[0] % 360.0, place[1], place[2])
     if scene is not None:
         _check_scene(scene, position)
     # Mids and any case of letters are taken; what is said and compared is the display name.
-    return ClipSource(tuple(labels()[class_number(name)] for name in names), position, **texts, scene=scene)
+    shown = tuple(labels()[class_number(name)] for name in names)
+    return ClipSource(shown, position, **texts, scene=scene, begin_s=begin_s)
 
 
 def _check_scene(scene: Scene, position: Position) -> None:
