@@ -174,3 +174,18 @@ def test_the_example_encoder_fits_in_thirty_lines() -> None:
     block = next(b for b in python_blocks(DOCS / "plugins.md") if b.startswith("# ear_levels/encoder.py"))
     code = [line for line in block.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
     assert len(code) <= 30
+
+
+def test_the_readme_shows_what_the_demo_says(tmp_path: Path) -> None:
+    """Answers change with the shipped weights; how sure they are may differ by a processor's rounding."""
+    shown = next(block for block in blocks(ROOT / "README.md", "text") if "right:" in block)
+    command = [Path(sys.executable).with_name("bat-agent"), "demo", "--out", str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"COLUMNS": "120"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert answers(done.stdout) == answers(shown)
+
+
+def answers(printed: str) -> list[str]:
+    """The lines of the demo's table, less the confidences."""
+    table = printed[printed.index("type") : printed.index("right:") + len("right: 10 of 10")]
+    return [re.sub(r"\b[01]\.\d\d\b", "", line).rstrip() for line in table.splitlines()]
