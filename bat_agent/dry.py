@@ -116,6 +116,11 @@ def choose_going_on(wave: Samples, samples: int, lead_in: int, mixing: Mixing, r
             last = min(lead_in, total - length)
             starts = rng.integers(min(max(lead_in - length // 2, 0), last), last + 1, size=STRETCHES)
             cuts = [_cut(wave, int(start), length, 0, faster, level) for start in starts] + cuts
+    return first_heard(wave, cuts, lead_in, faster)
+
+
+def first_heard(wave: Samples, cuts: Sequence[Cut], lead_in: int = 0, faster: float = 1.0) -> Cut:
+    """The first of some cuts of which, after the lead-in, as much is heard within 10 dB as of the loudest of them."""
     energy = [_energy_after(wave, cut, lead_in, faster) for cut in cuts]
     return next(cut for cut, e in zip(cuts, energy, strict=True) if e >= 0.1 * max(energy))
 

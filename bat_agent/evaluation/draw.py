@@ -13,7 +13,7 @@ import numpy as np
 from bat_agent.config import Recipe
 from bat_agent.corpus import _SPLIT_SEED
 from bat_agent.datasets.layout import ReverberationFile, find_reverberations, position_of
-from bat_agent.dry import STRETCHES
+from bat_agent.dry import STRETCHES, Cut, first_heard
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource
 from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
@@ -218,5 +218,5 @@ def _begin_s(sound: Sound, seconds: float, rng: np.random.Generator) -> float:
         return 0.0
     samples = round(seconds * SAMPLE_RATE_HZ)
     begins = rng.integers(len(wave), size=STRETCHES)
-    energy = [float(np.square(wave.take(np.arange(b, b + samples, 8), mode="wrap")).sum()) for b in begins]
-    return float(next(b for b, e in zip(begins, energy, strict=True) if e >= 0.1 * max(energy))) / SAMPLE_RATE_HZ
+    cuts = [Cut(0, samples, int(begin), samples, np.float32(1)) for begin in begins]
+    return first_heard(wave, cuts).begin / SAMPLE_RATE_HZ
