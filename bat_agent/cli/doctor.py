@@ -85,7 +85,7 @@ def dependencies() -> Check:
 
 def torch_pair() -> Check:
     """Whether torch and torchaudio load and are of the same minor version."""
-    fix = "install the pair together: pip install 'torch==2.11.*' 'torchaudio==2.11.*'"
+    fix = "install the pair together: pip install torch==2.11.0 torchaudio==2.11.0"
     try:
         import torch
         import torchaudio

@@ -39,6 +39,17 @@ def test_doctor_sees_a_torch_pair_that_does_not_fit(run: Run, monkeypatch: pytes
     assert "audio files" not in closing
 
 
+def test_the_declared_pair_of_torch_and_torchaudio_is_one_that_loads() -> None:
+    """torchaudio 2.11.1 declares torch>=2.11 and does not load beside 2.11.0, so both are named to the last digit."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(text) for text in doctor.metadata.requires(doctor.DISTRIBUTION) or []]
+    pair = {r.name: str(r.specifier) for r in wanted if r.name in ("torch", "torchaudio")}
+    assert pair == {"torch": "==2.11.0", "torchaudio": "==2.11.0"}
+    assert all(f"{name}{specifier}" in doctor.torch_pair().fix for name, specifier in pair.items())
+    assert doctor.torch_pair().ok
+
+
 def test_doctor_sees_a_missing_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "DEFAULT_MODEL", "bat-nowhere")
     check = doctor.model()
