@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bat_agent.agent import Answer, Bat, load
-    from bat_agent.audio import read_audio
     from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
+    from bat_agent.hearing.perception import PerceivedSource, Perception
     from bat_agent.hookspecs import Component, hookimpl
     from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply, Simulator, SlotEncoding
     from bat_agent.listening.opening import listen
-    from bat_agent.perception import PerceivedSource, Perception
     from bat_agent.registry import load_encoder, load_reasoner, load_simulator
     from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source
+    from bat_agent.sound.audio import read_audio
+
+from bat_agent._moved import find_moved_modules
 
 __version__ = "0.1.0"
+find_moved_modules()
 
 _HOME = {
     "agent": ["Answer", "Bat", "load"],
-    "audio": ["read_audio"],
+    "sound.audio": ["read_audio"],
     "errors": ["BadInput", "BatAgentError", "PluginError", "WeightsError"],
     "hookspecs": ["Component", "hookimpl"],
     "listening.opening": ["listen"],
     "interfaces": ["Encoder", "Encoding", "Reasoner", "Reply", "Simulator", "SlotEncoding"],
-    "perception": ["PerceivedSource", "Perception"],
+    "hearing.perception": ["PerceivedSource", "Perception"],
     "registry": ["load_encoder", "load_reasoner", "load_simulator"],
     "scene": ["Listener", "MeshRoom", "Position", "Room", "Scene", "Source"],
 }

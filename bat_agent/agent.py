@@ -16,11 +16,11 @@ from torch import nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
-from bat_agent.confidence import Calibration, is_sure
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.confidence import Calibration, is_sure
+from bat_agent.hearing.perception import Perception, Thresholds, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
-from bat_agent.perception import Perception, Thresholds, hears_nothing, perceive
-from bat_agent.waveform import Prepared, prepare
+from bat_agent.sound.waveform import Prepared, prepare
 
 CONFIG_FILE = "config.json"
 SILENCE_ANSWER = "I hear nothing."
@@ -159,7 +159,7 @@ class Bat:
             yield str(self.reasoner.answer(encoding, [question])[0])
 
     def perceive(self, waveform: Any) -> Any:
-        """What sounds where: a :class:`~bat_agent.perception.Perception` (a list of them for a batch)."""
+        """What sounds where: a :class:`~bat_agent.hearing.perception.Perception` (a list of them for a batch)."""
         prepared = prepare(waveform, self.encoder)
         config = self.config
         found = perceive(

@@ -19,20 +19,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bat_agent import corpus, registry
+from bat_agent import registry
 from bat_agent.agent import Bat
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Recipe, load_recipe
+from bat_agent.clips import corpus
+from bat_agent.clips.mixtures import Mixtures
 from bat_agent.errors import BadInput
 from bat_agent.evaluation import figures
 from bat_agent.evaluation.figures import Figures
 from bat_agent.evaluation.hearing import listen
 from bat_agent.evaluation.intervals import Figure, mean_figure
+from bat_agent.evaluation.metrics import prompt_only_answers, random_answers
 from bat_agent.evaluation.questions import answer_all, answer_calibration, denial, question_figures, swap_agreement
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.metrics import prompt_only_answers, random_answers
-from bat_agent.mixtures import Mixtures
 from bat_agent.questions import Question
+from bat_agent.recipes.loading import Recipe, load_recipe
 
 REASONING_LETTERS = ("A", "B", "C", "D", "E", "E", "P")
 PER_CLIP = 4

@@ -144,7 +144,7 @@ class Scene:
     """``physical`` keeps the propagation delay; ``direct_at_zero`` removes it as the released RIRs do."""
     simulator: dict[str, Any] = field(default_factory=dict, hash=False)
     """``{"name": …, "options": {…}}`` of the simulator that drew the scene, all that matters for rendering it again;
-    empty where a person wrote it (:func:`bat_agent.rendering.simulator_of`)."""
+    empty where a person wrote it (:func:`bat_agent.scenes.rendering.simulator_of`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

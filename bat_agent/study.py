@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from bat_agent import corpus, registry
+from bat_agent import registry
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Recipe, load_recipe
+from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.answering import curriculum_figures
 from bat_agent.evaluation.figures import single_source, two_sources
 from bat_agent.evaluation.hearing import listen
+from bat_agent.recipes.loading import Recipe, load_recipe
 
 # Where nobody watches, a file keeps whole figures.
 console = Console(width=None if sys.stdout.isatty() else 160)

@@ -23,27 +23,28 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from bat_agent import corpus, distributed, registry
+from bat_agent import distributed, registry
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Part, Recipe, Stage, load_recipe
+from bat_agent.clips import corpus
+from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
+from bat_agent.clips.mixtures import Batch, Mixtures, check_shares
+from bat_agent.clips.recorded import Batches, Recorded
+from bat_agent.clips.token_cache import TokenCache, digest
+from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
 from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
-from bat_agent.mixtures import Batch, Mixtures, check_shares
-from bat_agent.optimizers import Optimizers, Schedule, only_trained, schedule
-from bat_agent.recorded import Batches, Recorded
-from bat_agent.sharding import is_sharded, load_trained_state, shard, trained_state
+from bat_agent.recipes.loading import Part, Recipe, Stage, load_recipe
+from bat_agent.sound.waveform import fit
 from bat_agent.training import folder as files
 from bat_agent.training.costs import print_costs
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
 from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, slow_precision, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
+from bat_agent.training.optimizers import Optimizers, Schedule, only_trained, schedule
 from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
-from bat_agent.training.token_cache import TokenCache, digest
 from bat_agent.training.validation import Validation
-from bat_agent.waveform import fit
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,16 @@ from rich.table import Table
 from scipy.fft import next_fast_len
 from torch.utils.data import DataLoader
 
-from bat_agent.config import Mixing, Stage, load_recipe
+from bat_agent.clips.mixtures import Mixtures
+from bat_agent.clips.room_bank import FreshRooms, Rooms, open_bank
+from bat_agent.clips.sound_bank import SoundPool
+from bat_agent.clips.spatialise import Unrendered, render
+from bat_agent.datasets.sounds import from_manifest
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Mixtures
+from bat_agent.recipes.loading import Mixing, Stage, load_recipe
 from bat_agent.registry import load_encoder, load_simulator
-from bat_agent.rooms import FreshRooms, Rooms, open_bank
-from bat_agent.sound_bank import SoundPool
-from bat_agent.sounds import from_manifest
-from bat_agent.waveform import fit
-from bat_agent.wet import Unrendered, render
+from bat_agent.sound.waveform import fit
+from bat_agent.training.losses import encoder_loss
 
 RIR_SECONDS = 0.5
 _WORKERS = max(1, (os.cpu_count() or 2) - 2)

@@ -28,8 +28,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import bat_agent
-from bat_agent.acoustics import convolve
 from bat_agent.interfaces import Encoding
+from bat_agent.sound.acoustics import convolve
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.int8 import narrow, quantise

@@ -23,16 +23,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bat_agent import listen
-from bat_agent.acoustics import rms_normalise
 from bat_agent.agent import Bat
-from bat_agent.audio import write_wav
+from bat_agent.datasets.sounds import open_sounds
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Notice
 from bat_agent.listening.events import Update
-from bat_agent.moving import MovingScene, Track, Waypoints, render_moving
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, Room, Scene, Source, angle_between_deg
-from bat_agent.sounds import open_sounds
+from bat_agent.scenes.moving import MovingScene, Track, Waypoints, render_moving
+from bat_agent.sound.acoustics import rms_normalise
+from bat_agent.sound.audio import write_wav
 
 console = Console()
 WALK_S = 12.0

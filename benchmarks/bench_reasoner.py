@@ -26,15 +26,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from bat_agent.batch import truth_of
-from bat_agent.config import Stage
-from bat_agent.imagined import imagine
+from bat_agent.clips.batch import truth_of
+from bat_agent.clips.imagined import imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.labels import labels
-from bat_agent.optimizers import Optimizers
 from bat_agent.questions import HeardSource, Question, QuestionType, compatible, generate, parse_location
+from bat_agent.recipes.loading import Stage
 from bat_agent.scene import Position
 from bat_agent.training.costs import REACHED, count, matmul_rate
+from bat_agent.training.optimizers import Optimizers
 from bat_agent_llama.config import LlamaReasonerConfig
 from bat_agent_llama.language_model import SHAPES
 from bat_agent_llama.reasoner import PACKED_AT_ONCE, LlamaReasoner

@@ -28,14 +28,14 @@ from scipy.signal import resample_poly
 
 from bat_agent import load_simulator
 from bat_agent.errors import BatAgentError
-from bat_agent.rir_measures import (
+from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
+from bat_agent.sound.rir_measures import (
     direct_to_reverberant_db,
     interaural_level_db,
     interaural_time_s,
     onset_sample,
     reverberation_time_s,
 )
-from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
 
 ORDER = 10
 PAPER_RIRS = 21_131

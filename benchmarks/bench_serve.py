@@ -27,7 +27,7 @@ from rich.table import Table
 
 import bat_agent
 from bat_agent.agent import Bat
-from bat_agent.hearing_arrays import hearing_arrays
+from bat_agent.hearing.arrays import hearing_arrays
 from bat_agent_envs.client import HearingClient
 
 RATE_HZ = 32_000

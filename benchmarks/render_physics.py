@@ -13,8 +13,8 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from bat_agent import load_simulator
 from bat_agent.errors import BatAgentError
-from bat_agent.rir_measures import energy_decay_db, onset_sample, reverberation_time_s
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
+from bat_agent.sound.rir_measures import energy_decay_db, onset_sample, reverberation_time_s
 
 RATE_HZ = 32_000
 SPEED_OF_SOUND = 343.0

@@ -12,10 +12,10 @@ import torch
 
 import bat_agent
 from bat_agent import Listener, Room, Scene, Source
-from bat_agent.acoustics import rms_dbfs, rms_normalise
-from bat_agent.audio import write_wav
-from bat_agent.moving import Stream
-from bat_agent.synthesis import synthesise
+from bat_agent.scenes.moving import Stream
+from bat_agent.sound.acoustics import rms_dbfs, rms_normalise
+from bat_agent.sound.audio import write_wav
+from bat_agent.sound.synthesis import synthesise
 
 STEP_S = 0.25
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bat_agent.acoustics import spatialise
-from bat_agent.audio import read_mono, write_wav
+from bat_agent.sound.acoustics import spatialise
+from bat_agent.sound.audio import read_mono, write_wav
 
 CLIP = "AudioSet/eval/audio/YCqvbWnTBfTk.wav"
 RIR = "mp3d_reverb/binaural/sample/74.npy"

@@ -10,8 +10,8 @@ import torch
 
 import bat_agent
 from bat_agent import Listener, Room, Scene, Source
-from bat_agent.acoustics import mix, spatialise
-from bat_agent.synthesis import synthesise
+from bat_agent.sound.acoustics import mix, spatialise
+from bat_agent.sound.synthesis import synthesise
 
 scene = Scene(
     room=Room(size_m=(5.0, 2.6, 4.0), rt60_s=0.25),

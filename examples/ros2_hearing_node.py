@@ -18,8 +18,8 @@ import numpy as np
 
 import bat_agent
 from bat_agent.errors import BadInput
-from bat_agent.ring import Ring
 from bat_agent.scene import to_front_left_up, unit_vector
+from bat_agent.sound.ring import Ring
 
 try:
     import rclpy

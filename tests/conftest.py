@@ -12,7 +12,7 @@ import torch
 from jaxtyping import install_import_hook
 
 # Shapes in signatures are checked in tests; for this the hook must be there before the modules are imported.
-CHECKED = ["bat_agent.features", "bat_agent.acoustics", "bat_agent_spatial_ast", "bat_agent_baselines"]
+CHECKED = ["bat_agent.sound.features", "bat_agent.sound.acoustics", "bat_agent_spatial_ast", "bat_agent_baselines"]
 install_import_hook(CHECKED, "beartype.beartype")
 
 # Tests in several processes are told the width of a terminal that they do not have; tables are those of a file.

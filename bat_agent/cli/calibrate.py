@@ -13,8 +13,8 @@ from bat_agent.cli.output import print_json, print_table
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
+    from bat_agent.clips.recorded import Batches
     from bat_agent.evaluation.report import Data
-    from bat_agent.recorded import Batches
 
 OTHER_CLIPS = 20
 """Seed of the clips to fit on, so that they are not those that evaluation measures on."""
@@ -60,9 +60,9 @@ def _data(
     seconds: float,
     batch: int,
 ) -> Data:
-    from bat_agent.config import load_recipe
     from bat_agent.evaluation import report
     from bat_agent.evaluation.runs import Run
+    from bat_agent.recipes.loading import load_recipe
 
     recipe, overrides = wanted
     if (recipe is None) == (manifest is None):
@@ -74,9 +74,9 @@ def _data(
 
 
 def _questions(recipe: str, overrides: list[str] | None, wanted: int, seconds: float, batch: int) -> Batches:
-    from bat_agent import corpus
-    from bat_agent.config import load_recipe
+    from bat_agent.clips import corpus
     from bat_agent.evaluate import PER_CLIP, REASONING_LETTERS
+    from bat_agent.recipes.loading import load_recipe
 
     return corpus.validation(
         load_recipe(recipe, overrides),

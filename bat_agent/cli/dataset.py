@@ -18,8 +18,8 @@ from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.datasets.engines import Engine
-    from bat_agent.datasets.qa_stats import QAFigures
     from bat_agent.datasets.stats import Statistics
+    from bat_agent.scoring.statistics import QAFigures
 
 _SHOWN = 20
 
@@ -118,14 +118,14 @@ def _rir_stats(path: Path, plot: Path | None, measure: int, json: bool, asked: Q
     from bat_agent.datasets.stats import statistics
 
     if plot is not None:
-        from bat_agent.plotting import check_figure_path
+        from bat_agent.evaluation.plotting import check_figure_path
 
         check_figure_path(plot)
     with progress_of("measured") as progress:
         found = statistics(path, measure=measure, progress=progress)
     if plot is not None:
         from bat_agent.datasets.stats_figure import statistics_figure
-        from bat_agent.plotting import save_figure
+        from bat_agent.evaluation.plotting import save_figure
 
         save_figure(statistics_figure(found), plot)
     if json:

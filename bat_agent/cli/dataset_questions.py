@@ -10,7 +10,7 @@ from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.datasets.qa_stats import QAFigures
+    from bat_agent.scoring.statistics import QAFigures
 
 _MEASURE_NAMES = {"accuracy": "accuracy", "f1": "F1 of labels", "region": "region", "der": "DER (less is better)"}
 
@@ -41,7 +41,7 @@ def has_rirs(path: Path) -> bool:
 
 def question_figures(path: Path, split: str, sample: int) -> QAFigures:
     """Figures of the questions of a split, with a progress bar."""
-    from bat_agent.datasets.qa_stats import question_statistics
+    from bat_agent.scoring.statistics import question_statistics
 
     with progress_of("questions") as progress:
         return question_statistics(path, split=split, sample=sample, progress=progress)

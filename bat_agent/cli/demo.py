@@ -65,8 +65,8 @@ def demo(
     """Render a room with two sounds, listen, ask questions about it; writes two WAV files and a picture."""
     import numpy as np
 
-    from bat_agent import plotting
-    from bat_agent.audio import write_wav
+    from bat_agent.evaluation import plotting
+    from bat_agent.sound.audio import write_wav
 
     _make_folder(out)
     bat = inputs.open_bat(model, device)
@@ -101,7 +101,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     """
     from bat_agent import load_simulator
     from bat_agent.questions import related
-    from bat_agent.synthesis import PROCEDURAL_LABELS
+    from bat_agent.sound.synthesis import PROCEDURAL_LABELS
 
     simulator = load_simulator(SIMULATOR)
     for _ in range(_MOST_DRAWS):
@@ -119,9 +119,9 @@ def render(scene: Scene, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     import torch
 
     from bat_agent import load_simulator
-    from bat_agent.acoustics import mix, spatialise
     from bat_agent.interfaces import SAMPLE_RATE_HZ
-    from bat_agent.synthesis import synthesise
+    from bat_agent.sound.acoustics import mix, spatialise
+    from bat_agent.sound.synthesis import synthesise
 
     samples = round(SECONDS * SAMPLE_RATE_HZ)
     dry = [torch.from_numpy(synthesise(source.labels[0], rng, SECONDS)) for source in scene.sources]
@@ -137,8 +137,8 @@ def first_source(scene: Scene) -> Scene:
 
 def draw_questions(scene: Scene, types: str, rng: np.random.Generator) -> list[Question]:
     """The questions of these types about ``scene``, as many of each as :data:`QUESTIONS` says."""
-    from bat_agent.curriculum import question_types
     from bat_agent.questions import from_scene, generate
+    from bat_agent.questions.curriculum import question_types
 
     sources = from_scene(scene)
     questions = []

@@ -20,9 +20,9 @@ from bat_agent.cli.output import print_json, print_notes, print_table, print_tab
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.config import Recipe
     from bat_agent.evaluation.report import Data, Report
     from bat_agent.evaluation.runs import Result, Run
+    from bat_agent.recipes.loading import Recipe
 
 _WORST = 10
 _FEWEST_CLIPS = 5
@@ -253,7 +253,7 @@ def _subject(
 
 def _recipe_of_model(model: str, name: str) -> Recipe | None:
     """The recipe in the run folder that a model lies in, or the shipped one of its name."""
-    from bat_agent.config import shipped_recipes
+    from bat_agent.recipes.loading import shipped_recipes
 
     beside = Path(model).expanduser().resolve().parent / "recipe.yaml"
     if Path(model).is_dir() and beside.is_file():
@@ -271,7 +271,7 @@ def _recipe_of_weights(weights: Path | None) -> tuple[Recipe | None, str | None]
 
 
 def _load_recipe(name: str, overrides: list[str] | None) -> Recipe:
-    from bat_agent.config import load_recipe
+    from bat_agent.recipes.loading import load_recipe
 
     return load_recipe(name, overrides)
 

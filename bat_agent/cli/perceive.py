@@ -11,7 +11,7 @@ from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json, print_notes, print_table
 
 if TYPE_CHECKING:
-    from bat_agent.perception import PerceivedSource, Perception
+    from bat_agent.hearing.perception import PerceivedSource, Perception
 
 _CLASSES_SHOWN = 5
 _LEAST_PROBABILITY = 0.01
@@ -30,7 +30,7 @@ def perceive(
     json: inputs.AsJson = False,
 ) -> None:
     """List what sounds where in a recording: class, direction, distance, each with a confidence."""
-    from bat_agent import plotting
+    from bat_agent.evaluation import plotting
 
     if plot is not None:
         plotting.check_figure_path(plot)

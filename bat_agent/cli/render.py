@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bat_agent.interfaces import Simulator
-    from bat_agent.moving import StreamState, Track
     from bat_agent.scene import Scene
-    from bat_agent.scene_file import Playing, SceneFile
+    from bat_agent.scenes.moving import StreamState, Track
+    from bat_agent.scenes.scene_file import Playing, SceneFile
 
 LONGEST_S = 3600.0
 _STEP_AT_REST_S = 1.0
@@ -50,10 +50,10 @@ def render(
     json: inputs.AsJson = False,
 ) -> None:
     """Render a scene file: what its listener hears of its sources, as a binaural WAV file."""
-    from bat_agent import plotting
-    from bat_agent.audio import write_wav
-    from bat_agent.playing import track_of
-    from bat_agent.scene_file import read_scene_file
+    from bat_agent.evaluation import plotting
+    from bat_agent.scenes.playing import track_of
+    from bat_agent.scenes.scene_file import read_scene_file
+    from bat_agent.sound.audio import write_wav
 
     _check_outputs(out, plot, rir, scene_file)
     described = with_sounds(read_scene_file(scene_file), sound or [])
@@ -102,8 +102,8 @@ def with_sounds(described: SceneFile, sounds: Sequence[Path]) -> SceneFile:
 
 def with_simulator(scene: Scene, name: str | None, options: dict[str, Any]) -> tuple[Scene, Simulator]:
     """The simulator of the scene, or another one, with some options changed; and the scene that says so."""
-    from bat_agent.rendering import DEFAULTS, simulator_of
     from bat_agent.scene import MeshRoom
+    from bat_agent.scenes.rendering import DEFAULTS, simulator_of
 
     if name is not None and name != scene.simulator.get("name"):
         scene = dataclasses.replace(scene, simulator={"name": name})
@@ -119,7 +119,7 @@ def listen(
     engine: Simulator, moving: Any, tracks: Sequence[Track], seconds: float
 ) -> tuple[Tensor, StreamState, StreamState]:
     """What is heard, (2, N), as the mean of the sources (BAT, section 3.2); and the first and the last state."""
-    from bat_agent.moving import STEP_S, render_moving
+    from bat_agent.scenes.moving import STEP_S, render_moving
 
     states: list[StreamState] = []
 
@@ -133,7 +133,7 @@ def listen(
 
 def measure(state: StreamState, playing: Sequence[Playing]) -> list[dict[str, Any]]:
     """What is known of each source of a scene: place and measures of its RIR; ``None`` for what it has not."""
-    from bat_agent import rir_measures
+    from bat_agent.sound import rir_measures
 
     rows = []
     for source, position, rir, each in zip(
@@ -159,7 +159,7 @@ def measure(state: StreamState, playing: Sequence[Playing]) -> list[dict[str, An
 
 def _check_outputs(out: Path, plot: Path | None, rir: Path | None, scene_file: Path) -> None:
     """Before anything is computed: what cannot be written is told at once."""
-    from bat_agent import plotting
+    from bat_agent.evaluation import plotting
 
     if out.suffix.lower() != ".wav":
         raise BadInput(f"cannot write sound to {str(out)!r}: the file name must end in .wav")
@@ -183,7 +183,7 @@ def _read_files(
     """The sound file of each source, mono at 32 kHz, ``None`` where it has none; and remarks on how they were read."""
     import soundfile
 
-    from bat_agent.audio import read_mono
+    from bat_agent.sound.audio import read_mono
 
     sounds: list[np.ndarray | None] = []
     notes = []
@@ -230,8 +230,8 @@ def _write_rirs(path: Path, rirs: Sequence[Tensor]) -> None:
     import numpy as np
     import torch
 
-    from bat_agent.acoustics import fit_length
-    from bat_agent.audio import write_wav
+    from bat_agent.sound.acoustics import fit_length
+    from bat_agent.sound.audio import write_wav
 
     taps = max(rir.shape[-1] for rir in rirs)
     stacked = torch.stack([fit_length(rir.cpu(), taps) for rir in rirs])

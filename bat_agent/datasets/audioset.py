@@ -1,7 +1,7 @@
 """AudioSet for SpatialSoundQA (BAT, section 3.1): from Google's lists of clips, or the released ones, to metadata.
 
 Labels outside the 355 classes are dropped, clips that have no other too and, with a folder of audio, those that are not
-there. What is written under ``AudioSet/metadata`` is what :func:`bat_agent.sounds.from_audioset` reads.
+there. What is written under ``AudioSet/metadata`` is what :func:`bat_agent.datasets.sounds.from_audioset` reads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 
 from bat_agent.datasets.clip_lists import Clips, have_audio, read_list
 from bat_agent.datasets.layout import cannot_write
+from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
 from bat_agent.labels import label_table, labels
-from bat_agent.sounds import RELEASED_SUFFIXES
 
 PAPER_CLIPS = {"unbalanced_train": 1_861_750, "balanced_train": 18_373, "eval": 17_148}
 """Clips of each split after BAT's curation (BAT, section 3.1)."""

@@ -18,9 +18,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from bat_agent.datasets.sounds import RELEASED_SUFFIXES, bat_weights
 from bat_agent.errors import BadInput
 from bat_agent.labels import label_table
-from bat_agent.sounds import RELEASED_SUFFIXES, bat_weights
 
 _BLOCK = 1 << 20  # characters of a JSON list that are read at once
 _LONGEST_ITEM = 1 << 16  # characters
@@ -67,7 +67,7 @@ class Clips:
         return Clips(self.ids[keep], self.classes[np.repeat(keep, lengths)], ends)
 
     def weights(self) -> Array:
-        """BAT's sampling weight of each clip, float64 (clips,), see :func:`bat_agent.sounds.bat_weights`."""
+        """BAT's sampling weight of each clip, float64 (clips,), see :func:`bat_agent.datasets.sounds.bat_weights`."""
         return bat_weights(self.classes, self.ends)
 
 
@@ -98,8 +98,8 @@ def read_list(path: Path, split: str) -> Clips:
 def have_audio(clips: Clips, root: Path, split: str) -> Array:
     """Which clips have their audio under ``root`` (``AudioSet`` or the folder above it), a mask (clips,).
 
-    It is where :func:`bat_agent.sounds.from_audioset` finds it: ``<split>/audio/Y<id>`` with one of its suffixes, also
-    without ``audio`` and without Y. Folders are listed: asking for two million names would take minutes.
+    It is where :func:`~bat_agent.datasets.sounds.from_audioset` finds it: ``<split>/audio/Y<id>`` with one of its
+    suffixes, also without ``audio`` and without Y. Folders are listed: asking for two million names would take minutes.
     """
     base = root / "AudioSet" if (root / "AudioSet").is_dir() else root
     there = _Column()

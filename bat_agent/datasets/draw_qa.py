@@ -14,7 +14,10 @@ from typing import cast
 
 import numpy as np
 
+from bat_agent.clips.room_bank import ReleasedRooms
 from bat_agent.datasets.layout import SPLITS
+from bat_agent.datasets.sounds import Balance as Drawing
+from bat_agent.datasets.sounds import Sound, SoundSet
 from bat_agent.errors import BadInput
 from bat_agent.questions import (
     Balance,
@@ -28,10 +31,7 @@ from bat_agent.questions import (
     unrelated_labels,
 )
 from bat_agent.questions.generator import CREDIT, TOGETHER
-from bat_agent.rooms import ReleasedRooms
 from bat_agent.scene import Position
-from bat_agent.sounds import Balance as Drawing
-from bat_agent.sounds import Sound, SoundSet
 
 T = QuestionType
 PAPER_COUNTS = {"A": 139_392, "B": 139_392, "C": 118_000, "D": 118_000, "E": 357_528}

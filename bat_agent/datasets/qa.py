@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bat_agent.clips.room_bank import ReleasedRooms
 from bat_agent.datasets import layout
 from bat_agent.datasets.draw_qa import SHARES, Draw, shared_out
 from bat_agent.datasets.engines import Engine, in_process
@@ -20,13 +21,12 @@ from bat_agent.datasets.motion import make_paths
 from bat_agent.datasets.plan import Plan
 from bat_agent.datasets.qa_files import FOLDER_OF_SPLIT, Progress, Recordings, lies_in, link, listing_path
 from bat_agent.datasets.rirs import make_rirs
+from bat_agent.datasets.sounds import Sound, SoundSet, open_sounds
 from bat_agent.datasets.spatialsoundqa import STAGES
 from bat_agent.datasets.store import Store
 from bat_agent.errors import BadInput
 from bat_agent.questions import QARecord, QuestionType
 from bat_agent.questions.files import RecordWriter, encode
-from bat_agent.rooms import ReleasedRooms
-from bat_agent.sounds import Sound, SoundSet, open_sounds
 
 MADE_BY = "bat-agent dataset qa"
 _EVAL_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -50,7 +50,7 @@ class QAPlan:
     """All that decides a set; checked when made."""
 
     sounds: str
-    """A library, as :func:`bat_agent.sounds.open_sounds` takes it, or a manifest or folder by its path alone."""
+    """A library, as :func:`~bat_agent.datasets.sounds.open_sounds` takes it, or the path of a manifest or folder."""
     count: int
     """Records of the nine released types, over all stages."""
     rirs: str | None = None

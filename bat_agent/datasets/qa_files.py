@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from bat_agent.audio import write_wav
 from bat_agent.datasets import layout
+from bat_agent.datasets.sounds import RELEASED_SUFFIXES, Sound
 from bat_agent.errors import BadInput
 from bat_agent.labels import label_table
-from bat_agent.sounds import RELEASED_SUFFIXES, Sound
+from bat_agent.sound.audio import write_wav
 
 FOLDER_OF_SPLIT = {"train": "balanced_train", "eval": "eval"}
 _LIST_OF_SPLIT = {"train": "balanced", "eval": "eval"}

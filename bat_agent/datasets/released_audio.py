@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.acoustics import CLIP_SAMPLES, rms_normalise
-from bat_agent.audio import decode
 from bat_agent.datasets.layout import BINAURAL, REVERB, SPLITS, ReverberationFile, position_of
 from bat_agent.datasets.store import MissingFile, Store
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import QARecord
 from bat_agent.scene import Position
+from bat_agent.sound.acoustics import CLIP_SAMPLES, rms_normalise
+from bat_agent.sound.audio import decode
 
 
 class ReleasedAudio:

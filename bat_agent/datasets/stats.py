@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bat_agent import rir_measures
 from bat_agent.datasets import layout
 from bat_agent.datasets.layout import Item, ReverberationFile
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_DISTANCE_BINS
 from bat_agent.scene import region
+from bat_agent.sound import rir_measures
 
 Array = np.ndarray
 PAPER_RT60_S = {

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bat_agent.datasets.archives import COMPRESSED_TARS, SUFFIXES, Archive, Members, refuse_compressed
+from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
-from bat_agent.sounds import RELEASED_SUFFIXES
 
 _FOLDERS = ("", "AudioSet", "AudioSet/*", "AudioSet/*/audio", "mp3d_reverb", "closed-end", "owl-questions")
 """Where archives are looked for."""

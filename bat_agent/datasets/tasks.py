@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bat_agent.acoustics import fit_length
 from bat_agent.datasets.layout import Item, position_text
 from bat_agent.datasets.placements import another_placement
 from bat_agent.datasets.plan import LONGEST_S, Plan, Task
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import components, load_simulator
-from bat_agent.rendering import simulator_of
 from bat_agent.scene import Scene
+from bat_agent.scenes.rendering import simulator_of
+from bat_agent.sound.acoustics import fit_length
 
 MEAN_OF_EARS, OMNIDIRECTIONAL = "mean of both ears", "omnidirectional"
 _HEAD_OPTIONS = ("hrtf", "sofa", "head")

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bat_agent import corpus
 from bat_agent.agent import Bat
-from bat_agent.batch import Batch
 from bat_agent.checkpoint import find_weights, read_tensors
-from bat_agent.config import Recipe, Stage
+from bat_agent.clips import corpus
+from bat_agent.clips.batch import Batch
+from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
+from bat_agent.distributed.sharding import load_trained_state
 from bat_agent.evaluation.figures import Figures
 from bat_agent.evaluation.hearing import batches
 from bat_agent.evaluation.intervals import mean_figure
-from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import Question
 from bat_agent.questions.measures import score_answer
 from bat_agent.questions.records import QuestionType
-from bat_agent.sharding import load_trained_state
-from bat_agent.waveform import fit
+from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.sound.waveform import fit
 
 ASKED = ((0.0, ("A", "B"), 2), (1.0, ("C", "D", "E"), 6))
 """Share of clips with two sources, what is asked about them, and how many questions a clip."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bat_agent.agent import Bat
-from bat_agent.confidence import Calibration, Curve, fit_curve
+from bat_agent.clips.recorded import Batches
 from bat_agent.evaluation.hearing import Array, Progress, listen
+from bat_agent.evaluation.metrics import expected_calibration_error
 from bat_agent.evaluation.questions import answer_all, kept_confidence
 from bat_agent.evaluation.report import Data
-from bat_agent.metrics import expected_calibration_error
-from bat_agent.recorded import Batches
+from bat_agent.hearing.confidence import Calibration, Curve, fit_curve
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Check:
     """How far confidence is from what comes true, on clips that the curve was not fitted on."""
 
     output: str
-    """As in :mod:`bat_agent.confidence`; ``answer, `` and a form of answers."""
+    """As in :mod:`bat_agent.hearing.confidence`; ``answer, `` and a form of answers."""
     clips: int
     """Statements it was checked on."""
     before: float

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.acoustics import convolve, direct_sound, fit_length, rms_normalise
-from bat_agent.audio import read_mono
-from bat_agent.batch import Batch, truth_of
+from bat_agent.clips.batch import Batch, truth_of
 from bat_agent.datasets.layout import BINAURAL, REVERB
+from bat_agent.datasets.sounds import Sound, open_sounds
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource, place_of, read_manifest
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
-from bat_agent.rendering import simulator_of
 from bat_agent.scene import Scene
-from bat_agent.sounds import Sound, open_sounds
+from bat_agent.scenes.rendering import simulator_of
+from bat_agent.sound.acoustics import convolve, direct_sound, fit_length, rms_normalise
+from bat_agent.sound.audio import read_mono
 
 REVERBERATIONS = ("full", "direct", "none")
 RIR_SECONDS = 2.0
@@ -30,7 +30,7 @@ class ManifestClips:
     """Batches of a manifest's clips, each sound at −14 dBFS in its room, several sources averaged, as released.
 
     ``normalise`` and ``reverberation`` are the switches of BAT's table 8, as in
-    :class:`bat_agent.config.Mixing`. Raises :class:`~bat_agent.errors.BadInput` for what :func:`read_manifest`
+    :class:`bat_agent.recipes.loading.Mixing`. Raises :class:`~bat_agent.errors.BadInput` for what :func:`read_manifest`
     refuses, and where a sound or a RIR is not there; nothing is rendered before all is found.
     """
 

@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bat_agent.config import Recipe
-from bat_agent.corpus import _SPLIT_SEED
+from bat_agent.clips.corpus import _SPLIT_SEED
+from bat_agent.clips.excerpt import STRETCHES, Cut, first_heard
 from bat_agent.datasets.layout import ReverberationFile, find_reverberations, position_of
-from bat_agent.dry import STRETCHES, Cut, first_heard
+from bat_agent.datasets.sounds import Sound, SoundSet, expand, open_sounds
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource
 from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
 from bat_agent.questions import HeardSource, compatible
+from bat_agent.recipes.loading import Recipe
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Position, Scene
-from bat_agent.sounds import Sound, SoundSet, expand, open_sounds
 
 TRIES = 1000
 
@@ -83,7 +83,7 @@ class DrawnPlaces:
         return self.places(self._simulator.sample_scene(rng, 1 if sources == 1 else 4))
 
     def scene(self, seed: tuple[int, int], sources: int) -> Scene:
-        """The room with this number, as :func:`bat_agent.rooms.open_bank` draws it."""
+        """The room with this number, as :func:`bat_agent.clips.room_bank.open_bank` draws it."""
         return self._simulator.sample_scene(np.random.default_rng(seed), sources)
 
     def places(self, scene: Scene) -> list[Place]:

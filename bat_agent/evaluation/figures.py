@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bat_agent.confidence import Calibration, Curve
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.hearing import Decode, Heard, Progress, batches, encode, said, true_directions
 from bat_agent.evaluation.intervals import Figure, RankedClasses, Resampled, mean_figure, resampled_figure
-from bat_agent.labels import labels
-from bat_agent.metrics import (
+from bat_agent.evaluation.metrics import (
     angular_errors_deg,
     average_precisions,
     direction_hits,
@@ -27,6 +25,8 @@ from bat_agent.metrics import (
     mean_average_precision,
     sides,
 )
+from bat_agent.hearing.confidence import Calibration, Curve
+from bat_agent.labels import labels
 from bat_agent.scene import region
 
 SWAP_NEAR_DEG = 20.0
@@ -108,8 +108,8 @@ def swap_consistency(heard: Heard, decode: Decode = "kernel") -> Figures:
 
 
 def calibration(heard: Heard, curves: Calibration | None = None) -> Figures:
-    """ECE of every output, as :mod:`bat_agent.confidence` names and defines them; ``…_calibrated`` after the model's
-    ``curves``, where it has some.
+    """ECE of every output, as :mod:`bat_agent.hearing.confidence` names and defines them; ``…_calibrated`` after the
+    model's ``curves``, where it has some.
     """
     found = {}
     for output, (sure, right) in heard.confidence.items():

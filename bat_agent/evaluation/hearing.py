@@ -1,7 +1,7 @@
 """What an encoder says of clips whose truth is known, as arrays; everything measured is computed from these.
 
 N clips of one source each, C classes. Two decodings stand side by side: ``kernel``, as the agent decodes
-(:mod:`bat_agent.perception`), and ``released``, the single best bin, as the released code does.
+(:mod:`bat_agent.hearing.perception`), and ``released``, the single best bin, as the released code does.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bat_agent.batch import Batch
-from bat_agent.confidence import WITHIN_BINS, WITHIN_DEG, direction_confidence, distance_confidence
+from bat_agent.clips.batch import Batch
 from bat_agent.errors import BadInput
+from bat_agent.evaluation.metrics import angular_errors_deg, targets_from_position
+from bat_agent.hearing.confidence import WITHIN_BINS, WITHIN_DEG, direction_confidence, distance_confidence
+from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -26,9 +28,7 @@ from bat_agent.interfaces import (
     Encoding,
     SlotEncoding,
 )
-from bat_agent.metrics import angular_errors_deg, targets_from_position
-from bat_agent.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
-from bat_agent.waveform import fit
+from bat_agent.sound.waveform import fit
 
 Decode = Literal["kernel", "released"]
 DECODINGS: tuple[Decode, ...] = get_args(Decode)
@@ -59,8 +59,8 @@ class Heard:
     distances: dict[str, Array] = field(default_factory=dict)
     """Decoding → (N,) distance bins said."""
     confidence: dict[str, tuple[Array, Array]] = field(default_factory=dict)
-    """Output (as in :mod:`bat_agent.confidence`) → the probability that what it says is right, before any calibration,
-    and whether it is; (N,) each, for ``source`` one for every slot."""
+    """Output (as in :mod:`bat_agent.hearing.confidence`) → the probability that what it says is right, before any
+    calibration, and whether it is; (N,) each, for ``source`` one for every slot."""
     swapped_deg: dict[str, Array] = field(default_factory=dict)
     """As ``directions_deg``, with the ears swapped."""
     swapped_top: Array | None = None

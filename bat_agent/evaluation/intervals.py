@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bat_agent.metrics import bootstrap_interval
+from bat_agent.evaluation.metrics import bootstrap_interval
 
 LEVEL = 0.95
 RESAMPLES = 1000

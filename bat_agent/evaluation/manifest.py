@@ -7,11 +7,11 @@
       "rirs": "$DATA", "rir": "q9vSo1VnCiC/0.npy",
       "azimuth_deg": 143.1, "elevation_deg": 12.0, "distance_m": 2.4}]}
 
-A sound is one of a ``library`` (:func:`bat_agent.sounds.open_sounds`) or an ``audio`` file; a room is a RIR of a
-released root ``rirs``, a ``rir`` file alone, or a ``scene`` with one source that a simulator renders. A sound begins
-with its clip, unless ``begin_s`` says how far into it the clip begins: then it has gone on before. Relative paths
-of ``audio``, ``rirs`` and ``rir`` start at the manifest's folder, those in a ``library`` where the command is run;
-``~`` and ``$VARIABLES`` are filled in when it is read, so that it may name data that lies elsewhere.
+A sound is one of a ``library`` (:func:`bat_agent.datasets.sounds.open_sounds`) or an ``audio`` file; a room is a RIR
+of a released root ``rirs``, a ``rir`` file alone, or a ``scene`` with one source that a simulator renders. A sound
+begins with its clip, unless ``begin_s`` says how far into it the clip begins: then it has gone on before. Relative
+paths of ``audio``, ``rirs`` and ``rir`` start at the manifest's folder, those in a ``library`` where the command is
+run; ``~`` and ``$VARIABLES`` are filled in when it is read, so that it may name data that lies elsewhere.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.datasets.layout import write_atomically
+from bat_agent.datasets.sounds import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS
 from bat_agent.labels import class_number, labels
 from bat_agent.questions import HeardSource
 from bat_agent.scene import Position, Scene, angle_between_deg
-from bat_agent.sounds import expand
 
 MOST_SOURCES = 2
 _NEAR_DEG, _NEAR_M = 0.5, 0.01

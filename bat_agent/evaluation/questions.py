@@ -14,17 +14,17 @@ import numpy as np
 import torch
 
 from bat_agent.agent import Bat
-from bat_agent.confidence import Calibration, answer_form, answer_is_right
+from bat_agent.clips.recorded import Batches
 from bat_agent.evaluation.figures import Figures, miscalibration
 from bat_agent.evaluation.hearing import batches
 from bat_agent.evaluation.intervals import Figure, resampled_figure
+from bat_agent.evaluation.metrics import NOT_HEARD
+from bat_agent.hearing.confidence import Calibration, answer_form, answer_is_right
 from bat_agent.interfaces import Reasoner, Reply
-from bat_agent.metrics import NOT_HEARD
 from bat_agent.questions import Question, QuestionType
 from bat_agent.questions.answers import mirror, parse_location
 from bat_agent.questions.measures import score_answer
-from bat_agent.recorded import Batches
-from bat_agent.waveform import fit
+from bat_agent.sound.waveform import fit
 
 BINARY = {"direction": QuestionType.MIXUP_DIRECTION, "distance": QuestionType.MIXUP_DISTANCE_BOTH}
 """The yes/no reasoning of BAT's table 4."""

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bat_agent import corpus
-from bat_agent.confidence import Calibration
-from bat_agent.config import Recipe
+from bat_agent.clips import corpus
 from bat_agent.datasets.layout import write_atomically
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.clips import ManifestClips
@@ -34,6 +32,8 @@ from bat_agent.evaluation.figures import (
 from bat_agent.evaluation.hearing import DECODINGS, Decode, Heard, Progress, listen
 from bat_agent.evaluation.runs import FORMAT, TASKS, Result, Run, training_of
 from bat_agent.evaluation.tables import lambda_sweep, tables
+from bat_agent.hearing.confidence import Calibration
+from bat_agent.recipes.loading import Recipe
 
 NAMES = {"map": "mAP", "er20": "ER20", "mae_deg": "MAE", "der": "DER", "source_map": "mAP of each source"}
 NAMES |= {"left_right": "left or right", "front_behind": "front or behind", "above_below": "above or below"}
@@ -176,7 +176,7 @@ def _class_table(rows: Sequence[ClassRow]) -> str:
 
 def _draw(report: Report, folder: Path, results: Sequence[Result]) -> list[Path]:
     from bat_agent.evaluation.pictures import confusion_figure, error_figure, lambda_figure
-    from bat_agent.plotting import save_figure
+    from bat_agent.evaluation.plotting import save_figure
 
     sweep = lambda_sweep(results)
     weights = np.unique([result.run.class_weight or 0.0 for result in sweep])

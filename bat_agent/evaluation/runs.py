@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bat_agent.config import Recipe, Stage
 from bat_agent.errors import BadInput
+from bat_agent.recipes.loading import Recipe, Stage
 
 TASKS = ("class", "distance", "direction")
 FORMAT = 1

@@ -16,7 +16,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import Answered
 from bat_agent.listening.health import Health, forbids_direction
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 SHORTEST_S = 0.25
 """A window must hold this much before anything is said of it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bat_agent.listening.blocks import Block, SoundSource
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 
 def record_claps(source: SoundSource, seconds: float, say: Callable[[str], None]) -> tuple[Waveform, Waveform, int]:

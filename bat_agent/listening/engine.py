@@ -24,6 +24,7 @@ import numpy as np
 
 from bat_agent.agent import Answer, Bat
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening import words
 from bat_agent.listening.answering import SHORTEST_S, Answering
@@ -34,8 +35,7 @@ from bat_agent.listening.intake import Intake, Sides
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
 from bat_agent.listening.tracker import Tracker
-from bat_agent.perception import PerceivedSource, Perception
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 if TYPE_CHECKING:
     from typing_extensions import Self

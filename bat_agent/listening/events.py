@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bat_agent.agent import Answer
-from bat_agent.perception import PerceivedSource
+from bat_agent.hearing.perception import PerceivedSource
 
 TrackState = Literal["appearing", "steady", "vanishing"]
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.acoustics import rms_dbfs
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import HealthNote
-from bat_agent.ring import Waveform
+from bat_agent.sound.acoustics import rms_dbfs
+from bat_agent.sound.ring import Waveform
 
 NOTHING_DBFS = -120.0
 CLIPPED = 0.999

@@ -10,7 +10,7 @@ import soxr
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Samples
-from bat_agent.ring import Ring, Waveform
+from bat_agent.sound.ring import Ring, Waveform
 
 LONGEST_S = 10.0
 

@@ -10,7 +10,7 @@ import soundfile
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 FILE_S = 60.0
 MEGABYTE = 10**6

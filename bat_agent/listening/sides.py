@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bat_agent.errors import BadInput
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 CLAP_S = 0.02
 """Of a clap, what is looked at: its onset, before the room answers."""

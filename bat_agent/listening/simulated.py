@@ -14,7 +14,7 @@ from bat_agent.listening.blocks import Block, Notice
 
 if TYPE_CHECKING:
     from bat_agent.interfaces import Simulator
-    from bat_agent.moving import MovingScene, Stream, Track
+    from bat_agent.scenes.moving import MovingScene, Stream, Track
 
 STEP_S = 0.1
 ROUND_S = 24.0
@@ -45,7 +45,7 @@ class Simulated:
 
     def open(self) -> None:
         """Begin, or go on where it was closed."""
-        from bat_agent.moving import Stream
+        from bat_agent.scenes.moving import Stream
 
         self._stream = self._stream or Stream(self._simulator, self._tracks)
         self._begin_s = None
@@ -82,13 +82,13 @@ def walk(label: str, *, pace: str = "real", seconds: float | None = None) -> Sim
 
     Raises :class:`~bat_agent.errors.BadInput` for a label that cannot be synthesised.
     """
-    from bat_agent.audio import read_mono
     from bat_agent.labels import class_number, labels
-    from bat_agent.moving import MovingScene, Waypoints
-    from bat_agent.playing import track_of
     from bat_agent.registry import load_simulator
     from bat_agent.scene import Listener, Room, Scene, Source
-    from bat_agent.scene_file import Playing
+    from bat_agent.scenes.moving import MovingScene, Waypoints
+    from bat_agent.scenes.playing import track_of
+    from bat_agent.scenes.scene_file import Playing
+    from bat_agent.sound.audio import read_mono
 
     samples = read_mono(label) if Path(label).is_file() else None
     named = () if samples is not None else (labels()[class_number(label)],)
@@ -105,10 +105,10 @@ def walk(label: str, *, pace: str = "real", seconds: float | None = None) -> Sim
 
 def scene(path: str | Path, *, pace: str = "real", seconds: float | None = None) -> Simulated:
     """A scene file, as ``bat-agent render`` takes it; over and over where nothing ends it."""
-    from bat_agent.audio import read_mono
-    from bat_agent.playing import SYNTHESIS_LIMIT_S, track_of
-    from bat_agent.rendering import simulator_of
-    from bat_agent.scene_file import read_scene_file
+    from bat_agent.scenes.playing import SYNTHESIS_LIMIT_S, track_of
+    from bat_agent.scenes.rendering import simulator_of
+    from bat_agent.scenes.scene_file import read_scene_file
+    from bat_agent.sound.audio import read_mono
 
     described = read_scene_file(Path(path))
     still = described.moving.scene

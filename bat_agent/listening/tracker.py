@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.listening.events import TrackedSource, TrackState
-from bat_agent.perception import PerceivedSource
 
 FOLLOW_S = 0.6
 """Time constant with which a track follows what is heard of it."""

@@ -20,7 +20,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import QARecord, mirror
 from bat_agent.scoring.answers import Answers, answer_line, key_of, parse_line
-from bat_agent.waveform import fit
+from bat_agent.sound.waveform import fit
 
 _BEGIN = b'{"record": '
 Progress = Callable[[int, int], None]

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from bat_agent import corpus
-from bat_agent.batch import truth_of
-from bat_agent.config import Recipe
+from bat_agent.clips import corpus
+from bat_agent.clips.batch import truth_of
+from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
+from bat_agent.clips.mixtures import Mixtures
+from bat_agent.datasets.sounds import expand
 from bat_agent.errors import BadInput
-from bat_agent.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.interfaces import CLIP_SECONDS, Encoding
-from bat_agent.mixtures import Mixtures
 from bat_agent.questions import HeardSource, QARecord, Question
+from bat_agent.recipes.loading import Recipe
 from bat_agent.scoring.ask import Encode, Sounding
 from bat_agent.scoring.curricula import letters_of, reasoner_stages
 from bat_agent.scoring.data import open_questions
-from bat_agent.sounds import expand
 
 LETTERS = ("A", "B", "C", "D", "E", "E")
 """Asked of every run, whatever it learnt: the tables have figures for all of them."""
@@ -74,7 +74,7 @@ def questions_of(recipe: Recipe, data: Path | None = None, count: int | None = N
 
 def imagining(records: Mapping[int, QARecord], token_dim: int, ideal_ear: bool = False) -> Encode:
     """Encodings of what records ask about, imagined from where they say that everything is; with ``ideal_ear`` the
-    tokens tell it too (:mod:`bat_agent.imagined`).
+    tokens tell it too (:mod:`bat_agent.clips.imagined`).
 
     Raises :class:`~bat_agent.errors.BadInput` for a record that does not say it.
     """

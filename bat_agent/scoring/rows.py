@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bat_agent.errors import BadInput
-from bat_agent.metrics import Asked, prompt_only_answers, random_answers
+from bat_agent.evaluation.metrics import Asked, prompt_only_answers, random_answers
 from bat_agent.questions import QuestionType, RecordFile
 
 RANDOM, PROMPT_ONLY, MAJORITY, ORACLE = "random", "prompt only", "majority", "oracle"

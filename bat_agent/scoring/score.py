@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.intervals import LEVEL, RESAMPLES, Figure, resampled_figure
-from bat_agent.metrics import Asked, bootstrap_interval, score_answer
+from bat_agent.evaluation.metrics import Asked, bootstrap_interval, score_answer
 from bat_agent.questions import QuestionType, mirror
 from bat_agent.scoring.classes import ClassScorer, Precision, true_classes
 from bat_agent.scoring.embedders import Embedder

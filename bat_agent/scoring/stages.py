@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from bat_agent.config import to_yaml
 from bat_agent.evaluation.tables import NONE, Table
 from bat_agent.questions import QuestionType
+from bat_agent.recipes.loading import to_yaml
 from bat_agent.scoring.ask import AnswerLog, Progress, ask_all
 from bat_agent.scoring.asked import QuestionSet, imagining
 from bat_agent.scoring.classes import ClassScorer

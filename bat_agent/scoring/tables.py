@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.evaluation.metrics import Asked
 from bat_agent.evaluation.tables import NONE, Table
-from bat_agent.metrics import Asked
 from bat_agent.questions import QuestionType
 from bat_agent.scoring.published import (
     BEYOND,

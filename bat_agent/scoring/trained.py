@@ -11,11 +11,11 @@ import torch
 
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, find_weights, read_tensors
-from bat_agent.config import Recipe, Stage, load_recipe
+from bat_agent.distributed.sharding import load_trained_state
 from bat_agent.errors import BadInput
+from bat_agent.recipes.loading import Recipe, Stage, load_recipe
 from bat_agent.registry import load_encoder, load_reasoner
 from bat_agent.scoring.curricula import is_imagined, reasoner_stages
-from bat_agent.sharding import load_trained_state
 
 RECIPE, DONE = "recipe.yaml", "done"
 _PORTION = 2**20  # bytes read at once

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bat_agent.hearing_arrays import hearing_arrays, hearing_shapes
+from bat_agent.hearing.arrays import hearing_arrays, hearing_shapes
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving.protocol import ARRAYS, PERCEPTIONS
-from bat_agent.waveform import prepare
+from bat_agent.sound.waveform import prepare
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat

@@ -10,7 +10,7 @@
 A body is the samples alone, float32, little-endian, C order; the header ``X-Bat-Shape`` gives ``2,N`` or ``B,2,N`` and
 ``X-Bat-Sample-Rate``, where sent, must be 32000. All but ``/health`` want ``Authorization: Bearer TOKEN``. Replies are
 JSON: ``{"perceptions": [Perception.to_dict(), …]}`` for one clip too, ``{"arrays": {key: packed}}`` with the arrays of
-:func:`bat_agent.hearing_arrays.hearing_arrays` as :func:`pack` makes them, bit for bit.
+:func:`bat_agent.hearing.arrays.hearing_arrays` as :func:`pack` makes them, bit for bit.
 
 Refusals are ``{"error": "one sentence"}`` with status 400 (not this protocol, or an unknown Host), 401 (token), 408
 (the body came too slowly), 413 (too large), 422 (sound that cannot be heard, in the library's words), 500, or 503: the

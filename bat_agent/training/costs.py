@@ -20,18 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bat_agent import corpus, distributed, registry
-from bat_agent.batch import truth_of
-from bat_agent.config import Recipe, Stage
-from bat_agent.curriculum import question_types
+from bat_agent import distributed, registry
+from bat_agent.clips import corpus
+from bat_agent.clips.batch import truth_of
 from bat_agent.datasets.draw_qa import PAPER_COUNTS
 from bat_agent.errors import BadInput
-from bat_agent.features import NUM_MELS, num_frames
 from bat_agent.interfaces import Encoding
-from bat_agent.losses import encoder_loss
-from bat_agent.optimizers import trained_parameters
 from bat_agent.questions import HeardSource, Question, generate
+from bat_agent.questions.curriculum import question_types
+from bat_agent.recipes.loading import Recipe, Stage
 from bat_agent.scene import Position
+from bat_agent.sound.features import NUM_MELS, num_frames
+from bat_agent.training.losses import encoder_loss
+from bat_agent.training.optimizers import trained_parameters
 from bat_agent.training.passes import check_passes, summaries
 
 REACHED = {"cpu": 0.6, "cuda": 0.25}

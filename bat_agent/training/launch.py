@@ -13,10 +13,10 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from bat_agent import distributed
-from bat_agent.config import Recipe, Stage
+from bat_agent.distributed.sharding import unsynchronised
 from bat_agent.errors import BadInput
-from bat_agent.muon import lacks_bfloat16
-from bat_agent.sharding import unsynchronised
+from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.training.muon import lacks_bfloat16
 
 # One process renders rooms and validates while the others wait for it.
 LONGEST_WAIT = timedelta(hours=12)

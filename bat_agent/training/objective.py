@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bat_agent.config import Stage
+from bat_agent.clips.mixtures import Batch, Truth
 from bat_agent.interfaces import Encoding
-from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Batch, Truth
+from bat_agent.recipes.loading import Stage
+from bat_agent.training.losses import encoder_loss
 
 
 class EncoderObjective(nn.Module):

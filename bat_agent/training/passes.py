@@ -21,15 +21,15 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from bat_agent import distributed
-from bat_agent.batch import Batch, Truth
 from bat_agent.checkpoint import read_tensors, write_tensors
-from bat_agent.config import Stage
+from bat_agent.clips.batch import Batch, Truth
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES
-from bat_agent.losses import encoder_loss, match_slots
-from bat_agent.optimizers import Optimizers, schedule
+from bat_agent.recipes.loading import Stage
+from bat_agent.sound.waveform import fit
 from bat_agent.training.folder import LAST, LossCurve, resume, save_checkpoint
-from bat_agent.waveform import fit
+from bat_agent.training.losses import encoder_loss, match_slots
+from bat_agent.training.optimizers import Optimizers, schedule
 
 STEPS_A_FILE = 100
 _BINS = ("distance", "azimuth", "elevation")

@@ -108,7 +108,7 @@ class HearingClient:
 
         ``direction`` (B, S, 3), ``distance`` (B, S), ``class_probs`` (B, C), ``slot_probs`` (B, S, C) and ``embedding``
         (B, D), all float32, and ``valid`` (B, S) bool, bit for bit as the server has them from
-        :func:`bat_agent.hearing_arrays.hearing_arrays`.
+        :func:`bat_agent.hearing.arrays.hearing_arrays`.
         """
         batch = _samples(waveforms)
         if batch.ndim != 3 or len(batch) < 2:

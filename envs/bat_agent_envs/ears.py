@@ -34,7 +34,7 @@ class Ears:
 
     def __init__(self, model: str, device: str | None, level_known: bool) -> None:
         import bat_agent
-        from bat_agent.hearing_arrays import hearing_shapes
+        from bat_agent.hearing.arrays import hearing_shapes
 
         self._bat = bat_agent.load(model, device=device, level_known=level_known)
         self._lock = threading.Lock()
@@ -45,8 +45,8 @@ class Ears:
         self.longest_s: float = self._bat.encoder.clip_seconds
 
     def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
-        """Arrays of :func:`bat_agent.hearing_arrays.hearing_arrays` of windows (B, 2, N)."""
-        from bat_agent.hearing_arrays import hearing_arrays
+        """Arrays of :func:`bat_agent.hearing.arrays.hearing_arrays` of windows (B, 2, N)."""
+        from bat_agent.hearing.arrays import hearing_arrays
 
         with self._lock:
             return hearing_arrays(self._bat, windows)

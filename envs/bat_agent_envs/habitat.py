@@ -66,7 +66,7 @@ class HabitatSound:
 
     def __call__(self, env: Any) -> Waveform:
         """The next ``step_s`` seconds at the agent's present pose, (2, n) at 32 kHz."""
-        from bat_agent.moving import render_step
+        from bat_agent.scenes.moving import render_step
 
         if not self._places:
             self.reset(env)
@@ -148,7 +148,7 @@ def _mono(sound: Any) -> Any:
     import torch
 
     if isinstance(sound, str | Path):
-        from bat_agent.audio import read_mono
+        from bat_agent.sound.audio import read_mono
 
         return read_mono(sound)
     return torch.as_tensor(np.asarray(sound, np.float32))

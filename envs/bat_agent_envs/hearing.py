@@ -147,7 +147,7 @@ def _log_mel(sound: np.ndarray) -> np.ndarray:
     """(B, 2, N) → (B, 2, T, 128) in dB, as the encoders hear it."""
     import torch
 
-    from bat_agent.features import log_mel, mel_filterbank, stft
+    from bat_agent.sound.features import log_mel, mel_filterbank, stft
 
     mel = log_mel(stft(torch.from_numpy(sound)).abs(), mel_filterbank())
     return mel.numpy()

@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
-from bat_agent.ring import Ring, Waveform
+from bat_agent.sound.ring import Ring, Waveform
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 
 Feed = Literal["chunk", "window"]

@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.save_video import capped_cubic_video_schedule
 
-from bat_agent.audio import write_wav
 from bat_agent.errors import BadInput
+from bat_agent.sound.audio import write_wav
 from bat_agent_envs.intake import rate_of
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
-from bat_agent.moving import StreamState, Track, render_step
 from bat_agent.scene import STANDING_HEIGHT_M, Listener, Room, Scene, Source
+from bat_agent.scenes.moving import StreamState, Track, render_step
 from bat_agent_envs.floor import Box, Floor, Point, floor_of
 
 AGENT_RADIUS_M = 0.2
@@ -190,7 +190,7 @@ def track_of(waveform: NDArray[np.float32], sources: int, phase: float, stop_s: 
     """A sound that loops from anywhere in it, as loud as in the encoders' training clips with so many sources."""
     import torch
 
-    from bat_agent.acoustics import rms_normalise
+    from bat_agent.sound.acoustics import rms_normalise
 
     sound = torch.from_numpy(np.ascontiguousarray(waveform[: round(_LONGEST_SOUND_S * SAMPLE_RATE_HZ)]))
     sound = rms_normalise(sound) / sources

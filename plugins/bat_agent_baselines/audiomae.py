@@ -26,7 +26,7 @@ from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import labels
-from bat_agent.masking import keep_patches, spec_augment
+from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_baselines.checkpoint import load_audiomae
 from bat_agent_baselines.config import NUM_MELS, AudioMAEConfig
 

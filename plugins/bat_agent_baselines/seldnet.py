@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent import features
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -30,7 +29,8 @@ from bat_agent.interfaces import (
     Encoding,
 )
 from bat_agent.labels import labels
-from bat_agent.masking import spec_augment
+from bat_agent.sound import features
+from bat_agent.training.helpers import spec_augment
 from bat_agent_baselines.config import SELDnetConfig
 
 RARE_CLASS_LOGIT = -5.0

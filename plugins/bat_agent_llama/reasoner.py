@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bat_agent.checkpoint import write_tensors
+from bat_agent.distributed.sharding import whole
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import labels
-from bat_agent.sharding import whole
 from bat_agent_llama import lora
 from bat_agent_llama.adapter_v2 import AdapterV2
 from bat_agent_llama.building import adapt, build_projector, heard
@@ -256,7 +256,7 @@ class LlamaReasoner(nn.Module):
         self._members.clear()
 
     def shard_blocks(self) -> list[nn.Module]:
-        """What is shared out on its own where the parameters are (:func:`bat_agent.sharding.shard`): every layer."""
+        """What is shared out on its own where parameters are (:mod:`bat_agent.distributed.sharding`): every layer."""
         return list(self.llm.model.layers)
 
     def trained_state_dict(self) -> dict[str, Tensor]:

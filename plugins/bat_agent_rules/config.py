@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bat_agent.errors import BadInput
-from bat_agent.perception import Thresholds
+from bat_agent.hearing.perception import Thresholds
 
 
 @dataclass(frozen=True)
 class RulesConfig:
-    """Options of the reasoner ``rules``; see :class:`bat_agent.perception.Thresholds`."""
+    """Options of the reasoner ``rules``; see :class:`bat_agent.hearing.perception.Thresholds`."""
 
     token_dim: int | None = None
     """Width of the encoder's tokens; taken as every reasoner takes it, but the tokens are not read."""

@@ -1,7 +1,8 @@
 """What the heads say of one clip, as probabilities: which sounds, on which side, how far.
 
-Sources are sorted as :func:`bat_agent.perception.perceive` sorts them, strongest first; an encoder without slots hears
-one. The posteriors of azimuth, elevation and distance are taken as independent of each other and between sources.
+Sources are sorted as :func:`bat_agent.hearing.perception.perceive` sorts them, strongest first; an encoder without
+slots hears one. The posteriors of azimuth, elevation and distance are taken as independent of each other and between
+sources.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import PerceivedSource, Thresholds, perceive, told_apart
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.labels import labels
-from bat_agent.perception import PerceivedSource, Thresholds, perceive, told_apart
 from bat_agent.questions.answers import AXES
 from bat_agent.scene import unit_vector
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 from bat_agent.errors import BadInput
-from bat_agent.perception import Thresholds
+from bat_agent.hearing.perception import Thresholds
 
 SERVER, TRANSFORMERS = "server", "transformers"
 BACKENDS = (SERVER, TRANSFORMERS)

@@ -1,7 +1,7 @@
 """What an encoder perceives, in words that a language model can reason about: one text for each clip.
 
 Every number is the encoder's own: labels with their probabilities, direction and distance as
-:func:`bat_agent.perception.perceive` decodes them, and how likely they are right. Offsets are the same place in
+:func:`bat_agent.hearing.perception.perceive` decodes them, and how likely they are right. Offsets are the same place in
 metres along the three axes, so that no one has to know trigonometry to say what is left of what. How sources lie
 relative to each other is left to the reader.
 """
@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import PerceivedSource, Perception, Thresholds, perceive
 from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import labels
-from bat_agent.perception import PerceivedSource, Perception, Thresholds, perceive
 from bat_agent.questions import format_distance
 from bat_agent.questions.answers import AXES
 from bat_agent.scene import unit_vector

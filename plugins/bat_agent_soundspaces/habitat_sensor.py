@@ -24,8 +24,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bat_agent.interfaces import DIRECT_GAIN_AT_1M, SAMPLE_RATE_HZ
-from bat_agent.rir_measures import interaural_level_db
 from bat_agent.scene import Listener, Position, Vector, heading_to_habitat_quaternion, point_at
+from bat_agent.sound.rir_measures import interaural_level_db
 from bat_agent_soundspaces.engine import align_onset, direct_sample
 from bat_agent_soundspaces.habitat_api import module_of
 

@@ -143,8 +143,8 @@ class SpatialASTConfig:
         """Summary tokens of a full clip."""
         if not self.summary_frames:
             return 0
-        from bat_agent.features import num_frames
         from bat_agent.interfaces import SAMPLE_RATE_HZ
+        from bat_agent.sound.features import num_frames
         from bat_agent_spatial_ast.summary import num_segments
 
         return 1 + num_segments(num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ)), self.summary_frames)
@@ -152,8 +152,8 @@ class SpatialASTConfig:
     @property
     def grid(self) -> tuple[int, int]:
         """Patches along time and frequency of a full clip."""
-        from bat_agent.features import NUM_MELS, num_frames
         from bat_agent.interfaces import SAMPLE_RATE_HZ
+        from bat_agent.sound.features import NUM_MELS, num_frames
 
         frames = self.target_frames or num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ))
         return frames // self.patch_frames, NUM_MELS // self.patch_mels

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.checkpoint import save_module
+from bat_agent.clips.mixtures import Truth
 from bat_agent.distributed import world_size
 from bat_agent.errors import BadInput
-from bat_agent.features import stretch_frames
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -28,8 +28,8 @@ from bat_agent.interfaces import (
     Encoding,
 )
 from bat_agent.labels import labels
-from bat_agent.masking import keep_patches, spec_augment
-from bat_agent.mixtures import Truth
+from bat_agent.sound.features import stretch_frames
+from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.adacos import AdaCos
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.dspast_config import NUM_BRANCHES, TOKENS_PER_BRANCH, DSpASTConfig

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from bat_agent import features
+from bat_agent.sound import features
 
 ILD_FLOOR = 1e-16
 MAX_LOG_ILD = 70.0  # the loudest full-scale ear beside a silent one reaches 50; e^70 squared would leave float32 …

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent import features
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import (
@@ -31,7 +30,8 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
-from bat_agent.masking import keep_patches, spec_augment
+from bat_agent.sound import features
+from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers

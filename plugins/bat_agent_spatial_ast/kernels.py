@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bat_agent import features
+from bat_agent.sound import features
 
 
 class FourierKernels(nn.Module):

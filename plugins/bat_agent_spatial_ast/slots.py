@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent.features import NUM_MELS
+from bat_agent.sound.features import NUM_MELS
 from bat_agent_spatial_ast.summary import DIRECT_WEIGHTINGS, QUANTITIES, WEIGHTINGS, ClipDropout, means_of
 
 FACTORS = 8

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.distributed import clip_rand
-from bat_agent.features import NUM_MELS
+from bat_agent.sound.features import NUM_MELS
 
 WEIGHTINGS = 4
 LOUDEST_OF = (10, 40)

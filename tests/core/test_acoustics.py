@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bat_agent.acoustics import (
+from bat_agent.sound.acoustics import (
     CLIP_SAMPLES,
     convolve,
     fit_length,

@@ -17,11 +17,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 import bat_agent
 from bat_agent.agent import Answer, Bat, ModelConfig, shipped_models
-from bat_agent.confidence import Calibration, Curve
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.confidence import Calibration, Curve
+from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding, Reply, SlotEncoding
 from bat_agent.labels import labels
-from bat_agent.perception import Perception, Thresholds
 from bat_agent.scene import region
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner

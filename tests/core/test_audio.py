@@ -10,8 +10,8 @@ import soundfile
 import torch
 from scipy.io import wavfile
 
-from bat_agent.audio import read_audio, read_mono, resample, write_wav
 from bat_agent.errors import BadInput
+from bat_agent.sound.audio import read_audio, read_mono, resample, write_wav
 
 
 def tone(frequency_hz: float, rate_hz: int, seconds: float = 1.0, amplitude: float = 0.5) -> np.ndarray:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent.confidence import Calibration, Curve, answer_form, is_sure
 from bat_agent.evaluation import calibrate as module
 from bat_agent.evaluation.calibrate import calibrate
 from bat_agent.evaluation.hearing import Heard
 from bat_agent.evaluation.report import Data
+from bat_agent.hearing.confidence import Calibration, Curve, answer_form, is_sure
 from bat_agent.interfaces import Reply
 
 EARS: Any = SimpleNamespace(encoder=None, device="cpu", reasoner=None)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bat_agent.confidence import (
+from bat_agent.hearing.confidence import (
     Calibration,
     Curve,
     direction_confidence,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from bat_agent import corpus
-from bat_agent.config import Mixing, Part, Recipe, Rooms, Sounds, Stage
+from bat_agent.clips import corpus
+from bat_agent.clips.room_bank import FreshRooms, ReleasedRooms, RoomBank
 from bat_agent.errors import BadInput
-from bat_agent.rooms import FreshRooms, ReleasedRooms, RoomBank
+from bat_agent.recipes.loading import Mixing, Part, Recipe, Rooms, Sounds, Stage
 
 RATE_HZ = 32_000
 Entry = dict[str, Any]
@@ -245,7 +245,7 @@ def test_each_process_gets_its_share(recipe: Recipe) -> None:
     ],
 )
 def test_a_switch_that_is_not_known_is_refused(recipe: Recipe, tmp_path: Path, change: Entry, message: str) -> None:
-    from bat_agent.config import load_recipe, to_yaml
+    from bat_agent.recipes.loading import load_recipe, to_yaml
 
     file = tmp_path / "recipe.yaml"
     file.write_text(to_yaml(recipe), encoding="utf-8")

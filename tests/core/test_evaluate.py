@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bat_agent import corpus, evaluate
+from bat_agent import evaluate
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Part, Recipe, Rooms, Sounds
+from bat_agent.clips import corpus
+from bat_agent.clips.mixtures import Mixtures, Truth
 from bat_agent.evaluation.intervals import Figure
+from bat_agent.evaluation.metrics import random_answers, score_answers
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.metrics import random_answers, score_answers
-from bat_agent.mixtures import Mixtures, Truth
+from bat_agent.recipes.loading import Part, Recipe, Rooms, Sounds
 from bat_agent.scene import angle_between_deg
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from bat_agent.batch import Batch
+from bat_agent.clips.batch import Batch
 from bat_agent.errors import BadInput
 from bat_agent.evaluation import figures
 from bat_agent.evaluation.clips import ManifestClips

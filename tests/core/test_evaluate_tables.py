@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from bat_agent.config import Part, Recipe, Stage
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.pictures import lambda_figure
 from bat_agent.evaluation.published import TABLES
 from bat_agent.evaluation.runs import TASKS, Result, Run, read_result, training_of
 from bat_agent.evaluation.tables import cell, fits, lambda_sweep, tables
+from bat_agent.recipes.loading import Part, Recipe, Stage
 
 RunCommand = Callable[..., tuple[int, str, str]]
 FIGURES = {

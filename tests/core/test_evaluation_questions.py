@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bat_agent.confidence import Calibration, Curve
+from bat_agent.evaluation.metrics import random_answers, score_answers
 from bat_agent.evaluation.questions import (
     answer_calibration,
     clip_figure,
@@ -14,8 +14,8 @@ from bat_agent.evaluation.questions import (
     question_figures,
     swap_agreement,
 )
+from bat_agent.hearing.confidence import Calibration, Curve
 from bat_agent.interfaces import Reply
-from bat_agent.metrics import random_answers, score_answers
 from bat_agent.questions import HeardSource, Question, QuestionType, generate
 from bat_agent.scene import Position
 

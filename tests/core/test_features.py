@@ -13,9 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bat_agent import acoustics, features
-from bat_agent.features import binaural_features, log_mel, mel_filterbank, monaural_features, stft
 from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.sound import acoustics, features
+from bat_agent.sound.features import binaural_features, log_mel, mel_filterbank, monaural_features, stft
 
 Array = NDArray[np.float64]
 COLUMN_SUM = mel_filterbank().sum(dim=0)

@@ -12,10 +12,10 @@ import torch
 import bat_agent
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.errors import BadInput
-from bat_agent.hearing_arrays import HEARING_KEYS, hearing_arrays, hearing_shapes
+from bat_agent.hearing.arrays import HEARING_KEYS, hearing_arrays, hearing_shapes
+from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding, HeadsOnly, SlotEncoding
 from bat_agent.labels import labels
-from bat_agent.perception import Perception, Thresholds
 from bat_agent.scene import Listener, relative_position, unit_vector
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
@@ -162,7 +162,7 @@ def test_bad_waveforms_are_refused_in_the_words_of_perceive(echo: Bat, waveform:
 def test_the_shipped_model_says_in_arrays_what_it_says_in_words() -> None:
     """Mixtures of two synthesised sounds, one of the clips silent."""
     bat = bat_agent.load("bat-small", device="cpu")
-    from bat_agent.synthesis import synthesise
+    from bat_agent.sound.synthesis import synthesise
 
     rng = np.random.default_rng(5)
     clips = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bat_agent.imagined import imagine, telling_tokens
-from bat_agent.mixtures import truth_of
+from bat_agent.clips.imagined import imagine, telling_tokens
+from bat_agent.clips.mixtures import truth_of
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate
 from bat_agent.scene import Position
 from bat_agent_rules.config import RulesConfig

@@ -12,11 +12,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, log_softmax
 from torch import Tensor, nn
 
-from bat_agent.config import Stage
+from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Truth
+from bat_agent.recipes.loading import Stage
+from bat_agent.training.losses import encoder_loss
 
 BINS = {"class_logits": 355, "distance_logits": 21, "azimuth_logits": 360, "elevation_logits": 180}
 PLACE = ("distance", "azimuth", "elevation")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from bat_agent.errors import BadInput
-from bat_agent.metrics import (
+from bat_agent.evaluation.metrics import (
     angular_errors_deg,
     average_precisions,
     blank_labels,

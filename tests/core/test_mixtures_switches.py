@@ -12,17 +12,17 @@ import pytest
 import torch
 from scipy.signal import fftconvolve
 
-from bat_agent.acoustics import rms_dbfs
-from bat_agent.config import Mixing
-from bat_agent.curriculum import question_types
-from bat_agent.features import band_energies_db, num_frames
-from bat_agent.mixtures import Batch, Mixtures, truth_of
+from bat_agent.clips.mixtures import Batch, Mixtures, truth_of
+from bat_agent.clips.room_bank import RoomBank, open_bank
+from bat_agent.clips.sound_bank import SoundPool
+from bat_agent.clips.spatialise import apart, render
+from bat_agent.datasets.sounds import open_sounds
 from bat_agent.questions import HeardSource
-from bat_agent.rooms import RoomBank, open_bank
+from bat_agent.questions.curriculum import question_types
+from bat_agent.recipes.loading import Mixing
 from bat_agent.scene import Position
-from bat_agent.sound_bank import SoundPool
-from bat_agent.sounds import open_sounds
-from bat_agent.wet import apart, render
+from bat_agent.sound.acoustics import rms_dbfs
+from bat_agent.sound.features import band_energies_db, num_frames
 from bat_agent_echo.config import EchoSimulatorConfig
 from bat_agent_echo.echo import EchoSimulator
 
@@ -125,7 +125,7 @@ def test_the_share_of_mixed_up_clips_is_as_asked(make: Make) -> None:
 
 def test_the_shares_of_the_labels_are_those_of_the_sounds(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dog that is silence and a siren that is a constant: the level tells λ, and it is the siren's label."""
-    from bat_agent.sounds import Sound
+    from bat_agent.datasets.sounds import Sound
 
     waves = {"Dog": np.zeros(9000, np.float32), "Siren": np.ones(9000, np.float32)}
     turns = iter(["Dog", "Siren"] * 100)
@@ -184,7 +184,7 @@ def test_a_pool_draws_as_each_set_says() -> None:
     sounds = open_sounds("procedural:6")
     label = sounds.labels()[0], sounds.labels()[1]
     few = sounds.filter(labels=[label[0]])[:2]
-    from bat_agent.sounds import combine
+    from bat_agent.datasets.sounds import combine
 
     both = combine(few, sounds.filter(labels=[label[1]]))
     for balance, share in (("none", 0.25), ("class", 0.5)):

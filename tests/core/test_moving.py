@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bat_agent import load_simulator
-from bat_agent.acoustics import convolve, rms_dbfs
 from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.moving import MovingScene, Stream, StreamState, Track, Waypoints, render_moving, render_step
 from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.scenes.moving import MovingScene, Stream, StreamState, Track, Waypoints, render_moving, render_step
+from bat_agent.sound.acoustics import convolve, rms_dbfs
 
 RATE_HZ = 32_000
 LISTENER = Listener((3.0, 1.5, 2.5))

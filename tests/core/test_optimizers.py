@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bat_agent.config import Stage
 from bat_agent.errors import BadInput
-from bat_agent.muon import Float32Muon, orthogonal
-from bat_agent.optimizers import Optimizers, layer_scales, only_trained, parameter_groups, schedule
+from bat_agent.recipes.loading import Stage
+from bat_agent.training.muon import Float32Muon, orthogonal
+from bat_agent.training.optimizers import Optimizers, layer_scales, only_trained, parameter_groups, schedule
 
 
 class Small(nn.Module):

@@ -242,7 +242,7 @@ def test_the_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None
     """Away from the repository: plugins register, and labels, recipe, head and tokenizer are read from the wheel."""
     program = """
 import json, sys
-from bat_agent.config import load_recipe
+from bat_agent.recipes.loading import load_recipe
 from bat_agent.labels import labels
 from bat_agent.registry import all_components
 from bat_agent_llama.tokenizer import shipped_tokenizer

@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from bat_agent.errors import BadInput
-from bat_agent.perception import PerceivedSource, Perception
-from bat_agent.plotting import perception_figure, save_figure, scene_figure, spectrogram_db
+from bat_agent.evaluation.plotting import perception_figure, save_figure, scene_figure, spectrogram_db
+from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, point_at
 
 SILENCE = np.zeros((2, 3200), dtype=np.float32)
@@ -164,5 +164,7 @@ def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_drawing_leaves_pyplot_and_torch_alone() -> None:
-    code = "import sys, bat_agent.plotting; sys.exit(bool({'matplotlib.pyplot', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys, bat_agent.evaluation.plotting; sys.exit(bool({'matplotlib.pyplot', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bat_agent.errors import BadInput
-from bat_agent.metrics import prompt_only_answers
+from bat_agent.evaluation.metrics import prompt_only_answers
 from bat_agent.questions import (
     Balance,
     HeardSource,

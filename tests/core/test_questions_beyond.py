@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bat_agent.errors import BadInput
+from bat_agent.evaluation.metrics import prompt_only_answers
 from bat_agent.labels import labels
-from bat_agent.metrics import prompt_only_answers
 from bat_agent.questions import (
     BEYOND_TYPES,
     Balance,

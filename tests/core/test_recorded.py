@@ -10,13 +10,13 @@ import pytest
 import torch
 import yaml
 
-from bat_agent import corpus
-from bat_agent.config import Mixing, Recipe, load_recipe
+from bat_agent.clips import corpus
+from bat_agent.clips.recorded import Recorded
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.questions import QARecord, mirror
 from bat_agent.questions.verify import verify
-from bat_agent.recorded import Recorded
+from bat_agent.recipes.loading import Mixing, Recipe, load_recipe
 from bat_agent.train import Trainer
 
 SHORT = Mixing(window_seconds=[0.1], window_weights=[1.0], mirror=0.0)

@@ -17,11 +17,11 @@ import torch
 import yaml
 
 from bat_agent import load_simulator
-from bat_agent.acoustics import mix, spatialise
 from bat_agent.errors import BadInput
-from bat_agent.plotting import render_figure
+from bat_agent.evaluation.plotting import render_figure
 from bat_agent.scene import Listener, Scene
-from bat_agent.scene_file import Playing, read_scene_file
+from bat_agent.scenes.scene_file import Playing, read_scene_file
+from bat_agent.sound.acoustics import mix, spatialise
 
 Run = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "room.yaml"

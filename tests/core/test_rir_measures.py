@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bat_agent import rir_measures as measures
+from bat_agent.sound import rir_measures as measures
 
 RATE = 32_000
 

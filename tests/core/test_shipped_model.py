@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import bat_agent
-from bat_agent.acoustics import spatialise
 from bat_agent.agent import Bat, shipped_models
-from bat_agent.audio import read_mono
 from bat_agent.scene import Listener, Room, Scene, Source
-from bat_agent.synthesis import synthesise
+from bat_agent.sound.acoustics import spatialise
+from bat_agent.sound.audio import read_mono
+from bat_agent.sound.synthesis import synthesise
 
 SIDE = "Is the sound coming from your left or your right?"
 

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from bat_agent.errors import BadInput
-from bat_agent.labels import class_number, label_table, labels
-from bat_agent.sounds import (
+from bat_agent.datasets.sounds import (
     Sound,
     SoundSet,
     combine,
@@ -24,7 +22,9 @@ from bat_agent.sounds import (
     open_sounds,
     procedural,
 )
-from bat_agent.synthesis import PROCEDURAL_LABELS
+from bat_agent.errors import BadInput
+from bat_agent.labels import class_number, label_table, labels
+from bat_agent.sound.synthesis import PROCEDURAL_LABELS
 
 
 def clip(path: Path, value: float = 0.5, samples: int = 64) -> Path:
@@ -369,7 +369,7 @@ def test_a_spec_that_names_nothing_is_refused(spec: str) -> None:
 
 def test_two_million_clips_cost_columns_not_objects() -> None:
     """A clip costs a name, its classes and a few numbers: below 100 bytes, where a Python object takes 500."""
-    from bat_agent.sounds import _Row
+    from bat_agent.datasets.sounds import _Row
 
     number = class_number("Dog")
     rows = (_Row(f"eval/audio/Y{i:011d}.wav", (number, 3), None) for i in range(20_000))

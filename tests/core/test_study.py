@@ -11,8 +11,8 @@ import pytest
 
 from bat_agent import study as module
 from bat_agent import train
-from bat_agent.config import Recipe, load_recipe
 from bat_agent.errors import BadInput
+from bat_agent.recipes.loading import Recipe, load_recipe
 from bat_agent.study import Outcome, Study, Variant, differences, load_study, run_study, table
 
 RECIPE = "spatial-ast-tiny"

@@ -10,7 +10,7 @@ from scipy import signal
 
 from bat_agent.errors import BadInput
 from bat_agent.labels import label_index
-from bat_agent.synthesis import PROCEDURAL_LABELS, synthesise
+from bat_agent.sound.synthesis import PROCEDURAL_LABELS, synthesise
 
 RATE = 32_000
 DRAWS = range(5)

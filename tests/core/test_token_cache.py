@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
+from bat_agent.clips import token_cache
+from bat_agent.clips.token_cache import TokenCache, digest, flatten, unflatten
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.training import token_cache
-from bat_agent.training.token_cache import TokenCache, digest, flatten, unflatten
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -105,7 +105,7 @@ def test_stages_trained_from_the_cache_are_those_trained_from_sound(
     qa_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two stages and two epochs of the same records, ears swapped at times: one filling, losses as without."""
-    from bat_agent.config import load_recipe
+    from bat_agent.recipes.loading import load_recipe
     from bat_agent.train import Trainer
     from bat_agent.training.folder import read_losses
 

@@ -15,10 +15,10 @@ import yaml
 from safetensors.torch import load_file
 
 import bat_agent
-from bat_agent import corpus
-from bat_agent.config import Recipe, Stage, load_recipe
+from bat_agent.clips import corpus
+from bat_agent.clips.mixtures import Batch, Mixtures
 from bat_agent.errors import BadInput, BatAgentError, WeightsError
-from bat_agent.mixtures import Batch, Mixtures
+from bat_agent.recipes.loading import Recipe, Stage, load_recipe
 from bat_agent.train import Now, Trainer
 from bat_agent.training import objective
 from bat_agent.training.folder import read_losses

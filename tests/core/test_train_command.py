@@ -10,10 +10,11 @@ import pytest
 import torch
 import yaml
 
-from bat_agent import corpus, train
+from bat_agent import train
 from bat_agent.cli.entry import run_app
-from bat_agent.config import Recipe, load_recipe
+from bat_agent.clips import corpus
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.recipes.loading import Recipe, load_recipe
 from bat_agent.train import Trainer
 from bat_agent.training.launch import slow_precision
 

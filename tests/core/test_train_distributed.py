@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from torch import distributed as dist
 from torch import nn
 
-from bat_agent import corpus, distributed
-from bat_agent.config import load_recipe
+from bat_agent import distributed
+from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
+from bat_agent.recipes.loading import load_recipe
 from bat_agent.train import Trainer
 from bat_agent.training.folder import read_losses
 

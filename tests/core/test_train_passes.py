@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bat_agent.batch import Truth
-from bat_agent.config import Recipe, Stage, load_recipe
+from bat_agent.clips.batch import Truth
 from bat_agent.errors import BadInput
+from bat_agent.evaluation.metrics import targets_from_position
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.metrics import targets_from_position
+from bat_agent.recipes.loading import Recipe, Stage, load_recipe
 from bat_agent.scene import Position, mirror_azimuth_deg
 from bat_agent.train import Trainer
 from bat_agent.training import passes as module

@@ -18,8 +18,8 @@ import yaml
 from safetensors.torch import load_file
 
 import bat_agent
-from bat_agent.config import load_recipe
 from bat_agent.errors import BadInput
+from bat_agent.recipes.loading import load_recipe
 from bat_agent.train import Trainer
 from bat_agent.training.folder import read_losses
 

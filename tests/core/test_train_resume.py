@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from bat_agent.config import load_recipe
+from bat_agent.recipes.loading import load_recipe
 from bat_agent.train import Trainer
 from bat_agent.training.folder import LossCurve, read_losses
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from bat_agent import acoustics
 from bat_agent.errors import BadInput
-from bat_agent.waveform import Prepared, fit, prepare
+from bat_agent.sound import acoustics
+from bat_agent.sound.waveform import Prepared, fit, prepare
 
 RATE_HZ = 32_000
 

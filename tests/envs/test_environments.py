@@ -15,8 +15,8 @@ from gymnasium.utils.env_checker import check_env
 
 from bat_agent.errors import BadInput
 from bat_agent.labels import labels
-from bat_agent.moving import Track
 from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.scenes.moving import Track
 from bat_agent_envs import registration
 from bat_agent_envs.audio_goal import STEP_COST, SUCCESS_REWARD, AudioGoalEnv
 from bat_agent_envs.floor import floor_of

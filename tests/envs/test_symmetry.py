@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import bat_agent
-from bat_agent.moving import StreamState, render_step
 from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.scenes.moving import StreamState, render_step
 from bat_agent_envs import SpatialHearing
 
 NOISE = torch.from_numpy(0.3 * np.random.default_rng(0).standard_normal(64_000).astype(np.float32))

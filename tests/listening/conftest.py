@@ -24,8 +24,8 @@ from scipy.io import wavfile
 
 from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.listening.events import Answered, HealthNote, TrackedSource, TrackState, Update
-from bat_agent.perception import PerceivedSource
 
 _SINK = "rate={rate} channels=2 channel_map=front-left,front-right norewinds=1"  # or a recording begins a second late
 _SERVER = f"""

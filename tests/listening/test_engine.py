@@ -15,14 +15,14 @@ import pytest
 
 from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.events import Update
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
-from bat_agent.perception import PerceivedSource, Perception
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 RATE_HZ = 32_000
 BLOCK = 1600

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bat_agent.listening.health import Health, forbids_direction, level_dbfs, peak_dbfs
-from bat_agent.ring import Waveform
+from bat_agent.sound.ring import Waveform
 
 RATE_HZ = 32_000
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent.audio import write_wav
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen import app
-from bat_agent.moving import MovingScene, Track, Waypoints, render_moving
+from bat_agent.datasets.sounds import MissingSounds, open_sounds, procedural
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, Room, Scene, Source, angle_between_deg
-from bat_agent.sounds import MissingSounds, open_sounds, procedural
+from bat_agent.scenes.moving import MovingScene, Track, Waypoints, render_moving
+from bat_agent.sound.audio import write_wav
 
 WALK_S = 10.0
 
@@ -30,7 +30,7 @@ def walk(folder: Path, fixed: str | None = None) -> tuple[MovingScene, Path]:
     """A dog of fold 4, never trained on, walks from left to right; perhaps a siren stays on the right."""
     import torch
 
-    from bat_agent.acoustics import rms_normalise
+    from bat_agent.sound.acoustics import rms_normalise
 
     try:
         sounds = open_sounds("manifest:$BAT_SHARED/data/sounds/manifest.csv").filter(folds=[4])

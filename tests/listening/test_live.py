@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bat_agent import listen
+from bat_agent.datasets.sounds import open_sounds
 from bat_agent.listening.devices import refresh
 from bat_agent.listening.events import Update
-from bat_agent.moving import MovingScene, Track, Waypoints, render_moving
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, Room, Scene, Source, angle_between_deg
-from bat_agent.sounds import open_sounds
+from bat_agent.scenes.moving import MovingScene, Track, Waypoints, render_moving
 
 WALK_S = 8.0
 LOUD_DBFS = -60.0
@@ -30,7 +30,7 @@ def walk() -> tuple[MovingScene, np.ndarray]:
     """A dog of fold 4 walks by from left to right; and what is heard, (n, 2) 16-bit samples."""
     import torch
 
-    from bat_agent.acoustics import rms_normalise
+    from bat_agent.sound.acoustics import rms_normalise
 
     sounds = open_sounds("manifest:$BAT_SHARED/data/sounds/manifest.csv").filter(folds=[4], labels=["Dog"])
     sound = rms_normalise(torch.from_numpy(sounds[0].waveform()))

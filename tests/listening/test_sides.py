@@ -11,8 +11,8 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.sides import DeviceSides, judge_claps, load_sides, settings_file, store_sides
 from bat_agent.registry import load_simulator
-from bat_agent.ring import Waveform
 from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.sound.ring import Waveform
 
 
 def clap(x_m: float, level: float = 0.5) -> Waveform:

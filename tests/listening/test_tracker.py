@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.listening.events import TrackedSource
 from bat_agent.listening.tracker import KEEP_S, Tracker
-from bat_agent.perception import PerceivedSource
 
 HOP_S = 0.25
 

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bat_agent.checkpoint import save_module
-from bat_agent.config import Stage
+from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.perception import Thresholds, perceive
 from bat_agent.labels import label_index
-from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Truth
-from bat_agent.perception import Thresholds, perceive
+from bat_agent.recipes.loading import Stage
 from bat_agent.testing import EncoderContract
+from bat_agent.training.losses import encoder_loss
 from bat_agent_baselines.audiomae import AudioMAE
 from bat_agent_baselines.checkpoint import audioset_rows
 from bat_agent_baselines.config import AudioMAEConfig

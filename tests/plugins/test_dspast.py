@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.features import binaural_features, mel_filterbank
-from bat_agent.mixtures import Truth
+from bat_agent.sound.features import binaural_features, mel_filterbank
 from bat_agent.testing import EncoderContract
 from bat_agent_spatial_ast.adacos import AdaCos
 from bat_agent_spatial_ast.checkpoint import UntrainedWarning

@@ -14,9 +14,9 @@ import torch
 
 from bat_agent.checkpoint import load_module, save_module
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import Thresholds, perceive
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.labels import label_index, labels
-from bat_agent.perception import Thresholds, perceive
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate, mirror
 from bat_agent.questions.grammar import FROM, NAMED, OF, UNNAMED, WHERE, WORDINGS
 from bat_agent.questions.records import RELEASED_TYPES

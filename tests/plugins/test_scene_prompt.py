@@ -21,12 +21,12 @@ import soundfile
 import torch
 
 from bat_agent import agent
-from bat_agent.batch import Truth
+from bat_agent.clips.batch import Truth
+from bat_agent.clips.imagined import imagine
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.imagined import imagine
+from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding
 from bat_agent.labels import label_index
-from bat_agent.perception import Perception, Thresholds
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate
 from bat_agent.questions.records import RELEASED_TYPES
 from bat_agent.scene import Position

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import Thresholds
 from bat_agent.interfaces import Encoding
-from bat_agent.perception import Thresholds
 from bat_agent.scene import Position
 from bat_agent_scene_prompt.config import ScenePromptConfig, is_loopback
 from bat_agent_scene_prompt.description import describe

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from bat_agent.checkpoint import load_module, save_module
-from bat_agent.config import Stage
+from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.losses import encoder_loss
-from bat_agent.mixtures import Truth
+from bat_agent.recipes.loading import Stage
 from bat_agent.testing import EncoderContract
+from bat_agent.training.losses import encoder_loss
 from bat_agent_baselines.config import SELDnetConfig
 from bat_agent_baselines.seldnet import SELDnet
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from bat_agent.errors import BadInput
-from bat_agent.rendering import simulator_of
 from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, point_at
+from bat_agent.scenes.rendering import simulator_of
 from bat_agent.testing import SimulatorContract
 from bat_agent_shoebox import hooks
 from bat_agent_shoebox.config import ShoeboxConfig

@@ -9,8 +9,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from bat_agent.rir_measures import interaural_level_db, interaural_time_s
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
+from bat_agent.sound.rir_measures import interaural_level_db, interaural_time_s
 from bat_agent_shoebox.config import ShoeboxConfig
 from bat_agent_shoebox.ears import air_loss_db_per_m
 from bat_agent_shoebox.hrtf import SPHERE_RADIUS_M, sphere_response

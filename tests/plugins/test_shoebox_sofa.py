@@ -14,9 +14,9 @@ from scipy.signal import resample_poly
 
 from bat_agent.errors import BadInput, PluginError
 from bat_agent.registry import load_simulator
-from bat_agent.rendering import simulator_of
-from bat_agent.rir_measures import interaural_level_db, interaural_time_s
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
+from bat_agent.scenes.rendering import simulator_of
+from bat_agent.sound.rir_measures import interaural_level_db, interaural_time_s
 from bat_agent_shoebox.config import ShoeboxConfig
 from bat_agent_shoebox.hrtf import sphere_response
 from bat_agent_shoebox.materials import BANDS_HZ, MATERIALS

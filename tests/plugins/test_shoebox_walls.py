@@ -11,8 +11,8 @@ import pytest
 from scipy.signal import butter, sosfiltfilt
 
 from bat_agent.errors import BadInput
-from bat_agent.rir_measures import energy_decay_db, reverberation_time_s
 from bat_agent.scene import Listener, Room, Scene, Source
+from bat_agent.sound.rir_measures import energy_decay_db, reverberation_time_s
 from bat_agent_shoebox.config import ShoeboxConfig
 from bat_agent_shoebox.image_sources import find_images
 from bat_agent_shoebox.materials import BANDS_HZ, MATERIALS, absorption, random_materials

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bat_agent.rir_measures import interaural_level_db, reverberation_time_s
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at, relative_position, unit_vector
+from bat_agent.sound.rir_measures import interaural_level_db, reverberation_time_s
 from bat_agent_soundspaces.ambisonics import (
     DECODER_TAPS,
     encode,

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from bat_agent.errors import BadInput, PluginError
-from bat_agent.rir_measures import interaural_level_db, interaural_time_s, reverberation_time_s
 from bat_agent.scene import Room
+from bat_agent.sound.rir_measures import interaural_level_db, interaural_time_s, reverberation_time_s
 from bat_agent_soundspaces import engine
 from bat_agent_soundspaces.boxes import box_depth, box_geometry
 from bat_agent_soundspaces.config import SoundspacesConfig

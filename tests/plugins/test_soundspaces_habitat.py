@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from bat_agent.errors import BadInput
-from bat_agent.rir_measures import interaural_level_db
 from bat_agent.scene import Listener, MeshRoom, Position, Scene, Source, point_at
+from bat_agent.sound.rir_measures import interaural_level_db
 from bat_agent_soundspaces.config import SoundspacesConfig
 from bat_agent_soundspaces.engine import Acoustics, Trace, missing_engine
 from bat_agent_soundspaces.habitat import Habitat, report

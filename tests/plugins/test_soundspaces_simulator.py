@@ -22,9 +22,9 @@ import torch
 
 import bat_agent_soundspaces.simulator as module
 from bat_agent.errors import BadInput, PluginError
-from bat_agent.rendering import simulator_of
-from bat_agent.rir_measures import interaural_level_db, interaural_time_s, reverberation_time_s
 from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, point_at
+from bat_agent.scenes.rendering import simulator_of
+from bat_agent.sound.rir_measures import interaural_level_db, interaural_time_s, reverberation_time_s
 from bat_agent.testing import SimulatorContract
 from bat_agent_soundspaces import hooks
 from bat_agent_soundspaces.config import SoundspacesConfig

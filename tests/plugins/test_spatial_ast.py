@@ -15,7 +15,7 @@ from torch import Tensor
 import bat_agent
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.features import mel_filterbank
+from bat_agent.sound.features import mel_filterbank
 from bat_agent.testing import EncoderContract
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import CLASS, DIRECTION, DISTANCE, SpatialAST

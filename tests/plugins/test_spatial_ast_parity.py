@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import erf, softmax
 
-from bat_agent.acoustics import convolve, rms_normalise, spatialise
+from bat_agent.sound.acoustics import convolve, rms_normalise, spatialise
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 

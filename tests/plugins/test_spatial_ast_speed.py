@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bat_agent import distributed
 from bat_agent.errors import BadInput
-from bat_agent.masking import keep_patches
+from bat_agent.training.helpers import keep_patches
 from bat_agent_spatial_ast import int8
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST

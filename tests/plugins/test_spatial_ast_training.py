@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bat_agent.config import Stage
-from bat_agent.losses import encoder_loss
-from bat_agent.masking import keep_patches, spec_augment
-from bat_agent.mixtures import Truth
+from bat_agent.clips.mixtures import Truth
+from bat_agent.recipes.loading import Stage
+from bat_agent.training.helpers import keep_patches, spec_augment
+from bat_agent.training.losses import encoder_loss
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.transformer import Block

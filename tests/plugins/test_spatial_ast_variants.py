@@ -12,8 +12,8 @@ from torch import Tensor
 
 import bat_agent
 from bat_agent.errors import BadInput
-from bat_agent.features import mel_filterbank, num_frames
 from bat_agent.interfaces import Encoding, HeadsOnly
+from bat_agent.sound.features import mel_filterbank, num_frames
 from bat_agent.testing import EncoderContract
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST

@@ -15,8 +15,8 @@ import pytest
 
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.intervals import RankedClasses
+from bat_agent.evaluation.metrics import mean_average_precision
 from bat_agent.labels import labels
-from bat_agent.metrics import mean_average_precision
 from bat_agent.scoring import ClassScorer, Embedder, LexicalEmbedder, load_class_vectors, open_embedder
 from bat_agent.scoring.classes import NOTHING_SAID, Precision, true_classes
 

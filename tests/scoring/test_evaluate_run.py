@@ -14,14 +14,14 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from bat_agent.config import Recipe, Stage, load_recipe
+from bat_agent.distributed.sharding import trained_state
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.recipes.loading import Recipe, Stage, load_recipe
 from bat_agent.scoring import asked, stages, trained
 from bat_agent.scoring.asked import imagining, questions_of
 from bat_agent.scoring.curricula import letter_of
 from bat_agent.scoring.stages import averaged
 from bat_agent.scoring.trained import Ears, open_run
-from bat_agent.sharding import trained_state
 
 Run = Callable[..., tuple[int, str, str]]
 ENCODER = {

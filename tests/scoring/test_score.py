@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.intervals import mean_figure
-from bat_agent.metrics import mean_average_precision, random_answers, score_answers
+from bat_agent.evaluation.metrics import mean_average_precision, random_answers, score_answers
 from bat_agent.questions import QARecord, QuestionType, mirror
 from bat_agent.scoring import ClassScorer, LexicalEmbedder, Scores, score
 from bat_agent.scoring.classes import true_classes

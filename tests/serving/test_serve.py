@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import bat_agent
-from bat_agent.hearing_arrays import hearing_arrays
+from bat_agent.hearing.arrays import hearing_arrays
 from bat_agent.serving import protocol
 from bat_agent.serving.server import Limits
 from bat_agent_envs.client import HearingClient, HearingServerError

@@ -1,0 +1,333 @@
+"""Where rooms come from: a bank rendered once, rooms drawn anew for every clip, or RIRs in the released layout.
+
+A bank is one memory-mapped file of scenes and their RIRs, read by every worker. All three are :class:`Rooms`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from bat_agent.datasets import layout
+from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
+from bat_agent.registry import config_of, load_simulator
+from bat_agent.scene import Position, Scene
+from bat_agent.sound.acoustics import fit_length
+
+RENDER_AT_ONCE = 64
+_Block = tuple[list[Scene], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A listener in a room, and where a source may be."""
+
+    positions: Sequence[Position]
+    rows: Sequence[int]
+    """Number of the RIR of each position, for :meth:`Rooms.read`; its place in ``scene`` where there is one."""
+    scene: Scene | None = None
+    """A room that is not rendered yet."""
+
+
+class Rooms(Protocol):
+    """Somewhere to get rooms from."""
+
+    @property
+    def taps(self) -> int:
+        """Length of its RIRs, samples at 32 kHz."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rooms, or how often to come here next to others that have so many."""
+        ...
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """Room ``number``, or a new one drawn by ``rng``."""
+        ...
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """RIRs (n, 2, taps), float16 or float32, by the rows of places."""
+        ...
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """RIRs (n, 2, taps) on ``device`` of new rooms, all their sources one after another."""
+        ...
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Which room and source, for people."""
+        ...
+
+
+@dataclass
+class RoomBank:
+    """Rendered scenes; the RIRs stay on disk and are read as they are needed."""
+
+    scenes: list[Scene]
+    rirs: np.ndarray
+    """float16 (scenes, sources, 2, taps); half precision keeps 60 dB of decay to 0.05 % of the peak."""
+    repeats: int = 1
+    """How often each scene counts, next to other places that rooms come from."""
+
+    def __len__(self) -> int:
+        return len(self.scenes) * self.repeats
+
+    @property
+    def taps(self) -> int:
+        """Length of the RIRs."""
+        return int(self.rirs.shape[-1])
+
+    @property
+    def bytes(self) -> int:
+        """Size of all RIRs."""
+        return int(self.rirs.nbytes)
+
+    def rir(self, scene: int, source: int) -> torch.Tensor:
+        """One RIR, float32 (2, taps)."""
+        return torch.from_numpy(np.asarray(self.rirs[scene, source], dtype=np.float32))
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """Scene ``number``."""
+        number %= len(self.scenes)
+        positions = self.scenes[number].positions()
+        sources = self.rirs.shape[1]
+        return Place(positions, range(number * sources, number * sources + len(positions)))
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """(n, 2, taps) float16, by scene · sources + source."""
+        return torch.from_numpy(self.rirs.reshape(-1, *self.rirs.shape[2:])[np.asarray(rows, dtype=np.int64)])
+
+    def all(self, device: torch.device) -> torch.Tensor:
+        """Every RIR, float16 (rows, 2, taps), copied to ``device`` a portion at a time."""
+        flat = self.rirs.reshape(-1, *self.rirs.shape[2:])
+        out = torch.empty(flat.shape, dtype=torch.float16, device=device)
+        for start in range(0, len(flat), 1024):
+            out[start : start + 1024] = torch.from_numpy(np.array(flat[start : start + 1024]))
+        return out
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """Nothing is left to render here; raises :class:`TypeError`."""
+        raise TypeError("a bank is rendered when it is opened; read its RIRs by row")
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Scene and source number."""
+        return f"scene {row // self.rirs.shape[1]} source {row % self.rirs.shape[1]}"
+
+
+class FreshRooms:
+    """A new room for every clip: drawn where clips are drawn, rendered where they are rendered."""
+
+    def __init__(self, simulator: str, options: dict[str, Any], *, sources: int, seconds: float, weight: int) -> None:
+        """``weight``: how often to come here, next to banks of so many rooms."""
+        if sources < 1 or seconds <= 0 or weight < 1:
+            raise BadInput(f"rooms need scenes, sources and seconds above 0, got {weight}, {sources} and {seconds}")
+        self.simulator, self.options, self.sources = simulator, dict(options), sources
+        self.taps: int = round(seconds * SAMPLE_RATE_HZ)
+        self.weight = weight
+        self._takes_device = hasattr(config_of("simulator", simulator, options), "device")
+        self._built: dict[str, Simulator] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the simulators: a worker process builds its own."""
+        return self.__dict__ | {"_built": {}}
+
+    def __len__(self) -> int:
+        return self.weight
+
+    def place(self, number: int, rng: np.random.Generator) -> Place:
+        """A new room."""
+        scene = self._on(torch.device("cpu")).sample_scene(rng, self.sources)
+        return Place(scene.positions(), range(len(scene.sources)), scene)
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """Nothing is kept here; raises :class:`TypeError`."""
+        raise TypeError("fresh rooms have no RIRs to read; render their scenes")
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """(n, 2, taps) float32; on a CPU scene by scene, so that a room does not depend on its neighbours."""
+        simulator = self._on(device)
+        if device.type == "cpu":
+            return torch.cat([_render_scenes(simulator, [scene], self.taps) for scene in scenes])
+        return _render_scenes(simulator, scenes, self.taps).to(device)
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Which seed and source."""
+        return f"fresh room {scene.seed if scene else '?'} source {row}"
+
+    def _on(self, device: torch.device) -> Simulator:
+        if str(device) not in self._built:
+            there = {"device": str(device)} if self._takes_device else {}
+            self._built[str(device)] = load_simulator(self.simulator, **{**self.options, **there})
+        return self._built[str(device)]
+
+
+class ReleasedRooms:
+    """RIRs in the released layout, read when they are needed; a room is all RIRs of one listener.
+
+    The released set gives nearly every RIR a listener of its own: then its building counts as the room, as two sources
+    in one clip are otherwise impossible.
+    """
+
+    def __init__(self, json_file: Path, seconds: float) -> None:
+        """Read the positions; raises :class:`~bat_agent.errors.BadInput` for a broken file or one without entries."""
+        self.taps: int = round(seconds * SAMPLE_RATE_HZ)
+        self.json_file = json_file
+        names, positions = [], []
+        listeners: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        buildings: dict[str, list[int]] = defaultdict(list)
+        for row, item in enumerate(layout.ReverberationFile(json_file)):
+            position = layout.position_of(item)
+            names.append(item["fname"].encode())
+            positions.append((position.azimuth_deg, position.elevation_deg, position.distance_m))
+            building = item["fname"].rpartition("/")[0]
+            listeners[building, item["sensor_position"], str(item.get("heading_deg", 0.0))].append(row)
+            buildings[building].append(row)
+        if not names:
+            raise BadInput(f"{json_file} lists no reverberation, expected at least one; make or download it again")
+        if self.taps < 1:
+            raise BadInput(f"rooms need seconds above 0, got {seconds}")
+        shared = sum(len(rows) for rows in listeners.values() if len(rows) > 1)
+        groups = listeners.values() if 2 * shared > len(names) else buildings.values()
+        # Columns: 21 000 entries take two megabytes.
+        self._names, self._positions = np.array(names, dtype=np.bytes_), np.array(positions)
+        self._rows, self._ends = np.concatenate([np.array(g) for g in groups]), np.cumsum([0, *map(len, groups)])
+        self._room_of = np.repeat(np.arange(len(groups)), np.diff(self._ends))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def place(self, number: int, rng: np.random.Generator, most: int = 8) -> Place:
+        """RIR ``number`` and others of its room, ``most`` in all, it being the first."""
+        rows = self._rows[number : number + 1]
+        if most > 1:
+            room = self._room_of[number]
+            others = self._rows[self._ends[room] : self._ends[room + 1]]
+            others = others[others != rows[0]]
+            rows = np.concatenate([rows, rng.permutation(others)[: most - 1]])
+        return Place([Position(*values) for values in self._positions[rows].tolist()], rows.tolist())
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """(n, 2, taps) float32, cut or padded with silence; only what is needed of a file is read."""
+        out = np.zeros((len(rows), 2, self.taps), dtype=np.float32)
+        for rir, row in zip(out, rows, strict=True):
+            path = layout.rir_path(self.json_file, self._names[row].decode())
+            try:
+                kept = np.load(path, mmap_mode="r")[:, : self.taps]
+            except (OSError, ValueError, IndexError) as error:
+                raise BadInput(f"cannot read the RIR {path} ({error}); make or download it again") from error
+            if len(kept) != 2:
+                raise BadInput(f"the RIR {path} has {len(kept)} channels, expected 2; make or download it again")
+            rir[:, : kept.shape[1]] = kept
+        return torch.from_numpy(out)
+
+    def render(self, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
+        """Nothing is left to render here; raises :class:`TypeError`."""
+        raise TypeError("released RIRs are read, not rendered")
+
+    def name(self, row: int, scene: Scene | None) -> str:
+        """Its file."""
+        return self._names[row].decode()
+
+
+def open_bank(
+    folder: Path,
+    simulator: Simulator,
+    description: dict[str, Any],
+    *,
+    scenes: int,
+    sources: int,
+    seconds: float,
+    seed: int,
+    workers: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RoomBank:
+    """Read the bank of this description, or render it first, in so many processes.
+
+    ``description`` says what the simulator was built from; it names the file together with all other arguments but
+    ``workers``, so that a changed option never reads an old bank. Scene i depends on ``seed`` and i alone.
+    """
+    if scenes < 1 or sources < 1 or seconds <= 0:
+        raise BadInput(f"rooms need scenes, sources and seconds above 0, got {scenes}, {sources} and {seconds}")
+    key = {**description, "scenes": scenes, "sources": sources, "seconds": seconds, "seed": seed}
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    data, text = folder / f"{name}.npy", folder / f"{name}.json"
+    if not (data.exists() and text.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        blocks = _Blocks(simulator, scenes, sources, round(seconds * SAMPLE_RATE_HZ), seed)
+        drawn = _render(blocks, data, workers, progress)
+        _write_atomically(text, json.dumps({"key": key, "scenes": [scene.to_dict() for scene in drawn]}))
+    saved = json.loads(text.read_text(encoding="utf-8"))
+    return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], np.load(data, mmap_mode="r"))
+
+
+class _Blocks(Dataset[Any]):
+    """Scenes of a bank and their RIRs, some at a time: what worker processes make of it."""
+
+    def __init__(self, simulator: Simulator, scenes: int, sources: int, taps: int, seed: int) -> None:
+        self.simulator, self.scenes, self.sources, self.taps, self.seed = simulator, scenes, sources, taps, seed
+
+    def __len__(self) -> int:
+        return -(-self.scenes // RENDER_AT_ONCE)
+
+    def __getitem__(self, block: int) -> _Block | BatAgentError:
+        """Scenes and float16 (scenes, sources, 2, taps)."""
+        try:
+            return self._block(block)
+        except BatAgentError as error:  # raised in a worker process, it would come out as that process' traceback
+            return error
+
+    def _block(self, block: int) -> _Block:
+        numbers = range(block * RENDER_AT_ONCE, min((block + 1) * RENDER_AT_ONCE, self.scenes))
+        drawn = [self.simulator.sample_scene(np.random.default_rng((self.seed, i)), self.sources) for i in numbers]
+        rirs = _render_scenes(self.simulator, drawn, self.taps).cpu().half()
+        return drawn, rirs.unflatten(0, (len(drawn), -1))
+
+
+def _render(blocks: _Blocks, path: Path, workers: int, progress: Callable[[int, int], None]) -> list[Scene]:
+    """The scenes; their RIRs are in the file ``path`` then."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+    drawn: list[Scene] = []
+    try:
+        shape = (blocks.scenes, blocks.sources, 2, blocks.taps)
+        rirs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
+        for block in DataLoader(blocks, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
+            if isinstance(block, BatAgentError):
+                raise block
+            scenes, some = block
+            rirs[len(drawn) : len(drawn) + len(scenes)] = some.numpy()
+            drawn += scenes
+            progress(len(drawn), blocks.scenes)
+        rirs.flush()
+        del rirs
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # gigabytes, where rendering was interrupted
+    return drawn
+
+
+def _render_scenes(simulator: Simulator, scenes: Sequence[Scene], taps: int) -> torch.Tensor:
+    """(all sources, 2, taps), in one go where the simulator can."""
+    if hasattr(simulator, "render_batch"):
+        rirs: torch.Tensor = simulator.render_batch(scenes, taps)
+        return rirs
+    return torch.stack([fit_length(rir, taps) for scene in scenes for rir in simulator.render(scene)])
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _as_it_is(block: Any) -> Any:
+    return block

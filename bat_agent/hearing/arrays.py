@@ -1,0 +1,108 @@
+"""What is heard as arrays of fixed shape, for programs that learn from it; in process and behind the server alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding, SlotEncoding
+from bat_agent.sound.waveform import prepare
+
+if TYPE_CHECKING:
+    from bat_agent.agent import Bat
+
+HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid")
+_PROBE_S = 0.5
+
+
+def hearing_arrays(bat: Bat, waveforms: Any) -> dict[str, np.ndarray]:
+    """What ``bat`` hears in B clips, from one encoder batch; it says the same as :meth:`~bat_agent.agent.Bat.perceive`.
+
+    ``waveforms`` is (B, 2, N), an array, a tensor or a list of B clips of one length, left ear first, 32 kHz, ±1; one
+    clip (2, N) counts as a batch of one. With S slots (as many as the model separates, 1 where it does not), C classes
+    (355) and tokens of width D the arrays are:
+
+    * ``direction`` (B, S, 3) float32: unit vectors in the listener's frame, x right, y up, z back (:mod:`.scene`)
+    * ``distance`` (B, S) float32: metres, 0 to 10
+    * ``class_probs`` (B, C) float32: probability that each class is heard anywhere in the clip, in the order of labels
+    * ``slot_probs`` (B, S, C) float32: probability that what each slot holds is of a class
+    * ``embedding`` (B, D) float32: mean of the encoder's tokens
+    * ``valid`` (B, S) bool: whether the slot holds a source
+
+    Slots come strongest first, so the valid ones come first; where none is, direction, distance and ``slot_probs`` are
+    0. What the encoder has no head for is 0 too, and so is everything of a silent clip. An encoder without slots cannot
+    say that there is nothing: its only slot is valid wherever there is any sound.
+
+    Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
+    """
+    prepared = prepare(waveforms, bat.encoder)
+    # All tokens, not those of the heads alone: the embedding must not depend on what was asked before.
+    encoding = bat.encode(prepared)
+    sounds = ~np.array(prepared.silent)
+    order, valid = _ranked(encoding, bat.config.thresholds.activity)
+    valid &= sounds[:, None]
+    classes = len(bat.encoder.labels)
+    direction, distance = _places(encoding, order)
+    embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
+    return {
+        "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
+        "distance": np.where(valid, distance, 0).astype(np.float32),
+        "class_probs": np.where(sounds[:, None], _class_probs(encoding, classes), 0).astype(np.float32),
+        "slot_probs": np.where(valid[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
+        "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
+        "valid": valid,
+    }
+
+
+def hearing_shapes(bat: Bat) -> dict[str, tuple[int, ...]]:
+    """Shape of each array of :func:`hearing_arrays` for one clip, without the batch axis.
+
+    Encoders do not declare how many slots they have, so half a second of faint noise is encoded once.
+    """
+    probe = 0.01 * np.random.default_rng(0).standard_normal((1, 2, round(_PROBE_S * SAMPLE_RATE_HZ)))
+    return {key: array.shape[1:] for key, array in hearing_arrays(bat, probe.astype(np.float32)).items()}
+
+
+def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Slots in falling order of activity, (B, S), and whether each in that order holds a source."""
+    if encoding.slots is None:
+        shape = (len(encoding.tokens), 1)
+        return np.zeros(shape, np.intp), np.ones(shape, bool)
+    activity = encoding.slots.activity_logits.detach().float().sigmoid().cpu().numpy().astype(float)
+    order = np.argsort(-activity, axis=1, kind="stable")
+    if activity.shape[1] == 1:
+        return order, np.ones(activity.shape, bool)
+    return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
+
+
+def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (B, S, 3) and metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
+    said: Encoding | SlotEncoding = told_apart(encoding.slots) if encoding.slots else encoding
+
+    def ranked(values: np.ndarray | None) -> np.ndarray:
+        if values is None:
+            return np.zeros(order.shape)
+        return np.take_along_axis(values.reshape(order.shape), order, axis=1)
+
+    distance = ranked(decode_distance_m(said.distance_logits))
+    if said.azimuth_logits is None:
+        return np.zeros((*order.shape, 3)), distance
+    azimuth = np.radians(ranked(decode_azimuth_deg(said.azimuth_logits)))
+    elevation = np.radians(ranked(decode_elevation_deg(said.elevation_logits)))
+    across = np.cos(elevation)
+    return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1), distance
+
+
+def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:
+    if encoding.class_logits is None:
+        return np.zeros((len(encoding.tokens), classes))
+    return encoding.class_logits.detach().float().sigmoid().cpu().numpy()
+
+
+def _slot_probs(encoding: Encoding, order: np.ndarray, classes: int) -> np.ndarray:
+    if encoding.slots is None:
+        return _class_probs(encoding, classes)[:, None]
+    said = encoding.slots.class_logits.detach().float().sigmoid().cpu().numpy()
+    return np.take_along_axis(said, order[..., None], axis=1)

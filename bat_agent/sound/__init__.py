@@ -1,0 +1,1 @@
+"""Samples: reading and resampling recordings, level, features, and what is synthesised."""

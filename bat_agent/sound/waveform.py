@@ -1,0 +1,115 @@
+"""From whatever a user hands in to the waveform an encoder wants; done once, here, for every encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bat_agent.errors import BadInput
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder
+from bat_agent.sound.acoustics import fit_length, rms_dbfs
+
+SILENCE_DBFS = -90.0
+SHORTEST_S = 0.02
+SHORT_S = 0.5
+FAR_BEYOND = 100.0  # what rendering next to the ear never reaches, but integers turned to floats do
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Clips ready for an encoder."""
+
+    waveform: Tensor
+    """(B, 2, N) float32 on the CPU."""
+    batched: bool
+    """Whether the user gave a batch."""
+    silent: tuple[bool, ...]
+    """Per clip: nothing above −90 dBFS."""
+    notes: tuple[tuple[str, ...], ...]
+    """Per clip: what the user should know."""
+
+
+def prepare(waveform: Any, encoder: Encoder) -> Prepared:
+    """Check a waveform (2, N) or (B, 2, N) at 32 kHz and fit it to the encoder's rate and length.
+
+    Raises :class:`~bat_agent.errors.BadInput` for another shape, NaN or infinite samples, or less than 20 ms.
+    """
+    sound = _as_tensor(waveform)
+    batched = sound.ndim == 3
+    sound = sound if batched else sound[None]
+    seconds = sound.shape[-1] / SAMPLE_RATE_HZ
+    if seconds < SHORTEST_S:
+        raise BadInput(
+            f"the waveform lasts {seconds * 1000:.0f} ms, expected at least {SHORTEST_S * 1000:.0f} ms: give more sound"
+        )
+    notes = []
+    if seconds > encoder.clip_seconds:
+        notes.append(f"only the first {encoder.clip_seconds:g} s of {seconds:.1f} s were heard")
+        sound = sound[..., : round(encoder.clip_seconds * SAMPLE_RATE_HZ)]
+    if seconds < SHORT_S:
+        notes.append(f"the clip is very short ({seconds:.2f} s), so what is said of it is uncertain")
+        sound = fit_length(sound, round(min(SHORT_S, encoder.clip_seconds) * SAMPLE_RATE_HZ))
+    silent = (rms_dbfs(sound).amax(dim=1) < SILENCE_DBFS).tolist()
+    each = [_notes_on(clip, quiet, notes) for clip, quiet in zip(sound, silent, strict=True)]
+    return Prepared(fit(sound, encoder).contiguous(), batched, tuple(silent), tuple(each))
+
+
+def _as_tensor(waveform: Any) -> Tensor:
+    if isinstance(waveform, (np.ndarray, list, tuple)):
+        waveform = _from_numpy(waveform)
+    if not isinstance(waveform, Tensor):
+        raise BadInput(f"a waveform must be a torch tensor or numpy array, got {type(waveform).__name__}")
+    if waveform.ndim not in (2, 3) or waveform.shape[-2] != 2:
+        hint = "; a mono sound carries no direction" if waveform.ndim == 1 or 1 in waveform.shape else ""
+        hint = "; transpose it" if waveform.ndim in (2, 3) and waveform.shape[-1] == 2 else hint
+        raise BadInput(
+            f"a waveform must have shape (2, samples) or (batch, 2, samples), got {tuple(waveform.shape)}{hint}"
+        )
+    if not len(waveform):
+        raise BadInput("the batch of waveforms is empty, expected at least one clip: check how it was put together")
+    if not waveform.is_floating_point():
+        raise BadInput(f"a waveform must hold floats in ±1, got {waveform.dtype}: divide integers by their full scale")
+    waveform = waveform.detach().cpu().float()
+    if not bool(waveform.isfinite().all()):
+        raise BadInput("the waveform contains NaN or infinite samples: check how it was recorded or computed")
+    return waveform.contiguous()
+
+
+def _from_numpy(waveform: Any) -> Tensor:
+    # A copy, because torch takes neither negative strides (swapped ears: ``wave[::-1]``) nor read-only memory.
+    try:
+        array = np.array(waveform)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"a waveform must be numbers of shape (2, samples) or (batch, 2, samples): {' '.join(str(error).split())}"
+        ) from error
+
+
+def _notes_on(clip: Tensor, silent: bool, notes: list[str]) -> tuple[str, ...]:
+    found = list(notes)
+    if silent:
+        found.append("silence: nothing above −90 dBFS")
+    elif bool(torch.equal(clip[0], clip[1])):
+        found.append("both channels are identical (a mono recording?), so no direction can be heard")
+    if float((clip.abs() >= 0.999).float().mean()) > 1e-3 and float(clip.abs().max()) <= 1.0:
+        found.append("the recording clips, which distorts level and spectrum")
+    if float(clip.abs().max()) > FAR_BEYOND:
+        found.append(f"samples reach {float(clip.abs().max()):.0f}, far beyond full scale ±1, so distances are wrong")
+    return tuple(found)
+
+
+def fit(sound: Tensor, encoder: Encoder) -> Tensor:
+    """Bring clips (B, 2, N) at 32 kHz to the rate of the encoder, and to its length: to no more than that, or, where it
+    is fixed, to exactly that.
+    """
+    if encoder.sample_rate_hz != SAMPLE_RATE_HZ:
+        from torchaudio.functional import resample
+
+        sound = resample(sound, SAMPLE_RATE_HZ, encoder.sample_rate_hz)
+    samples = round(encoder.clip_seconds * encoder.sample_rate_hz)
+    return fit_length(sound, samples) if getattr(encoder, "fixed_length", True) else sound[..., :samples]
