@@ -28,12 +28,14 @@ from scipy.fft import next_fast_len
 from torch.utils.data import DataLoader
 
 from bat_agent.clips.mixtures import Mixtures
-from bat_agent.clips.room_bank import FreshRooms, Rooms, open_bank
+from bat_agent.clips.room_bank import FreshRooms, open_bank
 from bat_agent.clips.sound_bank import SoundPool
 from bat_agent.clips.spatialise import Unrendered, render
-from bat_agent.datasets.sounds import from_manifest
+from bat_agent.datasets.rooms import Rooms
+from bat_agent.datasets.sound_libraries import from_manifest
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.recipes.loading import Mixing, Stage, load_recipe
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Mixing, Stage
 from bat_agent.registry import load_encoder, load_simulator
 from bat_agent.sound.waveform import fit
 from bat_agent.training.losses import encoder_loss

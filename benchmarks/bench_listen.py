@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bat_agent import listen
 from bat_agent.agent import Bat
-from bat_agent.datasets.sounds import open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Notice
 from bat_agent.listening.events import Update

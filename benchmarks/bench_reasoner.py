@@ -31,7 +31,7 @@ from bat_agent.clips.imagined import imagine
 from bat_agent.interfaces import Encoding
 from bat_agent.labels import labels
 from bat_agent.questions import HeardSource, Question, QuestionType, compatible, generate, parse_location
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.scene import Position
 from bat_agent.training.costs import REACHED, count, matmul_rate
 from bat_agent.training.optimizers import Optimizers

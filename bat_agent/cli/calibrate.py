@@ -75,7 +75,7 @@ def _data(
 
 def _questions(recipe: str, overrides: list[str] | None, wanted: int, seconds: float, batch: int) -> Batches:
     from bat_agent.clips import corpus
-    from bat_agent.evaluate import PER_CLIP, REASONING_LETTERS
+    from bat_agent.evaluation.agent import PER_CLIP, REASONING_LETTERS
     from bat_agent.recipes.loading import load_recipe
 
     return corpus.validation(

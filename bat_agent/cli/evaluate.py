@@ -22,7 +22,7 @@ from bat_agent.errors import BadInput
 if TYPE_CHECKING:
     from bat_agent.evaluation.report import Data, Report
     from bat_agent.evaluation.runs import Result, Run
-    from bat_agent.recipes.loading import Recipe
+    from bat_agent.recipes.schema import Recipe
 
 _WORST = 10
 _FEWEST_CLIPS = 5

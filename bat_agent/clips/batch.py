@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from bat_agent.clips.spatialise import Unrendered
-from bat_agent.evaluation.metrics import targets_from_position
+from bat_agent.hearing.targets import targets_from_position
 from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import class_number
 from bat_agent.questions import HeardSource, Question

@@ -12,15 +12,17 @@ import torch
 
 from bat_agent.clips.mixtures import Mixtures, clips_in
 from bat_agent.clips.recorded import Batches, Recorded
-from bat_agent.clips.room_bank import FreshRooms, ReleasedRooms, Rooms, open_bank
+from bat_agent.clips.room_bank import FreshRooms, open_bank
 from bat_agent.clips.sound_bank import SoundPool
 from bat_agent.datasets.layout import SPLITS, find_reverberations
-from bat_agent.datasets.sounds import Balance, MissingSounds, SoundSet, expand, open_sounds
+from bat_agent.datasets.rooms import ReleasedRooms, Rooms
+from bat_agent.datasets.sound_libraries import MissingSounds, expand, open_sounds
+from bat_agent.datasets.sounds import Balance, SoundSet
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.questions.curriculum import question_types
-from bat_agent.recipes.loading import Mixing, Recipe, Stage
-from bat_agent.recipes.loading import Rooms as RoomsEntry
+from bat_agent.recipes.schema import Mixing, Recipe, Stage
+from bat_agent.recipes.schema import Rooms as RoomsEntry
 from bat_agent.registry import load_simulator
 
 Split = Literal["train", "valid"]

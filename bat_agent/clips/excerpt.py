@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 from bat_agent.sound.acoustics import SOURCE_LEVEL_DBFS
 
 Samples = NDArray[np.float32]

@@ -19,14 +19,15 @@ from torch.utils.data import Dataset
 from bat_agent.clips.batch import MAX_SOURCES, Batch, Truth, truth_of
 from bat_agent.clips.excerpt import BETA, Laid, Samples, draw, lay
 from bat_agent.clips.plan import Drawn, Microphones, Placed
-from bat_agent.clips.room_bank import Place, RoomBank, Rooms
+from bat_agent.clips.room_bank import RoomBank
 from bat_agent.clips.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.clips.spatialise import Reverberant, Unrendered, apart, only, render, render_apart
+from bat_agent.datasets.rooms import Place, Rooms
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import Balance, Question, QuestionType, Split, compatible, generate, known_kinds
 from bat_agent.questions.rewording import loosen
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 from bat_agent.sound.features import NUM_MELS, band_energies_db, num_frames
 
 __all__ = ["MAX_SOURCES", "Batch", "Mixtures", "Truth", "truth_of"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bat_agent.clips.batch import Weighted
-from bat_agent.clips.room_bank import Place
+from bat_agent.datasets.rooms import Place
 from bat_agent.datasets.sounds import Sound
 from bat_agent.questions import HeardSource
 from bat_agent.scene import Position, mirror_azimuth_deg

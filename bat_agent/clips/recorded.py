@@ -19,7 +19,7 @@ from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.questions import HeardSource, QARecord, Question, choices_for, mirror
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 
 _SAMPLED = 64
 

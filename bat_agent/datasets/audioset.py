@@ -1,7 +1,8 @@
 """AudioSet for SpatialSoundQA (BAT, section 3.1): from Google's lists of clips, or the released ones, to metadata.
 
 Labels outside the 355 classes are dropped, clips that have no other too and, with a folder of audio, those that are not
-there. What is written under ``AudioSet/metadata`` is what :func:`bat_agent.datasets.sounds.from_audioset` reads.
+there. What is written under ``AudioSet/metadata`` is what
+:func:`~bat_agent.datasets.sound_libraries.from_audioset` reads.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def read_list(path: Path, split: str) -> Clips:
 def have_audio(clips: Clips, root: Path, split: str) -> Array:
     """Which clips have their audio under ``root`` (``AudioSet`` or the folder above it), a mask (clips,).
 
-    It is where :func:`~bat_agent.datasets.sounds.from_audioset` finds it: ``<split>/audio/Y<id>`` with one of its
-    suffixes, also without ``audio`` and without Y. Folders are listed: asking for two million names would take minutes.
+    It is where :func:`~bat_agent.datasets.sound_libraries.from_audioset` finds it: ``<split>/audio/Y<id>`` with one of
+    its suffixes, also without ``audio`` and without Y. Folders are listed: asking for two million names takes minutes.
     """
     base = root / "AudioSet" if (root / "AudioSet").is_dir() else root
     there = _Column()

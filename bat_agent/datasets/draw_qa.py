@@ -14,8 +14,8 @@ from typing import cast
 
 import numpy as np
 
-from bat_agent.clips.room_bank import ReleasedRooms
 from bat_agent.datasets.layout import SPLITS
+from bat_agent.datasets.rooms import ReleasedRooms
 from bat_agent.datasets.sounds import Balance as Drawing
 from bat_agent.datasets.sounds import Sound, SoundSet
 from bat_agent.errors import BadInput

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bat_agent.clips.room_bank import ReleasedRooms
 from bat_agent.datasets import layout
 from bat_agent.datasets.draw_qa import SHARES, Draw, shared_out
 from bat_agent.datasets.engines import Engine, in_process
@@ -21,7 +20,9 @@ from bat_agent.datasets.motion import make_paths
 from bat_agent.datasets.plan import Plan
 from bat_agent.datasets.qa_files import FOLDER_OF_SPLIT, Progress, Recordings, lies_in, link, listing_path
 from bat_agent.datasets.rirs import make_rirs
-from bat_agent.datasets.sounds import Sound, SoundSet, open_sounds
+from bat_agent.datasets.rooms import ReleasedRooms
+from bat_agent.datasets.sound_libraries import open_sounds
+from bat_agent.datasets.sounds import Sound, SoundSet
 from bat_agent.datasets.spatialsoundqa import STAGES
 from bat_agent.datasets.store import Store
 from bat_agent.errors import BadInput
@@ -50,7 +51,7 @@ class QAPlan:
     """All that decides a set; checked when made."""
 
     sounds: str
-    """A library, as :func:`~bat_agent.datasets.sounds.open_sounds` takes it, or the path of a manifest or folder."""
+    """A library (:func:`~bat_agent.datasets.sound_libraries.open_sounds`), or the path of a manifest or folder."""
     count: int
     """Records of the nine released types, over all stages."""
     rirs: str | None = None

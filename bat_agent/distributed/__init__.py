@@ -49,6 +49,13 @@ def summed(value: Tensor) -> Tensor:
     return value
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor as one process would hold it; where it is shared out (FSDP2), every process must ask for it."""
+    # Only a DTensor has this; its module, which takes seconds to import, need not be asked.
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
 @contextmanager
 def computing(total: int, start: int, stop: int) -> Iterator[None]:
     """Within: clips ``start`` to ``stop`` (exclusive) of this process' share of a step of ``total`` clips are computed.

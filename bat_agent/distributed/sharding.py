@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from bat_agent.distributed import whole
+
 METHODS = ("loss", "answer", "score")
 """Methods of a reasoner that use its parameters without passing through ``forward``."""
 
@@ -51,11 +53,6 @@ def unsynchronised(module: nn.Module) -> Iterator[None]:
     finally:
         for root in roots:
             root.set_requires_gradient_sync(True)
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The tensor as one process would hold it; where it is shared out, every process must ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def placed_like(value: Tensor, model: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from bat_agent.interfaces import Encoding
 from bat_agent.questions import Question
 from bat_agent.questions.measures import score_answer
 from bat_agent.questions.records import QuestionType
-from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.sound.waveform import fit
 
 ASKED = ((0.0, ("A", "B"), 2), (1.0, ("C", "D", "E"), 6))

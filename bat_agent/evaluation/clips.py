@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bat_agent.clips.batch import Batch, truth_of
 from bat_agent.datasets.layout import BINAURAL, REVERB
-from bat_agent.datasets.sounds import Sound, open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
+from bat_agent.datasets.sounds import Sound
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource, place_of, read_manifest
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
@@ -30,7 +31,7 @@ class ManifestClips:
     """Batches of a manifest's clips, each sound at −14 dBFS in its room, several sources averaged, as released.
 
     ``normalise`` and ``reverberation`` are the switches of BAT's table 8, as in
-    :class:`bat_agent.recipes.loading.Mixing`. Raises :class:`~bat_agent.errors.BadInput` for what :func:`read_manifest`
+    :class:`bat_agent.recipes.schema.Mixing`. Raises :class:`~bat_agent.errors.BadInput` for what :func:`read_manifest`
     refuses, and where a sound or a RIR is not there; nothing is rendered before all is found.
     """
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from bat_agent.clips.batch import Batch
 from bat_agent.errors import BadInput
-from bat_agent.evaluation.metrics import angular_errors_deg, targets_from_position
+from bat_agent.evaluation.metrics import angular_errors_deg
 from bat_agent.hearing.confidence import WITHIN_BINS, WITHIN_DEG, direction_confidence, distance_confidence
 from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
+from bat_agent.hearing.targets import targets_from_position
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,

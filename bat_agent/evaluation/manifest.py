@@ -7,7 +7,7 @@
       "rirs": "$DATA", "rir": "q9vSo1VnCiC/0.npy",
       "azimuth_deg": 143.1, "elevation_deg": 12.0, "distance_m": 2.4}]}
 
-A sound is one of a ``library`` (:func:`bat_agent.datasets.sounds.open_sounds`) or an ``audio`` file; a room is a RIR
+A sound is one of a ``library`` (:mod:`bat_agent.datasets.sound_libraries`) or an ``audio`` file; a room is a RIR
 of a released root ``rirs``, a ``rir`` file alone, or a ``scene`` with one source that a simulator renders. A sound
 begins with its clip, unless ``begin_s`` says how far into it the clip begins: then it has gone on before. Relative
 paths of ``audio``, ``rirs`` and ``rir`` start at the manifest's folder, those in a ``library`` where the command is
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.datasets.layout import write_atomically
-from bat_agent.datasets.sounds import expand
+from bat_agent.datasets.sound_libraries import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS
 from bat_agent.labels import class_number, labels

@@ -33,7 +33,7 @@ from bat_agent.evaluation.hearing import DECODINGS, Decode, Heard, Progress, lis
 from bat_agent.evaluation.runs import FORMAT, TASKS, Result, Run, training_of
 from bat_agent.evaluation.tables import lambda_sweep, tables
 from bat_agent.hearing.confidence import Calibration
-from bat_agent.recipes.loading import Recipe
+from bat_agent.recipes.schema import Recipe
 
 NAMES = {"map": "mAP", "er20": "ER20", "mae_deg": "MAE", "der": "DER", "source_map": "mAP of each source"}
 NAMES |= {"left_right": "left or right", "front_behind": "front or behind", "above_below": "above or below"}

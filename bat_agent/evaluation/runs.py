@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.recipes.schema import Recipe, Stage
 
 TASKS = ("class", "distance", "direction")
 FORMAT = 1

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
-from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding, SlotEncoding
-from bat_agent.sound.waveform import prepare
-
-if TYPE_CHECKING:
-    from bat_agent.agent import Bat
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
+from bat_agent.sound.waveform import Prepared, prepare
 
 HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid")
 _PROBE_S = 0.5
 
 
-def hearing_arrays(bat: Bat, waveforms: Any) -> dict[str, np.ndarray]:
+class Ears(Protocol):
+    """What is needed of a :class:`~bat_agent.agent.Bat`."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """What hears."""
+        ...
+
+    @property
+    def config(self) -> Any:
+        """Its ``thresholds`` say how active a slot must be."""
+        ...
+
+    def encode(self, prepared: Prepared) -> Encoding:
+        """The encoding of prepared clips."""
+        ...
+
+
+def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     """What ``bat`` hears in B clips, from one encoder batch; it says the same as :meth:`~bat_agent.agent.Bat.perceive`.
 
     ``waveforms`` is (B, 2, N), an array, a tensor or a list of B clips of one length, left ear first, 32 kHz, ±1; one
@@ -56,7 +71,7 @@ def hearing_arrays(bat: Bat, waveforms: Any) -> dict[str, np.ndarray]:
     }
 
 
-def hearing_shapes(bat: Bat) -> dict[str, tuple[int, ...]]:
+def hearing_shapes(bat: Ears) -> dict[str, tuple[int, ...]]:
     """Shape of each array of :func:`hearing_arrays` for one clip, without the batch axis.
 
     Encoders do not declare how many slots they have, so half a second of faint noise is encoded once.

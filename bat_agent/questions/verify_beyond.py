@@ -14,22 +14,24 @@ from dataclasses import replace
 from bat_agent.questions.answers import HeardSource
 from bat_agent.questions.families import unrelated_labels
 from bat_agent.questions.records import QARecord, QuestionType
-from bat_agent.questions.verify import (
+from bat_agent.questions.verify_choice import judge_choice
+from bat_agent.questions.verify_paper import verify_paper
+from bat_agent.questions.verify_reading import Reading
+from bat_agent.questions.verify_truth import (
     coordinates,
     differing_distance,
     differing_labels,
     misfit,
     region_of,
-    verify,
     wrong_yes_no,
 )
-from bat_agent.questions.verify_choice import judge_choice
-from bat_agent.questions.verify_reading import Reading
 
 Judged = tuple[str, "str | None"]
 """(kind of question, what is wrong with its answer)."""
 Judge = Callable[[QARecord, Reading, "tuple[HeardSource, ...]"], "Judged | None"]
 """What judges one type of question."""
+Check = Callable[[QARecord, "tuple[HeardSource, ...]"], "str | None"]
+"""(record, its sources) → what is wrong."""
 _TIE = 1e-6  # degrees, metres or hours within which rounding may go either way
 _OVER = re.compile(r"\b(higher|lower)\b")
 _MOST = re.compile(r"\b(?:(closest|nearest)|farthest|furthest|most distant)\b")
@@ -164,7 +166,8 @@ def _as_two(record: QARecord, question_type: QuestionType, numbers: list[int]) -
     numbers = [*numbers, *(number for number in range(len(record.geometry)) if number not in numbers)][:2]
     geometry = tuple(record.geometry[number] for number in numbers)
     fewer = {f"{part}_id{number}": None for part in ("audio", "reverb") for number in (3, 4)}
-    return verify(replace(record, question_type=question_type.value, geometry=geometry, **fewer))  # type: ignore[arg-type]
+    pair = replace(record, question_type=question_type.value, geometry=geometry, **fewer)  # type: ignore[arg-type]
+    return verify_paper(pair, geometry)
 
 
 def _many(question_type: QuestionType) -> Judge:
@@ -192,11 +195,8 @@ def _many_classes(record: QARecord, reading: Reading, sources: tuple[HeardSource
     return "most", differing_labels(record.answer, source)
 
 
-def _check(judge: Judge) -> Callable[[QARecord], str | None]:
-    def check(record: QARecord) -> str | None:
-        sources = record.geometry
-        if not sources:
-            return "the record does not say where its sources are (geometry)"
+def _check(judge: Judge) -> Check:
+    def check(record: QARecord, sources: tuple[HeardSource, ...]) -> str | None:
         if problem := misfit(sources):
             return problem
         # A clock is a sound as well.
@@ -212,7 +212,7 @@ def _check(judge: Judge) -> Callable[[QARecord], str | None]:
     return check
 
 
-CHECKS: dict[QuestionType, Callable[[QARecord], str | None]] = {
+CHECKS: dict[QuestionType, Check] = {
     QuestionType.MANY_CLASSIFICATION: _check(_many_classes),
     QuestionType.MANY_DOA: _check(_many(QuestionType.MIXUP_SINGLE_DOA)),
     QuestionType.MANY_DIRECTION: _check(_many(QuestionType.MIXUP_DIRECTION)),

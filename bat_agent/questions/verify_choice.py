@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from bat_agent.questions.answers import HeardSource
 from bat_agent.questions.families import related
-from bat_agent.questions.verify import differing_distance, region_of
 from bat_agent.questions.verify_reading import Reading, norm, norm_label
+from bat_agent.questions.verify_truth import differing_distance, region_of
 
 _LETTER = re.compile(r"(?<![\w'-])([a-d])\. ")
 _REGION = re.compile(r"(left|right), (front|behind), (above|below)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.recipes.loading import Recipe, Stage
+    from bat_agent.recipes.schema import Recipe, Stage
 
 
 def check_schedule(stage: Stage) -> None:

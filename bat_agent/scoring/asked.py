@@ -21,11 +21,11 @@ from bat_agent.clips import corpus
 from bat_agent.clips.batch import truth_of
 from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.clips.mixtures import Mixtures
-from bat_agent.datasets.sounds import expand
+from bat_agent.datasets.sound_libraries import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS, Encoding
 from bat_agent.questions import HeardSource, QARecord, Question
-from bat_agent.recipes.loading import Recipe
+from bat_agent.recipes.schema import Recipe
 from bat_agent.scoring.ask import Encode, Sounding
 from bat_agent.scoring.curricula import letters_of, reasoner_stages
 from bat_agent.scoring.data import open_questions

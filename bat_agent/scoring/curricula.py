@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from bat_agent.questions import QuestionType
-from bat_agent.recipes.loading import Part, Recipe, Stage
+from bat_agent.recipes.schema import Part, Recipe, Stage
 
 KINDS = {"AB": "1", "ABCD": "2", "ABCDE": "3", "ABE": "3*"}
 """Letters of the paper that a stage asks → its kind."""

@@ -1,4 +1,4 @@
-"""A run folder as :mod:`bat_agent.train` leaves it, and the agent that it had after any of its stages."""
+"""A run folder as :mod:`bat_agent.training.trainer` leaves it, and the agent that it had after any of its stages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, find_weights, read_tensors
 from bat_agent.distributed.sharding import load_trained_state
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Recipe, Stage, load_recipe
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.registry import load_encoder, load_reasoner
 from bat_agent.scoring.curricula import is_imagined, reasoner_stages
 

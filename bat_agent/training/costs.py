@@ -28,7 +28,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import HeardSource, Question, generate
 from bat_agent.questions.curriculum import question_types
-from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scene import Position
 from bat_agent.sound.features import NUM_MELS, num_frames
 from bat_agent.training.losses import encoder_loss
@@ -289,23 +289,3 @@ def duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
     return f"{seconds / 86_400:,.0f} days"
-
-
-def print_costs(recipe: Recipe) -> None:
-    """Print what every stage of a recipe costs, and how long it would take on this device."""
-    from bat_agent.cli.output import print_table
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = recipe.precision == "bf16"
-    rate = matmul_rate(device, torch.bfloat16 if half else torch.float32)
-    costs = stage_costs(recipe)
-    print_table(f"{recipe.name}: what it would cost (nothing was trained)", COLUMNS, rows(costs, rate, device.type))
-    total = duration(sum(cost.seconds(rate, device.type) for cost in costs))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
-    print(
-        f"Together {total} on {name}, rendering and validation not counted; what could not be timed here was counted "
-        f"at {100 * REACHED[device.type]:.0f} % of {rate / 1e12:.2g} TFLOP/s in {'bfloat16' if half else 'float32'}. "
-        "Clips, questions and TFLOP are those of a step, memory that of a process; M: million parameters."
-    )
-    if assumed := [cost.name for cost in costs if cost.assumed]:
-        print(f"Their records are not at hand, so the released ones were counted: {', '.join(assumed)}.")

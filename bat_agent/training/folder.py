@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.distributed.sharding import load_trained_state, trained_state
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Recipe, load_recipe, to_yaml
+from bat_agent.recipes.loading import load_recipe, to_yaml
+from bat_agent.recipes.schema import Recipe
 from bat_agent.training.optimizers import Optimizers
 
 LAST, BEST, FAILED, LOSSES = "last.safetensors", "best.safetensors", "failed.safetensors", "losses.csv"

@@ -1,16 +1,24 @@
-"""What is hidden from the encoder in training: SpecAugment masks, whole rows and columns of patches (BAT, appendix).
+"""What a plugin needs to be trained well: masks, and randomness and sums that hold with any number of processes.
 
-Nothing here is read by the host, so a compiled training step is one graph; what is drawn for a clip does not depend on
-the number of processes (:func:`bat_agent.distributed.clip_rand`).
+This is the one module about training that a plugin imports. Masks hide parts of the input from the encoder: SpecAugment
+blocks, whole rows and columns of patches (BAT, appendix). Nothing here is read by the host, so a compiled training step
+is one graph; what is drawn for a clip does not depend on the number of processes (:func:`clip_rand`).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bat_agent.distributed import clip_rand
+from bat_agent.distributed import clip_dropout, clip_rand, whole, world_size
+
+if TYPE_CHECKING:
+    from bat_agent.clips.batch import Truth as Truth  # what ``Encoder.adapt`` is given
+
+__all__ = ["clip_dropout", "clip_rand", "keep_patches", "spec_augment", "whole", "world_size"]
 
 
 def spec_augment(maps: Float[Tensor, "B C T M"], time_frames: int, mels: int) -> Float[Tensor, "B C T M"]:

@@ -15,7 +15,7 @@ from torch import nn
 from bat_agent import distributed
 from bat_agent.distributed.sharding import unsynchronised
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.training.muon import lacks_bfloat16
 
 # One process renders rooms and validates while the others wait for it.

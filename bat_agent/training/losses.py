@@ -19,7 +19,7 @@ from torch import Tensor
 from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS, Encoding
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 
 AUDIBLE_DB = 40.0
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bat_agent.clips.mixtures import Batch, Truth
 from bat_agent.interfaces import Encoding
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.training.losses import encoder_loss
 
 

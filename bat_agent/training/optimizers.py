@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bat_agent.distributed.sharding import is_sharded, placed_like, whole
+from bat_agent.distributed import whole
+from bat_agent.distributed.sharding import is_sharded, placed_like
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.training.muon import Float32Muon, lacks_bfloat16
 
 NO_MATRIX = ("embed", "tokens", "queries", "place")

@@ -25,7 +25,7 @@ from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.clips.batch import Batch, Truth
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.sound.waveform import fit
 from bat_agent.training.folder import LAST, LossCurve, resume, save_checkpoint
 from bat_agent.training.losses import encoder_loss, match_slots

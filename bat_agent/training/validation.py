@@ -12,12 +12,12 @@ from torch.utils.tensorboard import SummaryWriter
 from bat_agent.clips import corpus
 from bat_agent.clips.batch import Batch
 from bat_agent.clips.mixtures import Mixtures
-from bat_agent.evaluate import encoder_figures, flatten
+from bat_agent.evaluation.agent import encoder_figures, flatten
 from bat_agent.evaluation.hearing import batches
 from bat_agent.evaluation.metrics import score_answers
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import Question
-from bat_agent.recipes.loading import Recipe, Stage
+from bat_agent.recipes.schema import Recipe, Stage
 
 QUESTIONS_PER_CLIP = 4
 SHOWN = 12

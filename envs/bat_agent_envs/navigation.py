@@ -10,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from bat_agent.datasets.sounds import SoundSet, open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
+from bat_agent.datasets.sounds import SoundSet
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import load_simulator
@@ -40,7 +41,7 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
     Args:
         simulator: Name of a simulator plugin.
         simulator_options: Its options; for ``shoebox`` rooms are larger than in BAT unless given.
-        sounds: Library of sounds, as recipes name it (:func:`bat_agent.datasets.sounds.open_sounds`).
+        sounds: Library of sounds, as recipes name it (:func:`bat_agent.datasets.sound_libraries.open_sounds`).
         folds: Folds of the library to draw from; all without.
         action_space: ``discrete`` or ``continuous``, see the environments.
         step_s: Seconds that an action takes.

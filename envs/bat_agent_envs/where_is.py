@@ -16,8 +16,8 @@ from bat_agent.errors import BadInput
 from bat_agent.labels import class_number, labels
 from bat_agent.questions import HeardSource, QuestionType, compatible, from_scene, generate
 from bat_agent.questions.answers import AXES, YES_NO, parse_location, parse_yes_no
-from bat_agent.questions.verify import Reading, coordinates
-from bat_agent.questions.verify_reading import SIDES
+from bat_agent.questions.verify_reading import SIDES, Reading
+from bat_agent.questions.verify_truth import coordinates
 from bat_agent.scene import Scene
 from bat_agent_envs.navigation import RIGHT, NavigationEnv
 from bat_agent_envs.world import World

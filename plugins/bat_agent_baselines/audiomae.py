@@ -115,7 +115,7 @@ class AudioMAE(nn.Module):
 
     def load_weights(self, path: Path | str) -> None:
         """Read our file, an official finetuned one or an official pretrained one; see :func:`.load_audiomae`."""
-        load_audiomae(self, path)
+        load_audiomae(self, self.config, path)
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bat_agent.checkpoint import describe, find_weights, load_state, read_tensors
 from bat_agent.errors import WeightsError
 from bat_agent.interfaces import NUM_CLASSES
-
-if TYPE_CHECKING:
-    from bat_agent_baselines.audiomae import AudioMAE
+from bat_agent_baselines.config import AudioMAEConfig
 
 AUDIOSET_CLASSES = 527
 HEAD = ("head.weight", "head.bias")
@@ -35,7 +32,7 @@ def audioset_rows() -> tuple[int, ...]:
     return tuple(int(row[0]) for row in list(csv.reader(table.splitlines()))[1:] if row)
 
 
-def load_audiomae(model: AudioMAE, path: Path | str) -> None:
+def load_audiomae(model: nn.Module, config: AudioMAEConfig, path: Path | str) -> None:
     """Fill ``model`` from a file that this encoder saved or from an official one (finetuned or pretrained).
 
     A head of 527 classes is cut down to the 355, which leaves their logits as they were. A pretrained file has no
@@ -51,9 +48,9 @@ def load_audiomae(model: AudioMAE, path: Path | str) -> None:
         )
     classes = len(state.get("head.weight", ()))
     if not classes or any(key.startswith("decoder_") for key in state):
-        _load_body(model, state, file, PRETRAINING_ONLY)
-    elif model.config.new_head and classes != NUM_CLASSES:
-        _load_body(model, state, file, ())
+        _load_body(model, config, state, file, PRETRAINING_ONLY)
+    elif config.new_head and classes != NUM_CLASSES:
+        _load_body(model, config, state, file, ())
     else:
         load_state(model, _with_known_classes(state, classes, file), str(file))
 
@@ -70,9 +67,11 @@ def _with_known_classes(state: Mapping[str, Tensor], classes: int, file: Path) -
     return dict(state)
 
 
-def _load_body(model: AudioMAE, state: Mapping[str, Tensor], file: Path, ignored: tuple[str, ...]) -> None:
+def _load_body(
+    model: nn.Module, config: AudioMAEConfig, state: Mapping[str, Tensor], file: Path, ignored: tuple[str, ...]
+) -> None:
     """Take the file's tensors without its head and keep what ``model`` has drawn for the rest; a warning says so."""
-    own_norm = "fc_norm." if model.config.pooling == "mean" else "norm."
+    own_norm = "fc_norm." if config.pooling == "mean" else "norm."
     ignored = tuple(prefix for prefix in ignored if prefix != own_norm)
     taken = {key: value for key, value in state.items() if not key.startswith(ignored) and key not in HEAD}
     # What is missing of the body itself is left missing, so that a file of another size is refused.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bat_agent.distributed import clip_dropout
+from bat_agent.training.helpers import clip_dropout
 
 CROSS_EVERY = 2
 EPS = 1e-12

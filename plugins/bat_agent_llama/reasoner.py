@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bat_agent.checkpoint import write_tensors
-from bat_agent.distributed.sharding import whole
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import labels
+from bat_agent.training.helpers import whole
 from bat_agent_llama import lora
 from bat_agent_llama.adapter_v2 import AdapterV2
 from bat_agent_llama.building import adapt, build_projector, heard

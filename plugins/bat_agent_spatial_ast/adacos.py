@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from bat_agent.distributed import world_size
+from bat_agent.training.helpers import world_size
 
 
 class AdaCos(nn.Module):

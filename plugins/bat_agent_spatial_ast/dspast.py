@@ -9,15 +9,13 @@ per branch, and cosine heads for distance, azimuth and elevation (:mod:`bat_agen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.checkpoint import save_module
-from bat_agent.clips.mixtures import Truth
-from bat_agent.distributed import world_size
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
@@ -29,13 +27,16 @@ from bat_agent.interfaces import (
 )
 from bat_agent.labels import labels
 from bat_agent.sound.features import stretch_frames
-from bat_agent.training.helpers import keep_patches, spec_augment
+from bat_agent.training.helpers import keep_patches, spec_augment, world_size
 from bat_agent_spatial_ast.adacos import AdaCos
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.dspast_config import NUM_BRANCHES, TOKENS_PER_BRANCH, DSpASTConfig
 from bat_agent_spatial_ast.dspast_features import dspast_features, level_ratio
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
+
+if TYPE_CHECKING:
+    from bat_agent.training.helpers import Truth
 
 DISTANCE, DIRECTION, CLASS = range(NUM_BRANCHES)
 LARGEST_MAP_VALUE = 1e15

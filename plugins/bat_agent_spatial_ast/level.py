@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent.distributed import clip_rand
+from bat_agent.training.helpers import clip_rand
 
 REFERENCE_DBFS = -30.0
 SCALE_DB = 20.0

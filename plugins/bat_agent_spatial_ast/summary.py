@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent.distributed import clip_rand
 from bat_agent.sound.features import NUM_MELS
+from bat_agent.training.helpers import clip_rand
 
 WEIGHTINGS = 4
 LOUDEST_OF = (10, 40)

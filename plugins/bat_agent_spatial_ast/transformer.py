@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent.distributed import clip_rand
+from bat_agent.training.helpers import clip_rand
 
 LAYER_NORM_EPS = 1e-6
 # Up to here three plain products are faster in training on a CPU than the fused kernel with its backward pass: a tenth

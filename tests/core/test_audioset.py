@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bat_agent.datasets import audioset, clip_lists
 from bat_agent.datasets.audioset import curate, find_lists
-from bat_agent.datasets.sounds import from_audioset
+from bat_agent.datasets.sound_libraries import from_audioset
 from bat_agent.errors import BadInput
 from bat_agent.labels import label_table
 

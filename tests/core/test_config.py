@@ -13,7 +13,8 @@ from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.questions import RELEASED_TYPES, QuestionType
 from bat_agent.questions.curriculum import LETTERS, question_types
-from bat_agent.recipes.loading import Part, Recipe, Rooms, Sounds, Stage, load_recipe, shipped_recipes, to_yaml
+from bat_agent.recipes.loading import load_recipe, shipped_recipes, to_yaml
+from bat_agent.recipes.schema import Part, Recipe, Rooms, Sounds, Stage
 from bat_agent.registry import config_of
 from bat_agent.training.optimizers import schedule
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from bat_agent.clips import corpus
-from bat_agent.clips.room_bank import FreshRooms, ReleasedRooms, RoomBank
+from bat_agent.clips.room_bank import FreshRooms, RoomBank
+from bat_agent.datasets.rooms import ReleasedRooms
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Mixing, Part, Recipe, Rooms, Sounds, Stage
+from bat_agent.recipes.schema import Mixing, Part, Recipe, Rooms, Sounds, Stage
 
 RATE_HZ = 32_000
 Entry = dict[str, Any]

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from bat_agent.cli.train import main
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
-from bat_agent.recipes.loading import Stage, load_recipe, shipped_recipes
-from bat_agent.train import main
+from bat_agent.recipes.loading import load_recipe, shipped_recipes
+from bat_agent.recipes.schema import Stage
 from bat_agent.training import costs
 from bat_agent.training.costs import Cost, StageCost, count, duration, sample_questions
 

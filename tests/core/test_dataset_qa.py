@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from bat_agent.clips.room_bank import ReleasedRooms
 from bat_agent.datasets.check import check
 from bat_agent.datasets.draw_qa import PAPER_SHARES, SHARES, Draw, shared_out
 from bat_agent.datasets.qa import QAPlan, make_qa
-from bat_agent.datasets.sounds import from_audioset, from_manifest
+from bat_agent.datasets.rooms import ReleasedRooms
+from bat_agent.datasets.sound_libraries import from_audioset, from_manifest
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.questions import BEYOND_TYPES, QARecord, QuestionType

@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bat_agent import evaluate
 from bat_agent.agent import Bat, ModelConfig
+from bat_agent.cli import evaluate_agent
 from bat_agent.cli.entry import run_app
 from bat_agent.clips import corpus
 from bat_agent.clips.mixtures import Mixtures, Truth
+from bat_agent.evaluation import agent as evaluation
 from bat_agent.evaluation.intervals import Figure
 from bat_agent.evaluation.metrics import random_answers, score_answers
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.recipes.loading import Part, Recipe, Rooms, Sounds
+from bat_agent.recipes.schema import Part, Recipe, Rooms, Sounds
 from bat_agent.scene import angle_between_deg
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
@@ -108,8 +109,8 @@ class Knows:
 
 
 def figures_of(bat: Bat, data: Any) -> dict[str, float]:
-    questions, answers = evaluate.answer_all(bat, {"agent": bat.reasoner}, data)
-    return evaluate.flatten(score_answers(questions, answers["agent"]))
+    questions, answers = evaluation.answer_all(bat, {"agent": bat.reasoner}, data)
+    return evaluation.flatten(score_answers(questions, answers["agent"]))
 
 
 def hears(encoder: Any, reasoner: Any) -> Any:
@@ -121,7 +122,7 @@ def hears(encoder: Any, reasoner: Any) -> Any:
 
 def test_an_oracle_is_perfect_up_to_whole_degrees(clips: Clips) -> None:
     data = clips()
-    figures = evaluate.encoder_figures(Oracle(data), data, CPU)
+    figures = evaluation.encoder_figures(Oracle(data), data, CPU)
     assert figures["clips"] == 384
     assert figures["map"] == pytest.approx(1.0)
     assert figures["der"] == figures["er20"] == 0.0
@@ -133,7 +134,7 @@ def test_an_oracle_is_perfect_up_to_whole_degrees(clips: Clips) -> None:
 def test_guessing_is_near_chance(clips: Clips) -> None:
     """A direction and its opposite are equally likely guesses, so that the mean error is 90° and each axis a coin."""
     data = clips()
-    figures = evaluate.encoder_figures(Guess(data), data, CPU)
+    figures = evaluation.encoder_figures(Guess(data), data, CPU)
     assert figures["mae_deg"] == pytest.approx(90, abs=7)
     assert figures["mae_low_deg"] < 90 < figures["mae_high_deg"] + 4
     for axis in ("left_right", "front_behind", "above_below"):
@@ -162,16 +163,16 @@ def test_a_known_shift_is_found_as_it_is(clips: Clips) -> None:
             return encoding
 
     shifted = Shifted(data)
-    figures = evaluate.encoder_figures(shifted, data, CPU)
+    figures = evaluation.encoder_figures(shifted, data, CPU)
     assert figures["mae_deg"] == pytest.approx(30, abs=0.6)
     assert (figures["er20"], figures["der"]) == (1.0, 0.0)
     shifted.bins = 2
-    assert evaluate.encoder_figures(shifted, data, CPU)["der"] == 1.0
+    assert evaluation.encoder_figures(shifted, data, CPU)["der"] == 1.0
 
 
 def test_two_sources_are_matched_to_slots_in_any_order(clips: Clips) -> None:
     data = clips(128, two_sources=1.0)
-    figures = evaluate.two_source_figures(Oracle(data, slots=True), data, CPU)
+    figures = evaluation.two_source_figures(Oracle(data, slots=True), data, CPU)
     assert figures["clips"] > 100
     assert figures["mae_deg"] < 0.5
     assert figures["map"] == pytest.approx(1.0)
@@ -181,7 +182,7 @@ def test_one_direction_for_two_sources_costs_half_the_angle_between_them(clips: 
     data = clips(128, two_sources=1.0)
     pairs = [heard for step in range(len(data)) for heard in data[step].heard if len(heard) == 2]
     apart = [angle_between_deg(*((s.position.azimuth_deg, s.position.elevation_deg) for s in pair)) for pair in pairs]
-    figures = evaluate.two_source_figures(Oracle(data), data, CPU)
+    figures = evaluation.two_source_figures(Oracle(data), data, CPU)
     assert figures["clips"] == len(pairs)
     assert figures["mae_deg"] == pytest.approx(np.mean(apart) / 2, abs=0.5)
     assert figures["map"] < 0.95  # of the second source nothing is said
@@ -191,7 +192,7 @@ def test_one_direction_for_two_sources_costs_half_the_angle_between_them(clips: 
 
 
 def test_who_knows_the_answers_is_right_everywhere(clips: Clips) -> None:
-    data = clips(96, two_sources=0.6, letters=evaluate.REASONING_LETTERS, questions_per_clip=4)
+    data = clips(96, two_sources=0.6, letters=evaluation.REASONING_LETTERS, questions_per_clip=4)
     truth = [q.answer for step in range(len(data)) for asked in data[step].questions for q in asked]
     figures = figures_of(hears(Oracle(data), Knows(truth)), data)
     assert {name.split("/")[0] for name in figures} >= {"CLASSIFICATION", "DOA", "MIXUP_DIRECTION", "PLAIN", "BINARY"}
@@ -219,7 +220,7 @@ def test_babble_is_malformed(clips: Clips) -> None:
 def test_answers_stay_beside_their_questions(clips: Clips) -> None:
     data = clips(40, two_sources=0.5, letters=("A", "C", "P"), questions_per_clip=3)
     bat = hears(EchoEncoder(EchoEncoderConfig()), EchoReasoner(EchoReasonerConfig()))
-    questions, answers = evaluate.answer_all(bat, {"said": bat.reasoner, "again": bat.reasoner}, data)
+    questions, answers = evaluation.answer_all(bat, {"said": bat.reasoner, "again": bat.reasoner}, data)
     assert len(questions) == 3 * len(data) * data[0].waveform.shape[0]
     assert answers["said"] == answers["again"] == [f"You asked: {question.text}" for question in questions]
 
@@ -254,10 +255,10 @@ def test_all_figures_of_an_agent_repeat_and_stand_beside_chance(
     recipe: Recipe, echo: Bat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The null encoder hears the side by level: far above chance left/right, at chance for the class."""
-    training = evaluate._training_questions
-    monkeypatch.setattr(evaluate, "_training_questions", lambda recipe: training(recipe, clips=64))
-    figures = evaluate.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
-    assert figures == evaluate.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
+    training = evaluation._training_questions
+    monkeypatch.setattr(evaluation, "_training_questions", lambda recipe: training(recipe, clips=64))
+    figures = evaluation.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
+    assert figures == evaluation.evaluate(echo, recipe, clips=64, questions=256, seconds=0.1)
     parts = {"one source", "two sources", "where it fails", "ears swapped", "calibration error", "says so", "questions"}
     assert set(figures) == parts
     assert figures["one source"]["left_right"].value > 0.7
@@ -268,7 +269,7 @@ def test_all_figures_of_an_agent_repeat_and_stand_beside_chance(
     assert agent["DOA"]["malformed"].value == 1.0
     assert blind["DOA"]["malformed"].value == deaf["DOA"]["malformed"].value == 0.0
     assert agent.keys() == blind.keys() == deaf.keys()
-    said = json.loads(json.dumps(evaluate.as_json(figures)))
+    said = json.loads(json.dumps(evaluate_agent.as_json(figures)))
     assert set(said["one source"]["left_right"]) == {"value", "low", "high", "count"}
 
 
@@ -280,7 +281,7 @@ def test_the_command_prints_a_table_and_writes_json(
         "questions": {"agent": {"A": {"f1": Figure(0.25, 0.2, 0.3, 4), "malformed": Figure(0.125, 0.1, 0.2, 4)}}},
     }
     given: dict[str, Any] = {}
-    monkeypatch.setattr(evaluate, "evaluate", lambda bat, recipe, **options: given.update(options) or figures)
+    monkeypatch.setattr(evaluate_agent, "evaluate", lambda bat, recipe, **options: given.update(options) or figures)
     echo.save_pretrained(tmp_path / "echo")
     model, out = str(tmp_path / "echo"), str(tmp_path / "figures.json")
     assert command(model, "bat-small", SYNTHESISED, "--clips", "8", "--out", out) == 0
@@ -312,7 +313,7 @@ def test_the_command_prints_a_table_and_writes_json(
 def test_bad_input_is_one_line_before_anything_is_measured(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
-    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: pytest.fail("measured first"))
+    monkeypatch.setattr(evaluate_agent, "evaluate", lambda *_, **__: pytest.fail("measured first"))
     sounds_stay = [a if a == SYNTHESISED else a.format(tmp_path) for a in arguments]
     assert command(*sounds_stay) == 2
     out, err = capsys.readouterr()
@@ -325,13 +326,13 @@ def test_bad_input_is_one_line_before_anything_is_measured(
 def test_the_smallest_numbers_that_the_command_takes_can_be_measured(
     recipe: Recipe, echo: Bat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = evaluate._training_questions
-    monkeypatch.setattr(evaluate, "_training_questions", lambda recipe: training(recipe, clips=16))
-    figures = evaluate.evaluate(echo, recipe, clips=2, questions=4, seconds=0.1)
+    training = evaluation._training_questions
+    monkeypatch.setattr(evaluation, "_training_questions", lambda recipe: training(recipe, clips=16))
+    figures = evaluation.evaluate(echo, recipe, clips=2, questions=4, seconds=0.1)
     assert (figures["one source"]["mae_deg"].count, figures["two sources"]["mae_deg"].count) == (2, 1)
 
 
 def command(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        run_app(evaluate.app, "python -m bat_agent.evaluate", arguments)
+        run_app(evaluate_agent.app, "python -m bat_agent.evaluate", arguments)
     return int(str(ended.value.code))

@@ -15,7 +15,7 @@ from bat_agent.evaluation.pictures import lambda_figure
 from bat_agent.evaluation.published import TABLES
 from bat_agent.evaluation.runs import TASKS, Result, Run, read_result, training_of
 from bat_agent.evaluation.tables import cell, fits, lambda_sweep, tables
-from bat_agent.recipes.loading import Part, Recipe, Stage
+from bat_agent.recipes.schema import Part, Recipe, Stage
 
 RunCommand = Callable[..., tuple[int, str, str]]
 FIGURES = {

@@ -11,8 +11,8 @@ import torch
 from bat_agent.clips.excerpt import Laid, Samples, choose_cut, choose_going_on, draw, lay
 from bat_agent.clips.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.datasets.cache import Cached
-from bat_agent.datasets.sounds import Sound, SoundSet, _Row
-from bat_agent.recipes.loading import Mixing
+from bat_agent.datasets.sounds import Row, Sound, SoundSet
+from bat_agent.recipes.schema import Mixing
 from bat_agent.sound.acoustics import rms_dbfs
 
 RATE_HZ = 32_000
@@ -193,7 +193,7 @@ def test_other_clips_are_silent_before_and_else_as_ever() -> None:
 def test_a_bank_of_sounds_cuts_what_the_processor_cuts(rng: np.random.Generator) -> None:
     """Longer and shorter than the clip, slower and faster, mixed up, turned around, and a sound of nothing."""
     library = {str(n): hiss(seconds, seed=n) for n, seconds in enumerate([0.0, 1 / RATE_HZ, 0.02, 0.05, 0.4, 1.3])}
-    rows = (_Row(name, (0,), None) for name in library)
+    rows = (Row(name, (0,), None) for name in library)
     pool = SoundPool([SoundSet(rows, Cached(lambda name: library[name]))], [1.0])
     sounds = list(pool.sets[0])
     for mixing in (PLAIN, Mixing(speed=0.3, roll=True, gain=True), Mixing(normalise=False)):
@@ -209,7 +209,7 @@ def test_a_bank_of_sounds_cuts_what_the_processor_cuts(rng: np.random.Generator)
 
 def test_a_bank_of_sounds_repeats_what_goes_on(rng: np.random.Generator) -> None:
     library = {str(n): hiss(seconds, seed=n) for n, seconds in enumerate([0.0, 1 / RATE_HZ, 0.02, 0.05, 0.4])}
-    pool = SoundPool([SoundSet((_Row(name, (0,), None) for name in library), Cached(lambda n: library[n]))], [1.0])
+    pool = SoundPool([SoundSet((Row(name, (0,), None) for name in library), Cached(lambda n: library[n]))], [1.0])
     chosen = list(pool.sets[0]) * 8
     waves = [sound.waveform() for sound in chosen]
     laid = [draw([wave], [1.0], 2400, Mixing(speed=0.3), rng, 800, n % 3 > 0) for n, wave in enumerate(waves)]
@@ -220,7 +220,7 @@ def test_a_bank_of_sounds_repeats_what_goes_on(rng: np.random.Generator) -> None
 
 
 def test_a_pool_says_whether_all_of_it_is_kept() -> None:
-    rows = [_Row(name, (0,), None) for name in ("1", "2")]
+    rows = [Row(name, (0,), None) for name in ("1", "2")]
     plain = SoundSet(rows, lambda name: hiss(0.1, int(name)))
     assert not SoundPool([plain], [1.0]).kept_whole()
     pool = SoundPool([plain.cached()], [1.0])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.training.losses import encoder_loss
 
 BINS = {"class_logits": 355, "distance_logits": 21, "azimuth_logits": 360, "elevation_logits": 180}

@@ -16,7 +16,6 @@ from bat_agent.evaluation.metrics import (
     average_precisions,
     blank_labels,
     bootstrap_interval,
-    decode_bins,
     direction_accuracies,
     distance_error_rate,
     er20,
@@ -27,8 +26,8 @@ from bat_agent.evaluation.metrics import (
     random_answers,
     score_answer,
     score_answers,
-    targets_from_position,
 )
+from bat_agent.hearing.targets import decode_bins, targets_from_position
 from bat_agent.questions import BEYOND_TYPES, HeardSource, Question, QuestionType, generate
 from bat_agent.questions.answers import AXES
 from bat_agent.scene import Position, angle_between_deg, region

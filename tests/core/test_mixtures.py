@@ -17,13 +17,14 @@ from bat_agent.clips import mixtures
 from bat_agent.clips.mixtures import Batch, Mixtures
 from bat_agent.clips.room_bank import RoomBank, open_bank
 from bat_agent.clips.sound_bank import SoundPool
-from bat_agent.datasets.sounds import Sound, open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
+from bat_agent.datasets.sounds import Sound
 from bat_agent.errors import BadInput
-from bat_agent.evaluation.metrics import targets_from_position
+from bat_agent.hearing.targets import targets_from_position
 from bat_agent.labels import labels
 from bat_agent.questions import Balance, HeardSource, compatible
 from bat_agent.questions.curriculum import question_types
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Position, unit_vector
 from bat_agent.sound.acoustics import rms_dbfs

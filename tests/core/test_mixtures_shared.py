@@ -13,12 +13,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from bat_agent.clips.mixtures import Batch, Mixtures
-from bat_agent.clips.room_bank import FreshRooms, Rooms, open_bank
+from bat_agent.clips.room_bank import FreshRooms, open_bank
 from bat_agent.clips.sound_bank import SoundPool
-from bat_agent.datasets.sounds import open_sounds
+from bat_agent.datasets.rooms import Rooms
+from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.errors import BadInput
 from bat_agent.questions.curriculum import question_types
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 from bat_agent_echo.config import EchoSimulatorConfig
 from bat_agent_echo.echo import EchoSimulator
 

@@ -16,10 +16,10 @@ from bat_agent.clips.mixtures import Batch, Mixtures, truth_of
 from bat_agent.clips.room_bank import RoomBank, open_bank
 from bat_agent.clips.sound_bank import SoundPool
 from bat_agent.clips.spatialise import apart, render
-from bat_agent.datasets.sounds import open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.questions import HeardSource
 from bat_agent.questions.curriculum import question_types
-from bat_agent.recipes.loading import Mixing
+from bat_agent.recipes.schema import Mixing
 from bat_agent.scene import Position
 from bat_agent.sound.acoustics import rms_dbfs
 from bat_agent.sound.features import band_energies_db, num_frames

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.training.muon import Float32Muon, orthogonal
 from bat_agent.training.optimizers import Optimizers, layer_scales, only_trained, parameter_groups, schedule
 

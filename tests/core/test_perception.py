@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from bat_agent.evaluation.metrics import decode_bins
 from bat_agent.hearing.perception import (
     PerceivedSource,
     Perception,
@@ -22,6 +21,7 @@ from bat_agent.hearing.perception import (
     perceive,
     told_apart,
 )
+from bat_agent.hearing.targets import decode_bins
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.labels import labels
 from bat_agent.scene import region
@@ -47,7 +47,7 @@ def bump(bins: int, **weights: float) -> torch.Tensor:
     [(decode_distance_m, "distance"), (decode_azimuth_deg, "azimuth"), (decode_elevation_deg, "elevation")],
 )
 def test_every_single_bin_is_decoded_as_itself(decode: Any, name: str) -> None:
-    """Compared with :func:`bat_agent.evaluation.metrics.decode_bins`, which knows nothing of smoothing."""
+    """Compared with :func:`bat_agent.hearing.targets.decode_bins`, which knows nothing of smoothing."""
     every = torch.eye(BINS[name]) * SURE
     number = ("distance", "azimuth", "elevation").index(name)
     wanted = []

@@ -16,8 +16,9 @@ from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.questions import QARecord, mirror
 from bat_agent.questions.verify import verify
-from bat_agent.recipes.loading import Mixing, Recipe, load_recipe
-from bat_agent.train import Trainer
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Mixing, Recipe
+from bat_agent.training.trainer import Trainer
 
 SHORT = Mixing(window_seconds=[0.1], window_weights=[1.0], mirror=0.0)
 

@@ -12,16 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from bat_agent.datasets.sounds import (
-    Sound,
-    SoundSet,
-    combine,
-    from_audioset,
-    from_folder,
-    from_manifest,
-    open_sounds,
-    procedural,
-)
+from bat_agent.datasets.sound_libraries import from_audioset, from_folder, from_manifest, open_sounds, procedural
+from bat_agent.datasets.sounds import Sound, SoundSet, combine
 from bat_agent.errors import BadInput
 from bat_agent.labels import class_number, label_table, labels
 from bat_agent.sound.synthesis import PROCEDURAL_LABELS
@@ -369,10 +361,10 @@ def test_a_spec_that_names_nothing_is_refused(spec: str) -> None:
 
 def test_two_million_clips_cost_columns_not_objects() -> None:
     """A clip costs a name, its classes and a few numbers: below 100 bytes, where a Python object takes 500."""
-    from bat_agent.datasets.sounds import _Row
+    from bat_agent.datasets.sounds import Row
 
     number = class_number("Dog")
-    rows = (_Row(f"eval/audio/Y{i:011d}.wav", (number, 3), None) for i in range(20_000))
+    rows = (Row(f"eval/audio/Y{i:011d}.wav", (number, 3), None) for i in range(20_000))
     sounds = SoundSet(rows, lambda _: np.zeros(1, np.float32))
     columns = (sounds._ids, sounds._classes, sounds._ends, sounds._folds, sounds._origin)
     assert sum(column.nbytes for column in columns) < 100 * len(sounds)

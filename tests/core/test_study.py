@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent import study as module
-from bat_agent import train
 from bat_agent.errors import BadInput
-from bat_agent.recipes.loading import Recipe, load_recipe
-from bat_agent.study import Outcome, Study, Variant, differences, load_study, run_study, table
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe
+from bat_agent.training import study as module
+from bat_agent.training.study import Outcome, Study, Variant, differences, load_study, run_study, table
 
 RECIPE = "spatial-ast-tiny"
 MONO = ["encoder.options.features=mono"]
@@ -40,7 +40,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         assert agent == Path(recipe.run_dir) / "agent"
         return {"mae_deg": {"value": value, "low": value - 1.96, "high": value + 1.96, "count": 100}}
 
-    monkeypatch.setattr(train, "Trainer", Trainer)
+    monkeypatch.setattr(module, "Trainer", Trainer)
     monkeypatch.setattr(module, "measure", measure)
     return runs
 

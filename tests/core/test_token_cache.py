@@ -106,8 +106,8 @@ def test_stages_trained_from_the_cache_are_those_trained_from_sound(
 ) -> None:
     """Two stages and two epochs of the same records, ears swapped at times: one filling, losses as without."""
     from bat_agent.recipes.loading import load_recipe
-    from bat_agent.train import Trainer
     from bat_agent.training.folder import read_losses
+    from bat_agent.training.trainer import Trainer
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     ear = {"clip_seconds": 0.5, "target_frames": None, "patch_frames": 10, "patch_mels": 32, "width": 32, "depth": 1}

@@ -18,10 +18,11 @@ import bat_agent
 from bat_agent.clips import corpus
 from bat_agent.clips.mixtures import Batch, Mixtures
 from bat_agent.errors import BadInput, BatAgentError, WeightsError
-from bat_agent.recipes.loading import Recipe, Stage, load_recipe
-from bat_agent.train import Now, Trainer
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.training import objective
 from bat_agent.training.folder import read_losses
+from bat_agent.training.trainer import Now, Trainer
 
 ENCODER = {
     "clip_seconds": 0.5,

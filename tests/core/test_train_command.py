@@ -14,9 +14,10 @@ from bat_agent import train
 from bat_agent.cli.entry import run_app
 from bat_agent.clips import corpus
 from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.recipes.loading import Recipe, load_recipe
-from bat_agent.train import Trainer
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe
 from bat_agent.training.launch import slow_precision
+from bat_agent.training.trainer import Trainer
 
 RECIPE = {
     "name": "mouse",

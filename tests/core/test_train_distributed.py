@@ -19,8 +19,8 @@ from bat_agent import distributed
 from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.recipes.loading import load_recipe
-from bat_agent.train import Trainer
 from bat_agent.training.folder import read_losses
+from bat_agent.training.trainer import Trainer
 
 RECIPE: dict[str, Any] = {
     "name": "mouse",

@@ -12,14 +12,15 @@ from safetensors.torch import load_file
 
 from bat_agent.clips.batch import Truth
 from bat_agent.errors import BadInput
-from bat_agent.evaluation.metrics import targets_from_position
+from bat_agent.hearing.targets import targets_from_position
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.recipes.loading import Recipe, Stage, load_recipe
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scene import Position, mirror_azimuth_deg
-from bat_agent.train import Trainer
 from bat_agent.training import passes as module
 from bat_agent.training.folder import read_losses
 from bat_agent.training.passes import Kept
+from bat_agent.training.trainer import Trainer
 
 ENCODER = {
     "clip_seconds": 0.5, "target_frames": None, "patch_frames": 10, "patch_mels": 128, "width": 32, "depth": 1,

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 import bat_agent
 from bat_agent.errors import BadInput
 from bat_agent.recipes.loading import load_recipe
-from bat_agent.train import Trainer
 from bat_agent.training.folder import read_losses
+from bat_agent.training.trainer import Trainer
 
 STEPS = 6
 EAR: dict[str, Any] = {"clip_seconds": 0.5, "target_frames": None, "patch_frames": 10, "patch_mels": 32, "width": 32}

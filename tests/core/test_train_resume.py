@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import load_file
 
 from bat_agent.recipes.loading import load_recipe
-from bat_agent.train import Trainer
 from bat_agent.training.folder import LossCurve, read_losses
+from bat_agent.training.trainer import Trainer
 
 STEPS = 40
 RECIPE = {

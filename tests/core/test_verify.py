@@ -27,7 +27,8 @@ from bat_agent.questions import (
 )
 from bat_agent.questions.grammar import WORDINGS
 from bat_agent.questions.records import RELEASED_TYPES
-from bat_agent.questions.verify import directions_in, norm, verify
+from bat_agent.questions.verify import verify
+from bat_agent.questions.verify_reading import directions_in, norm
 from bat_agent.scene import Position, mirror_azimuth_deg
 
 TYPES = (*RELEASED_TYPES, QuestionType.PLAIN)

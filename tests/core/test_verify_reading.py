@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from bat_agent.questions import HeardSource, QARecord, QuestionType
 from bat_agent.questions.grammar import FROM, OF, WHERE
 from bat_agent.questions.records import RELEASED_TYPES
-from bat_agent.questions.verify import coordinates, directions_in, named_in_order, norm, region_of, verify
+from bat_agent.questions.verify import verify
+from bat_agent.questions.verify_reading import directions_in, named_in_order, norm
+from bat_agent.questions.verify_truth import coordinates, region_of
 from bat_agent.scene import Position
 
 TYPES = (*RELEASED_TYPES, QuestionType.PLAIN)

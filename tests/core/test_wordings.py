@@ -10,7 +10,7 @@ import pytest
 
 from bat_agent.questions import mirror, vary, wordings
 from bat_agent.questions.grammar import FROM, OF, WHERE, WORDINGS, thing
-from bat_agent.questions.verify import directions_in, norm
+from bat_agent.questions.verify_reading import directions_in, norm
 
 SLOT = re.compile(r"\{(\w+)\}")
 SLOTS = {  # kind: the sets of slots that its wordings may have

@@ -12,7 +12,8 @@ import pytest
 from bat_agent.errors import BadInput
 from bat_agent.labels import labels
 from bat_agent.questions import QARecord, QuestionType, from_scene
-from bat_agent.questions.verify import misfit, verify
+from bat_agent.questions.verify import verify
+from bat_agent.questions.verify_truth import misfit
 from bat_agent_envs import registration
 from bat_agent_envs.where_is import ANSWERS, KINDS, MOVES, REGIONS, TYPES, WORDS
 

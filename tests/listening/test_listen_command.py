@@ -17,7 +17,7 @@ import pytest
 
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen import app
-from bat_agent.datasets.sounds import MissingSounds, open_sounds, procedural
+from bat_agent.datasets.sound_libraries import MissingSounds, open_sounds, procedural
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, Room, Scene, Source, angle_between_deg
 from bat_agent.scenes.moving import MovingScene, Track, Waypoints, render_moving

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bat_agent import listen
-from bat_agent.datasets.sounds import open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.listening.devices import refresh
 from bat_agent.listening.events import Update
 from bat_agent.registry import load_simulator

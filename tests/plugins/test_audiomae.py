@@ -20,7 +20,7 @@ from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.perception import Thresholds, perceive
 from bat_agent.labels import label_index
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.testing import EncoderContract
 from bat_agent.training.losses import encoder_loss
 from bat_agent_baselines.audiomae import AudioMAE

@@ -13,7 +13,7 @@ from torch import Tensor
 from bat_agent.checkpoint import load_module, save_module
 from bat_agent.clips.mixtures import Truth
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.testing import EncoderContract
 from bat_agent.training.losses import encoder_loss
 from bat_agent_baselines.config import SELDnetConfig

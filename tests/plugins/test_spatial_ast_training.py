@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bat_agent.clips.mixtures import Truth
-from bat_agent.recipes.loading import Stage
+from bat_agent.recipes.schema import Stage
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent.training.losses import encoder_loss
 from bat_agent_spatial_ast.config import SpatialASTConfig

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bat_agent.questions import QuestionType
-from bat_agent.recipes.loading import Part, Recipe, Stage
+from bat_agent.recipes.schema import Part, Recipe, Stage
 from bat_agent.scoring import curricula
 from bat_agent.scoring.curricula import curriculum_of, letter_of, rows_of
 from bat_agent.scoring.published import TABLES

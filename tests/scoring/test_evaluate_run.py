@@ -16,7 +16,8 @@ from torch import nn
 
 from bat_agent.distributed.sharding import trained_state
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.recipes.loading import Recipe, Stage, load_recipe
+from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scoring import asked, stages, trained
 from bat_agent.scoring.asked import imagining, questions_of
 from bat_agent.scoring.curricula import letter_of
@@ -67,7 +68,7 @@ def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with all stages; nobody may write into it."""
-    from bat_agent.train import Trainer
+    from bat_agent.training.trainer import Trainer
 
     folder = tmp_path_factory.mktemp("runs")
     file = folder / "mouse.yaml"

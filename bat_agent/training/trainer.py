@@ -1,0 +1,362 @@
+"""Training by a recipe: the curriculum, stage by stage, from nothing to a model.
+
+Everything random depends on (seed, stage, step), so a run that was interrupted goes on to the same result; and under
+``torchrun`` or ``accelerate launch`` several processes share each step and come to that of one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from bat_agent import distributed, registry
+from bat_agent.agent import Bat, ModelConfig
+from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
+from bat_agent.clips import corpus
+from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
+from bat_agent.clips.mixtures import Batch, Mixtures, check_shares
+from bat_agent.clips.recorded import Batches, Recorded
+from bat_agent.clips.token_cache import TokenCache, digest
+from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
+from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.interfaces import Encoding
+from bat_agent.recipes.schema import Part, Recipe, Stage
+from bat_agent.sound.waveform import fit
+from bat_agent.training import folder as files
+from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
+from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, slow_precision, too_large
+from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
+from bat_agent.training.optimizers import Optimizers, Schedule, only_trained, schedule
+from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
+from bat_agent.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Now:
+    """The stage that is being trained."""
+
+    number: int
+    stage: Stage
+    folder: Path
+    module: nn.Module
+    """The part that it trains."""
+    objective: nn.Module
+    """What it minimises."""
+    optimizers: Optimizers
+    rates: Schedule
+
+
+class Trainer:
+    """One run: builds the parts, goes through the stages, saves the agent."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.folder = Path(recipe.run_dir)
+        self.accelerator = accelerator_of_run()
+        self.device = self.accelerator.device
+        self.leads = self.accelerator.is_main_process
+        torch.manual_seed(recipe.seed)
+        self.encoder: Any = _build("encoder", recipe.encoder)
+        options = {"token_dim": self.encoder.token_dim, **recipe.reasoner.options}
+        self.reasoner_part = Part(recipe.reasoner.name, options, recipe.reasoner.weights)
+        self.reasoner: Any = _build("reasoner", self.reasoner_part)
+        self.encoder = distributed.synchronise(self.encoder.to(self.device))
+        self.reasoner.to(self.device)
+        self.sharded = shares_out(recipe, self.accelerator)
+        if self.sharded:
+            shard(self.reasoner)
+        self.validation = Validation(recipe, self.encoder, self.reasoner, self.device)
+
+    def run(self) -> Path:
+        """Train every stage that is not done yet; return the folder of the finished agent."""
+        # What is wrong with sounds and steps is told before rooms are rendered, which takes minutes.
+        for stage in self.recipe.stages:
+            if stage.records is not None:
+                corpus.recorded(self.recipe, stage, "train")
+                corpus.recorded(self.recipe, stage, "eval")
+            else:
+                shares = (distributed.rank(), distributed.world_size())
+                check_shares(self.recipe.mixing, stage.seconds_per_step, shares)
+        draws = corpus.draws_clips(self.recipe)
+        if draws:
+            corpus.open_pool(self.recipe, "train")
+            corpus.open_pool(self.recipe, "valid")
+        if self.leads:
+            files.keep_recipe(self.recipe, self.folder)
+            if slow := slow_precision(self.recipe, self.device):
+                console.print(slow)
+        with progress_bar(self.leads) as progress:
+            with self.accelerator.main_process_first():
+                for split in ("train", "valid") if draws else ():
+                    task = progress.add_task(f"rooms ({split})", total=None)
+                    corpus.open_banks(self.recipe, split, progress=partial(show, progress, task))
+                    progress.remove_task(task)
+            for number, stage in enumerate(self.recipe.stages):
+                self._stage(number, stage, progress)
+        agent = self.folder / "agent"
+        if self.leads or self.sharded:
+            # What is shared out is gathered by all, so the others write as well, into the void.
+            with tempfile.TemporaryDirectory() as void:
+                self.agent().save_pretrained(agent if self.leads else void, half=True)
+        if self.leads:
+            console.print(f"agent saved in {agent}")
+        self.accelerator.wait_for_everyone()
+        return agent
+
+    def agent(self) -> Bat:
+        """The agent as it is now."""
+        recipe = self.recipe
+        config = ModelConfig(
+            recipe.name,
+            {"name": recipe.encoder.name, "options": recipe.encoder.options},
+            {"name": self.reasoner_part.name, "options": self.reasoner_part.options},
+        )
+        return Bat(config, self.encoder, self.reasoner, str(self.device))
+
+    def _stage(self, number: int, stage: Stage, progress: Progress) -> None:
+        folder = self.folder / stage.name
+        module = self.encoder if stage.trains == "encoder" else self.reasoner
+        if (folder / "done").exists():
+            load_trained_state(module, read_tensors(folder / WEIGHTS_FILE), str(folder / WEIGHTS_FILE))
+            return
+        if stage.frozen and is_sharded(module):
+            raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
+        data = corpus.training(self.recipe, number, shard=(distributed.rank(), distributed.world_size()))
+        if self.recipe.preload and isinstance(data, Mixtures):
+            data.preload(self.recipe.workers)
+        if stage.cache_tokens and isinstance(data, Recorded):
+            self._fill(data, progress)
+        stage = replace(stage, steps=data.steps)
+        with only_trained(module, stage):
+            rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
+            now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
+            if stage.passes:
+                self._go_through(now, data, progress)
+            else:
+                self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
+        weights = trained_state(module) if self.leads or is_sharded(module) else {}
+        if self.leads:
+            write_tensors(folder / WEIGHTS_FILE, {k: v.cpu().contiguous() for k, v in weights.items()})
+            (folder / "done").touch()
+        self.accelerator.free_memory()
+        self.accelerator.wait_for_everyone()
+
+    def _fill(self, data: Recorded, progress: Progress) -> None:
+        """Let the stage read what the encoder says from files, made now where they are not there."""
+        mixing = self.recipe.mixing
+        root = Path(self.recipe.rooms_dir or self.folder)
+        facts = (self.recipe.encoder.options, data.identity, mixing.window_seconds, data.swaps)
+        key = digest(self.encoder, *facts)
+        data.tokens = TokenCache(root / "tokens" / key, data.entries)
+        if data.tokens.missing():
+            self.encoder.eval()
+
+            @torch.no_grad()
+            def encode(entries: Sequence[int]) -> Encoding:
+                return self.encoder(fit(data.waveforms(entries).to(self.device), self.encoder))
+
+            said = data.tokens.announce(encode)
+            if self.leads:
+                console.print(said)
+            task = progress.add_task("tokens", total=None)
+            share = (distributed.rank(), distributed.world_size())
+            self.accelerator.wait_for_everyone()
+            data.tokens.fill(encode, share=share, progress=partial(show, progress, task))
+            progress.remove_task(task)
+        self.accelerator.wait_for_everyone()
+
+    def _go_through(self, now: Now, data: Batches, progress: Progress) -> None:
+        """A stage of many passes over what the encoder keeps of each clip."""
+        steps = go_through(
+            Place(now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"),
+            partial(self._batches, data),
+            partial(self._seed, now),
+            progress,
+            leads=self.leads,
+            save_every=10 * self.recipe.save_every,
+        )
+        if self.leads:
+            with SummaryWriter(str(now.folder)) as writer:
+                self._validate(now, writer, steps)
+        self.accelerator.wait_for_everyone()
+
+    def _objective(self, stage: Stage) -> nn.Module:
+        objective = (
+            PlaceObjective(self.encoder, stage)
+            if stage.passes
+            else EncoderObjective(self.encoder, stage, self.recipe.compile)
+            if stage.trains == "encoder"
+            else ReasonerObjective(self.reasoner)
+        )
+        if distributed.world_size() == 1 or (self.sharded and stage.trains == "reasoner"):
+            return objective
+        on = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            objective, device_ids=on, find_unused_parameters=True, broadcast_buffers=False
+        )
+
+    def _steps(self, now: Now, data: Batches, start: int, progress: Progress) -> None:
+        stage, last_step = now.stage, now.stage.steps - 1
+        curve = files.LossCurve(now.folder, start, keep=self.leads)
+        writer = SummaryWriter(str(now.folder), purge_step=start or None) if self.leads else None
+        task = progress.add_task(stage.name, total=stage.steps, completed=start)
+        smooth = Smooth()
+        for step, batch in self._batches(data, start):
+            log = self._step(now, batch, step)
+            curve.add(step, log["loss"])
+            done = {name: log[name] for name in log if name in ("questions", "answer_tokens")}
+            smooth.add(log, {"clips": float(len(batch.waveform) * distributed.world_size()), **done})
+            progress.update(task, completed=step + 1, description=f"{stage.name} loss {smooth['loss']:.3f}")
+            if step % 20 == 0 and writer:
+                for name, value in {**log, **smooth.rates(), "memory_gib": memory_gib(self.device)}.items():
+                    writer.add_scalar(f"train/{name}", value, step)
+            due = (step + 1) % self.recipe.save_every == 0 or step == last_step
+            if due and (self.leads or is_sharded(now.module)):
+                where = now.folder / files.LAST
+                files.save_checkpoint(where, now.module, now.optimizers, step + 1, writes=self.leads)
+            if (step + 1) % self.recipe.validate_every == 0 or step == last_step:
+                if self.leads or self.sharded:
+                    self._validate(now, writer, step + 1)
+                self.accelerator.wait_for_everyone()
+        progress.remove_task(task)
+        if writer:
+            writer.close()
+
+    def _batches(self, data: Batches, start: int) -> Iterator[tuple[int, Batch]]:
+        loader = DataLoader(
+            data,
+            batch_size=None,
+            sampler=range(start, data.steps),
+            num_workers=self.recipe.workers,
+            prefetch_factor=4 if self.recipe.workers else None,
+            pin_memory=self.device.type == "cuda",
+        )
+        for step, batch in zip(range(start, data.steps), loader, strict=True):
+            yield step, data.finish(batch, self.device)
+
+    def _step(self, now: Now, batch: Batch, step: int) -> dict[str, float]:
+        """One step of the optimiser; what is logged is of all processes."""
+        now.optimizers.zero()
+        try:
+            sums = self._backward(now, batch, step)
+        except torch.OutOfMemoryError as error:
+            raise too_large(now.stage, now.number, step, error) from error
+        log = dict(zip(sums, distributed.summed(torch.stack(list(sums.values()))).tolist(), strict=True))
+        if not np.isfinite(log["loss"]):
+            self._stop(now, batch, step, "loss", log["loss"])
+        rate = now.rates.rate(step)
+        norm = float(now.optimizers.update(rate))
+        if not np.isfinite(norm):
+            self._stop(now, batch, step, "gradient", norm)
+        return {**log, "gradient_norm": norm, "learning_rate": rate}
+
+    def _backward(self, now: Now, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Gradients of the mean loss over the clips of all processes; that loss and its parts, this process' share."""
+        here, world = len(batch.waveform), distributed.world_size()
+        total = here * world  # clips are shared out evenly, so every process has as many pieces to meet the others in
+        spans = pieces(here, now.stage.accumulate)
+        sums: dict[str, Tensor] = {}
+        for (start, stop), share in zip(spans, self._shares(now, batch, spans), strict=True):
+            torch.manual_seed(self._seed(now, step))
+            with held_back(now.objective, held=stop < here), distributed.computing(total, start, stop):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+                    loss, log = self._loss(now, part_of(batch, start, stop))
+                # Wrapped for several processes, the gradient is the mean over them: here it shall be the sum.
+                (loss * (share * world)).backward()
+            for name, value in {"loss": loss.detach(), **log}.items():
+                counts = name in ("questions", "answer_tokens")
+                sums[name] = sums.get(name, 0.0) + value.float() * (1.0 if counts else share)
+        return sums
+
+    def _shares(self, now: Now, batch: Batch, spans: list[tuple[int, int]]) -> list[float]:
+        """What each piece of this process counts in the loss of all: its clips, or, where known, its answer tokens."""
+        if len(spans) == distributed.world_size() == 1:
+            return [1.0]
+        count = getattr(self.reasoner, "answer_tokens", None)
+        if now.stage.trains == "encoder" or count is None:
+            return [(stop - start) / (spans[-1][1] * distributed.world_size()) for start, stop in spans]
+        counts = [count([q.answer for some in batch.questions[a:b] for q in some]) for a, b in spans]
+        total = float(distributed.summed(torch.tensor(float(sum(counts)), device=self.device)))
+        return [number / total for number in counts]
+
+    def _seed(self, now: Now, step: int) -> int:
+        """Seed of all that is drawn while a step is computed; the same on every machine."""
+        drawn = np.random.SeedSequence((self.recipe.seed, now.number, step)).generate_state(1, np.uint64)
+        return int(drawn[0] >> np.uint64(1))
+
+    def _loss(self, now: Now, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if now.stage.trains == "encoder":
+            self.encoder.train()
+            return now.objective(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
+        self.encoder.eval()
+        self.reasoner.train()
+        questions = [q for asked in batch.questions for q in asked]
+        encoding = self._encode(now.stage, batch)
+        return now.objective(encoding, [q.text for q in questions], [q.answer for q in questions])
+
+    @torch.no_grad()
+    def _encode(self, stage: Stage, batch: Batch, generator: torch.Generator | None = None) -> Encoding:
+        if batch.encoding is not None:
+            return batch.encoding.to(self.device)
+        return self._imagine(batch, stage, generator) if stage.imagined else self._hear(batch)
+
+    def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
+        """Keep what is needed to look at a step that went wrong, and end the run."""
+        finite = batch.waveform.isfinite().flatten(1).all(dim=1).tolist()
+        clips = gather_object(list(zip(batch.ids, finite, strict=True)))
+        failure = files.Failure(step, what, value, self._seed(now, step), clips)
+        if self.leads or is_sharded(now.module):
+            files.save_failure(now.folder, now.module, now.optimizers, failure, writes=self.leads)
+        self.accelerator.wait_for_everyone()  # the end of one process ends the others, also in the middle of a file
+        raise BatAgentError(
+            f"stage {now.stage.name}: the {what} of step {step} is {value:g} ({failure.suspects}); lower "
+            f"learning_rate, or look at the clips: {now.folder / files.FAILED} keeps the state, failed.json names them"
+        )
+
+    def _hear(self, batch: Batch) -> Encoding:
+        return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
+
+    def _imagine(self, batch: Batch, stage: Stage, generator: torch.Generator | None) -> Encoding:
+        width = self.encoder.token_dim
+        return imagine(batch.truth, width, IMAGINED_TOKENS, generator, stage.ideal_ear).to(self.device)
+
+    def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
+        plain = getattr(now.objective, "module", now.objective)
+
+        def encode(batch: Batch) -> Encoding:
+            # Lots of its own, alike in all processes: those that share parameters must compute the same.
+            return self._encode(now.stage, batch, torch.Generator().manual_seed(self.recipe.seed))
+
+        def loss(batch: Batch) -> tuple[Tensor, int]:
+            if now.stage.trains == "encoder":
+                sound = fit(batch.waveform.to(self.device), self.encoder)
+                if now.stage.passes:
+                    summary, bins = summaries(self.encoder, now.stage, sound, batch.truth)
+                    return plain(summary[:, 0].float(), truth_of_bins(bins))[0], len(summary)
+                return plain(sound, batch.truth)[0], len(batch.waveform)
+            asked = [q for some in batch.questions for q in some]
+            found, log = plain(encode(batch), [q.text for q in asked], [q.answer for q in asked])
+            return found, int(log.get("answer_tokens", log["questions"]))
+
+        seen = self.validation(now.stage, encode, loss)
+        files.Best(now.folder).offer(now.module, step, seen.loss, writes=self.leads)
+        if writer:
+            seen.write(writer, step)
+            console.print(f"{now.stage.name} {step}: {seen.line()}")
+
+
+def _build(kind: str, part: Part) -> nn.Module:
+    load = registry.load_encoder if kind == "encoder" else registry.load_reasoner
+    return load(part.name, weights=part.weights, **part.options)  # type: ignore[return-value]
