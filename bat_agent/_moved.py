@@ -26,9 +26,9 @@ MOVED = {
     "perception": "hearing.perception",
     "confidence": "hearing.confidence",
     "hearing_arrays": "hearing.arrays",
-    "sounds": "datasets.sounds",
+    "sounds": "datasets.sounds datasets.sound_libraries",
     "kept": "datasets.cache",
-    "rooms": "clips.room_bank",
+    "rooms": "clips.room_bank datasets.rooms",
     "sound_bank": "clips.sound_bank",
     "dry": "clips.excerpt",
     "wet": "clips.spatialise",
@@ -38,17 +38,17 @@ MOVED = {
     "recorded": "clips.recorded",
     "imagined": "clips.imagined",
     "corpus": "clips.corpus",
-    "config": "recipes.loading",
+    "config": "recipes.schema recipes.loading",
     "curriculum": "questions.curriculum",
     "losses": "training.losses",
     "optimizers": "training.optimizers",
     "muon": "training.muon",
     "masking": "training.helpers",
     "sharding": "distributed.sharding",
-    "metrics": "evaluation.metrics",
+    "metrics": "evaluation.metrics hearing.targets",
     "plotting": "evaluation.plotting",
 }
-"""Old name → new name, both within ``bat_agent``."""
+"""Old name → new names, all within ``bat_agent``."""
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -65,11 +65,15 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module under its new name in the place of the old one; Python takes what stands there."""
-        new = f"bat_agent.{MOVED[module.__name__.partition('.')[2]]}"
-        said = f"{module.__name__} is now {new}; the old name goes with bat-agent {REMOVED_IN}"
+        new = [f"bat_agent.{name}" for name in MOVED[module.__name__.partition(".")[2]].split()]
+        said = f"{module.__name__} is now {' and '.join(new)}; the old name goes with bat-agent {REMOVED_IN}"
         # The frames in between are the import system's, which do not count: this is told of the line that imports.
         warnings.warn(said, DeprecationWarning, stacklevel=2)
-        sys.modules[module.__name__] = importlib.import_module(new)
+        found = [importlib.import_module(name) for name in new]
+        if len(found) == 1:
+            sys.modules[module.__name__] = found[0]
+        for part in found:
+            module.__dict__.update({name: value for name, value in vars(part).items() if not name.startswith("__")})
 
 
 def find_moved_modules() -> None:
