@@ -45,8 +45,8 @@ def torchaudio_for(torch_version: str) -> str:
 def let_transformers_load() -> None:
     """Call this before a model of transformers is imported: where torchaudio does not load, it is hidden from it.
 
-    transformers imports torchaudio with every model as soon as it is installed, with language models too, and so does
-    peft; none of ours ever uses it.
+    transformers (5.24; 5.0 did not) and so peft import torchaudio with every model as soon as it is installed, with
+    language models too, which never use it.
     """
     try:
         importlib.import_module("torchaudio")
