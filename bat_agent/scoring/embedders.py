@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.labels import labels
+from bat_agent.torchaudio_parts import let_transformers_load
 
 Vectors = NDArray[np.float32]
 URL_VARIABLE, KEY_VARIABLE = "BAT_EMBED_URL", "BAT_EMBED_KEY"
@@ -87,6 +88,7 @@ class SentenceTransformerEmbedder:
     def __init__(self, model: str) -> None:
         """Load ``model``, a name on the hub or a folder."""
         self.name = f"sentence-transformers:{model}"
+        let_transformers_load()
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
