@@ -17,11 +17,15 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 import torch
 import typer
-from accelerate.utils import gather_object
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
+
+from bat_agent.extras import needed
+
+with needed("train", "training", __name__):
+    from accelerate.utils import gather_object
+    from torch.utils.tensorboard import SummaryWriter
 
 from bat_agent import corpus, distributed, registry
 from bat_agent.agent import Bat, ModelConfig
