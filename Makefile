@@ -6,19 +6,20 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# The lock is what is installed, unless LATEST=1 asks for the newest that pyproject.toml allows.
+STAMP := $(VENV)/.installed-$(if $(LATEST),latest,locked)
 # On a busy machine two OpenMP threads can be several times slower than one.
 export OMP_NUM_THREADS := 1
-# Beside the newest, which `make install` takes: the oldest that is allowed, and the one that RLlib pins.
+# Beside the one that is locked: the oldest that is allowed, and the one that RLlib pins.
 GYMNASIUMS := 1.1.1 1.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs clean distclean
+.PHONY: help install demo test test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs dist lock clean distclean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-install: $(STAMP)  ## Create .venv and install the package with everything for development (once)
+install: $(STAMP)  ## Create .venv and install everything for development as locked (LATEST=1: the newest allowed)
 
 demo: $(STAMP)  ## A room with two sounds: rendered, heard and asked about (OUT=folder for its files)
 	$(BIN)/bat-agent demo $(if $(OUT),--out "$(OUT)")
@@ -50,6 +51,10 @@ format: $(STAMP)  ## Repair style and formatting in place
 docs: $(STAMP)  ## Build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
+lock: | $(BIN)/python  ## Renew requirements/*.txt, the locks with hashes, to the newest releases allowed
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	requirements/renew $(BIN)/uv
+
 clean:  ## Remove what was built and cached; .venv and runs/ stay
 	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bat_agent plugins envs tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -57,10 +62,17 @@ clean:  ## Remove what was built and cached; .venv and runs/ stay
 distclean: clean  ## As clean, and remove .venv too
 	rm -rf $(VENV)
 
-# The stamp is written last, so an interrupted installation is repeated; a changed pyproject.toml installs again.
-$(STAMP): pyproject.toml | $(BIN)/python
+# The stamp is written last, so an interrupted installation is repeated; another pyproject.toml, another lock or another
+# LATEST installs again. --no-build-isolation: what builds us is locked too.
+$(STAMP): pyproject.toml requirements/dev.txt | $(BIN)/python
 	@echo "Installing into $(VENV): once, some minutes (PyTorch is large)"
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@rm -f $(VENV)/.installed*
+ifdef LATEST
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+else
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endif
 	@touch $@
 
 $(BIN)/python:

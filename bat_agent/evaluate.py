@@ -2,9 +2,6 @@
 
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.evaluate_agent import app
-from bat_agent.evaluation.agent import evaluate
-
-__all__ = ["app", "evaluate"]
 
 if __name__ == "__main__":
     run_app(app, "python -m bat_agent.evaluate")

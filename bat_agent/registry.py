@@ -15,7 +15,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,8 @@ import pluggy
 
 from bat_agent import hookspecs
 from bat_agent.errors import BadInput, BatAgentError, PluginError
+from bat_agent.extras import DISTRIBUTION as OURS
+from bat_agent.extras import extra_with, how_to_install
 from bat_agent.hookspecs import Component
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def create(kind: Kind, name: str, options: Mapping[str, Any]) -> object:
     """Build a component, ``Class(config)``; errors as for :func:`config_of`."""
     config = config_of(kind, name, options)
     found = _find(kind, name)
-    return _resolve(kind, found, found.component.target)(config)
+    with _lacking(kind, found):  # what is heavy is imported when it is built
+        return _resolve(kind, found, found.component.target)(config)
 
 
 def outline(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
@@ -85,7 +88,8 @@ def outline(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     config = config_of(kind, name, options)
     found = _find(kind, name)
     target = _resolve(kind, found, found.component.target)
-    return getattr(target, "outline", target)(config)
+    with _lacking(kind, found):
+        return getattr(target, "outline", target)(config)
 
 
 def load_encoder(name: str, *, weights: str | Path | None = None, **options: Any) -> Encoder:
@@ -233,23 +237,41 @@ def _nearest_first(name: str, known: Iterable[str]) -> list[str]:
 def _resolve(kind: Kind, found: Registered, path: str) -> Any:
     """The class at ``module:Class``."""
     module, _, attribute = path.partition(":")
-    whose = f"{kind} '{found.component.name}' of {_origin(found.plugin, found.distribution, found.version)}"
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with _lacking(kind, found):
+            return getattr(importlib.import_module(module), attribute)
     except BatAgentError:
         raise
-    except ImportError as error:
-        extra = _extra_with(error.name, found.distribution)
-        remedy = f"pip install '{found.distribution}[{extra}]'" if extra else "install it"
-        way_out = f"{remedy}, or set {DISABLE}={found.plugin}"
-        raise PluginError(f"{whose} needs something that is missing: {_cause(error)}; {way_out}") from error
     except Exception as error:
         way_out = f"fix or uninstall it, or set {DISABLE}={found.plugin}"
-        raise PluginError(f"{whose} fails to import '{path}': {_cause(error)}; {way_out}") from error
+        raise PluginError(f"{_whose(kind, found)} fails to import '{path}': {_cause(error)}; {way_out}") from error
+
+
+@contextlib.contextmanager
+def _lacking(kind: Kind, found: Registered) -> Iterator[None]:
+    """Around what imports for a component; raises :class:`~bat_agent.errors.PluginError` where something is missing."""
+    try:
+        yield
+    except ImportError as error:
+        extra = _extra_with(error.name, found.distribution)
+        remedy = _remedy(found.distribution, extra) if extra else "install it"
+        way_out = f"{remedy}, or set {DISABLE}={found.plugin}"
+        whose = _whose(kind, found)
+        raise PluginError(f"{whose} needs something that is missing: {_cause(error)}; {way_out}") from error
+
+
+def _whose(kind: Kind, found: Registered) -> str:
+    return f"{kind} '{found.component.name}' of {_origin(found.plugin, found.distribution, found.version)}"
+
+
+def _remedy(distribution: str, extra: str) -> str:
+    return how_to_install(extra) if distribution == OURS else f"pip install '{distribution}[{extra}]'"
 
 
 def _extra_with(module: str | None, distribution: str) -> str | None:
     """The extra of a distribution that brings a module, where module and requirement bear the same name."""
+    if distribution == OURS:
+        return extra_with(module)
     wanted = _normal((module or "").split(".")[0])
     for requirement in metadata.requires(distribution) or []:
         found = re.match(r"""([\w.-]+).*;.*\bextra\s*==\s*['"]([\w.-]+)['"]""", requirement)

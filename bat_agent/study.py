@@ -2,9 +2,6 @@
 
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.study import app
-from bat_agent.training.study import run_study
-
-__all__ = ["app", "run_study"]
 
 if __name__ == "__main__":
     run_app(app, "python -m bat_agent.study")

@@ -2,9 +2,6 @@
 
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.train import app
-from bat_agent.training.trainer import Trainer
-
-__all__ = ["Trainer", "app"]
 
 if __name__ == "__main__":
     run_app(app, "python -m bat_agent.train")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = "bat_agent"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "hookspecs", "hub", "data", "models", "_moved"),
-    ("labels", "scene", "checkpoint"),
+    ("extras", "labels", "scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),
     ("scenes", "hearing", "recipes"),
@@ -37,6 +37,7 @@ PUBLIC = (
     "bat_agent",
     "bat_agent.checkpoint",
     "bat_agent.errors",
+    "bat_agent.extras",
     "bat_agent.hearing.perception",
     "bat_agent.hookspecs",
     "bat_agent.hub",
@@ -49,6 +50,7 @@ PUBLIC = (
     "bat_agent.sound.audio",
     "bat_agent.sound.features",
     "bat_agent.sound.rir_measures",
+    "bat_agent.sound.torchaudio_parts",
     "bat_agent.testing",
     "bat_agent.training.helpers",
 )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from bat_agent.cli.inputs import DEFAULT_MODEL, AsJson
 from bat_agent.cli.output import print_json, print_table
+from bat_agent.extras import DISTRIBUTION, EXTRAS, how_to_install
+from bat_agent.sound.torchaudio_parts import FAILURES, torchaudio_for
 
-DISTRIBUTION = "bat-agent"
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 REINSTALL = "install it again from its repository (make install)"
 
 
@@ -39,13 +45,15 @@ def doctor(json: AsJson = False) -> None:
     checks = [
         python(),
         dependencies(),
-        torch_pair(),
+        torch(),
+        *torchaudio(),
         devices(),
         threads(),
         audio_files(),
         plugins(),
         *components(),
         model(),
+        *extras(),
     ]
     failed = [check.name for check in checks if check.required and not check.ok]
     if json:
@@ -70,30 +78,51 @@ def python() -> Check:
 
 def dependencies() -> Check:
     """Whether every required distribution is installed in a version that fits."""
-    from packaging.requirements import Requirement
-
     try:
-        wanted = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
+        wanted = _requirements()
     except metadata.PackageNotFoundError:
         found = f"{DISTRIBUTION} runs from source without being installed"
         return Check("dependencies", False, found, "install it from its repository (make install)")
-    wanted = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
-    wrong = [f"{r} (found {_version(r.name) or 'none'})" for r in wanted if not _fits(r.name, str(r.specifier))]
+    wrong = _unmet(wanted)
     detail = f"needs {'; '.join(wrong)}" if wrong else f"{len(wanted)} of {len(wanted)} fit"
     return Check("dependencies", not wrong, detail, REINSTALL)
 
 
-def torch_pair() -> Check:
-    """Whether torch and torchaudio load and are of the same minor version."""
-    fix = "install the pair together: pip install torch==2.11.0 torchaudio==2.11.0"
+def torch() -> Check:
+    """Whether torch loads."""
     try:
-        import torch
-        import torchaudio
-    except (ImportError, OSError) as error:
-        return Check("torch and torchaudio", False, f"import fails: {error}", fix)
-    pair = (torch.__version__, torchaudio.__version__)
-    same = pair[0].split(".")[:2] == pair[1].split(".")[:2]
-    return Check("torch and torchaudio", same, f"torch {pair[0]}, torchaudio {pair[1]}", fix)
+        version = importlib.import_module("torch").__version__
+    except FAILURES as error:
+        return Check("torch", False, f"import fails: {_line(error)}", REINSTALL)
+    return Check("torch", True, f"torch {version}")
+
+
+def torchaudio() -> list[Check]:
+    """Whether torchaudio, if it is installed, loads beside this torch; what little needs it, its extra says."""
+    beside, version = _version("torch"), _version("torchaudio")
+    if beside is None or version is None:
+        return []
+    fix = f"pip install --no-deps torchaudio=={torchaudio_for(beside)}"
+    try:
+        importlib.import_module("torchaudio")
+    except FAILURES as error:
+        detail = f"torchaudio {version} does not load beside torch {beside} ({_line(error)}): no encoder audiomae"
+        return [Check("torchaudio", False, detail, fix, required=False)]
+    return [Check("torchaudio", True, f"torchaudio {version} beside torch {beside}", required=False)]
+
+
+def extras() -> list[Check]:
+    """Which extras are installed, and what each of the others would give."""
+    try:
+        return [_extra(name, extra.gives) for name, extra in EXTRAS.items()]
+    except metadata.PackageNotFoundError:  # the check of dependencies says so
+        return []
+
+
+def _extra(name: str, gives: str) -> Check:
+    lacking = _unmet(_requirements(name))
+    detail = f"for {gives}; lacks {', '.join(lacking)}" if lacking else f"for {gives}"
+    return Check(f"extra {name}", not lacking, detail, how_to_install(name), required=False)
 
 
 def devices() -> Check:
@@ -101,7 +130,7 @@ def devices() -> Check:
     try:
         import torch
     except (ImportError, OSError):
-        return Check("devices", False, "torch does not load", "see torch and torchaudio")
+        return Check("devices", False, "torch does not load", "see torch")
     found = ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         found.append("mps")
@@ -113,7 +142,7 @@ def threads() -> Check:
     try:
         import torch
     except (ImportError, OSError):
-        return Check("threads", False, "torch does not load", "see torch and torchaudio")
+        return Check("threads", False, "torch does not load", "see torch")
     used, cores = torch.get_num_threads(), _cores()
     detail = f"torch uses {used} of {cores} cores"
     return Check("threads", used <= cores, detail, f"set OMP_NUM_THREADS={cores}", required=False)
@@ -176,6 +205,29 @@ def model() -> Check:
 
 def _mark(check: Check) -> str:
     return "✓" if check.ok else "✗" if check.required else "–"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _requirements(extra: str = "") -> list[Requirement]:
+    """What we declare for this machine: the base, or what one extra adds to it."""
+    from packaging.requirements import Requirement
+
+    declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
+    base = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
+    if not extra:
+        return base
+    return [r for r in declared if r not in base and r.marker and r.marker.evaluate({"extra": extra})]
+
+
+def _unmet(requirements: list[Requirement]) -> list[str]:
+    return [
+        f"{r.name}{r.specifier} (found {_version(r.name) or 'none'})"
+        for r in requirements
+        if not _fits(r.name, str(r.specifier))
+    ]
 
 
 def _version(distribution: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
+from bat_agent.extras import sentence_about
 
 
 def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -23,6 +24,10 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None)
         _fail(str(error), 2)
     except BatAgentError as error:
         _fail(str(error), 1)
+    except ImportError as error:
+        if not (sentence := sentence_about(error)):
+            raise
+        _fail(sentence, 2)
     except OSError as error:
         _fail(_about_file(error), 2)
     except typer.Abort:

@@ -16,6 +16,7 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.entry import run_app
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 
 if TYPE_CHECKING:
     from bat_agent.listening.blocks import SoundSource
@@ -271,7 +272,8 @@ def _terminal(ears: LiveEars, view: View, remarks: list[str]) -> Iterator[Any]:
 
 @contextmanager
 def _page(ears: LiveEars, host: str, port: int, hosts: list[str]) -> Iterator[Any]:
-    from bat_agent.listening.web import WebView
+    with needed("listen", "--web"):
+        from bat_agent.listening.web import WebView
 
     page = WebView(ears, host=host, port=port, hosts=tuple(hosts))
     page.start()

@@ -26,7 +26,7 @@ def plugins(json: AsJson = False) -> None:
         print_json(found)
         return
     if not found:
-        print("no plugins are installed; pip install bat-agent brings the first ones")
+        print("no plugins are installed; install bat-agent again from its repository, it brings the first ones")
         return
     columns = ("kind", "name", "plugin", "distribution", "summary")
     rows = (

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bat_agent.cli import inputs
+from bat_agent.extras import needed
 
 QUEUED_BATCHES = 4
 
@@ -39,7 +40,8 @@ def serve(
     """
     import torch
 
-    from bat_agent.serving import server
+    with needed("listen", "bat-agent serve"):
+        from bat_agent.serving import server
 
     options = server.ServerOptions(
         max_batch,

@@ -6,11 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from bat_agent.errors import BadInput
-from bat_agent.training.study import console, differences, load_study, run_study, table
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,6 +25,10 @@ def main(
     report: Annotated[bool, typer.Option("--report", help="Train nothing, print what there is.")] = False,
 ) -> None:
     """Train and measure the variants of a study. Run the same command again to go on."""
+    import torch
+
+    from bat_agent.training.study import console, differences, load_study, run_study, table
+
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     chosen = load_study(study)

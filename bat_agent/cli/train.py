@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-import torch
 import typer
 
-from bat_agent import distributed
 from bat_agent.cli.output import print_table
-from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe
-from bat_agent.training import costs
-from bat_agent.training.trainer import Trainer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,6 +22,12 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; say what it would cost.")] = False,
 ) -> None:
     """Train an agent by a recipe. Run the same command again to resume."""
+    import torch
+
+    from bat_agent import distributed
+    from bat_agent.recipes.loading import load_recipe
+    from bat_agent.training.trainer import Trainer
+
     # Questions are only tokenised in this process, so worker processes need no warning about it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not torch.cuda.is_available():
@@ -45,6 +46,10 @@ def main(
 
 def _print_costs(recipe: Recipe) -> None:
     """Print what every stage of a recipe costs, and how long it would take on this device."""
+    import torch
+
+    from bat_agent.training import costs
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = recipe.precision == "bf16"
     rate = costs.matmul_rate(device, torch.bfloat16 if half else torch.float32)

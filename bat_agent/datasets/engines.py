@@ -23,6 +23,7 @@ from multiprocessing import connection
 from typing import Any, Protocol
 
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.extras import needed
 
 Work = Callable[[Any], Any]
 TASKS_PER_WORKER = 2
@@ -173,10 +174,8 @@ def on_ray(work: Work, tasks: Iterable[Any], address: str) -> Iterator[Any]:
 
 def import_ray() -> Any:
     """The module ray; raises :class:`~bat_agent.errors.BadInput` where it is not installed."""
-    try:
+    with needed("ray", "--ray"):
         import ray
-    except ImportError as error:
-        raise BadInput("--ray needs Ray, which is not installed; pip install 'bat-agent[ray]'") from error
     return ray
 
 

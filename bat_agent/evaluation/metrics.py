@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 from bat_agent.labels import labels
 from bat_agent.questions.answers import (
     AXES,
@@ -69,7 +70,8 @@ def average_precisions(targets: ArrayLike, scores: ArrayLike) -> Floats:
     """Average precision of each of C classes, as :func:`mean_average_precision` takes the mean of; NaN where a class
     has no positive clip. Raises :class:`~bat_agent.errors.BadInput` as that function does.
     """
-    from sklearn.metrics import average_precision_score  # a second of import that questions and answers never need
+    with needed("train", "average precision"):
+        from sklearn.metrics import average_precision_score  # a second of import that questions and answers never need
 
     truth, score = np.asarray(targets), np.asarray(scores, dtype=np.float64)
     if truth.ndim != 2 or truth.shape != score.shape:

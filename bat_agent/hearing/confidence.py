@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bat_agent.extras import needed
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES, parse_distance, parse_labels, parse_location, parse_yes_no
@@ -118,7 +119,8 @@ def fit_curve(confidence: NDArray[Any], right: NDArray[Any]) -> Curve:
 
     Without clips of both kinds there is nothing to fit, and the confidence stays as it is.
     """
-    from sklearn.linear_model import LogisticRegression
+    with needed("train", "calibration"):
+        from sklearn.linear_model import LogisticRegression
 
     right = np.asarray(right, dtype=bool)
     if len(right) < FEWEST or right.all() or not right.any():

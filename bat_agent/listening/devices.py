@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 
 RATES_HZ = (32_000, 48_000, 44_100, 96_000)
 """Tried in this order; 32 kHz is what the ears want."""
@@ -37,9 +38,8 @@ class Device:
 def portaudio() -> Any:
     """The module sounddevice; :class:`~bat_agent.errors.BadInput` says what to install where it cannot be used."""
     try:
-        return importlib.import_module("sounddevice")
-    except ImportError as error:
-        raise BadInput("microphones need the package sounddevice: pip install 'bat-agent[listen]'") from error
+        with needed("listen", "a microphone"):
+            return importlib.import_module("sounddevice")
     except OSError as error:  # its C library is missing
         raise BadInput(f"microphones need the PortAudio library, which is not installed: {_LIBRARY}") from error
 

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 from bat_agent.listening.blocks import Block, Notice
 from bat_agent.listening.feeds import Decoder, check_host
 
@@ -37,12 +38,8 @@ class WebSocketFeed:
 
     def open(self) -> None:
         """Wait for somebody; raises :class:`~bat_agent.errors.BadInput` for a port in use."""
-        try:
+        with needed("listen", "the WebSocket feed"):
             from websockets.sync.server import serve
-        except ImportError as error:
-            raise BadInput(
-                "the WebSocket feed needs the package websockets: pip install 'bat-agent[listen]'"
-            ) from error
         try:
             # Programs send no Origin; browsers always do.
             self._server = serve(self._hear, self.host, self.port, origins=[None], max_size=2**22)

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 from bat_agent.labels import labels
+from bat_agent.sound.torchaudio_parts import let_transformers_load
 
 Vectors = NDArray[np.float32]
 URL_VARIABLE, KEY_VARIABLE = "BAT_EMBED_URL", "BAT_EMBED_KEY"
@@ -64,8 +66,9 @@ class LexicalEmbedder:
 
     @cached_property
     def _union(self) -> Any:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import FeatureUnion
+        with needed("train", "comparing free answers"):
+            from sklearn.feature_extraction.text import TfidfVectorizer
+            from sklearn.pipeline import FeatureUnion
 
         words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
@@ -87,13 +90,9 @@ class SentenceTransformerEmbedder:
     def __init__(self, model: str) -> None:
         """Load ``model``, a name on the hub or a folder."""
         self.name = f"sentence-transformers:{model}"
-        try:
+        let_transformers_load()
+        with needed("embed", f"--embed {self.name} (--embed lexical does not)"):
             from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise BadInput(
-                f"--embed {self.name} needs the package sentence-transformers, which is not installed; "
-                "run pip install 'bat-agent[embed]' or use --embed lexical"
-            ) from error
         try:
             self._model: Any = SentenceTransformer(model)
         except (OSError, ValueError, RuntimeError) as error:

@@ -39,11 +39,22 @@ CACHED_FRAMES = 128  # one ear's spectrum of so many frames is 0.5 MB
 @cache
 def mel_filterbank() -> Float[Tensor, "513 128"]:
     """Slaney-scale, Slaney-normalised triangular filters from STFT bins to mel bands (librosa's default)."""
-    from torchaudio.functional import melscale_fbanks
+    # In float64, as torchaudio's float32 steps cost it five digits where a triangle is near zero.
+    low, high = _slaney_mel(MEL_LOW_HZ), _slaney_mel(MEL_HIGH_HZ)
+    corners = _slaney_hz(torch.linspace(low, high, NUM_MELS + 2, dtype=torch.float64))
+    lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
+    bins = torch.arange(NUM_BINS, dtype=torch.float64)[:, None] * BIN_HZ
+    triangles = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)
+    return (triangles * 2 / (upper - lower)).float()
 
-    return melscale_fbanks(
-        NUM_BINS, MEL_LOW_HZ, MEL_HIGH_HZ, NUM_MELS, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
-    )
+
+def _slaney_mel(hz: float) -> float:
+    """Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz = 15 mel, then 27 mel for a factor of 6.4."""
+    return hz * 0.015 if hz < 1000 else 15 + 27 * math.log(hz / 1000, 6.4)
+
+
+def _slaney_hz(mel: Float[Tensor, " M"]) -> Float[Tensor, " M"]:
+    return torch.where(mel < 15, mel / 0.015, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
 def mel_support() -> tuple[int, int]:

@@ -8,7 +8,10 @@
             return bat_agent.load_encoder("my-encoder")
 """
 
-import pytest
+from bat_agent.extras import needed
+
+with needed("contracts", "bat_agent.testing"):
+    import pytest
 
 # Before the import, so that a failing contract shows the values it compared.
 pytest.register_assert_rewrite("bat_agent.testing.contracts")

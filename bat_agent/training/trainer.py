@@ -15,11 +15,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
+
+from bat_agent.extras import needed
+
+with needed("train", "training"):
+    from accelerate.utils import gather_object
+    from torch.utils.tensorboard import SummaryWriter
 
 from bat_agent import distributed, registry
 from bat_agent.agent import Bat, ModelConfig

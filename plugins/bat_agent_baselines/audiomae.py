@@ -15,17 +15,18 @@ fresh head starts from rare classes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchaudio.compliance import kaldi
 
 from bat_agent.checkpoint import save_module
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, PluginError
 from bat_agent.interfaces import NUM_CLASSES, Encoding
 from bat_agent.labels import labels
+from bat_agent.sound.torchaudio_parts import torchaudio_part
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_baselines.checkpoint import load_audiomae
 from bat_agent_baselines.config import NUM_MELS, AudioMAEConfig
@@ -43,6 +44,7 @@ class AudioMAE(nn.Module):
     def __init__(self, config: AudioMAEConfig | None = None) -> None:
         super().__init__()
         config = config or AudioMAEConfig()
+        _kaldi()  # where it does not load, that is said now and not at the first clip
         self.config = config
         self.sample_rate_hz = SAMPLE_RATE_HZ
         self.clip_seconds = config.clip_seconds
@@ -94,6 +96,7 @@ class AudioMAE(nn.Module):
         mono = waveform.float().mean(dim=1)
         mono = mono - mono.mean(dim=-1, keepdim=True)
         filled = mono.new_zeros(len(mono), self.config.frames, NUM_MELS)
+        kaldi = _kaldi()
         for clip, sound in enumerate(mono):
             # Kaldi's own order of things, one clip at a time, is what the official weights were trained on.
             frames = kaldi.fbank(
@@ -127,6 +130,20 @@ class AudioMAE(nn.Module):
         nn.init.trunc_normal_(self.head.weight, std=2e-5)
         # As in the other encoders, so that a comparison starts equal: every class is rare.
         nn.init.constant_(self.head.bias, RARE_CLASS_LOGIT)
+
+
+def _kaldi() -> Any:
+    return torchaudio_part("compliance.kaldi", "the encoder 'audiomae' (Kaldi filter banks)")
+
+
+def missing() -> tuple[str, str] | None:
+    """Whether torchaudio loads, for ``bat-agent doctor``."""
+    try:
+        _kaldi()
+    except PluginError as error:
+        what, _, todo = str(error).rpartition(": ")
+        return what, todo
+    return None
 
 
 class _PatchEmbed(nn.Module):

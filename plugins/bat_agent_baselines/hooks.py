@@ -20,5 +20,6 @@ def bat_agent_encoders() -> list[Component]:
             target="bat_agent_baselines.audiomae:AudioMAE",
             config="bat_agent_baselines.config:AudioMAEConfig",
             summary="AudioMAE (NeurIPS 2022) ViT-B: what sounds, from the mean of the ears; loads the official layout",
+            check="bat_agent_baselines.audiomae:missing",
         ),
     ]

@@ -13,6 +13,7 @@ import torch
 
 from bat_agent.errors import WeightsError
 from bat_agent.hub import why_not_loaded
+from bat_agent.sound.torchaudio_parts import let_transformers_load
 from bat_agent_llama.tokenizer import TINY_VOCABULARY
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ STAND_IN = "or use llm=tiny, which needs no download"
 
 def build_tiny(layers: int, width: int = 256) -> LlamaForCausalLM:
     """A small Llama with fresh weights: 4 heads, embeddings shared with the output."""
+    let_transformers_load()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -51,6 +53,7 @@ def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
     if folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         _check_folder(folder)
         name = str(folder)
+    let_transformers_load()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -91,6 +94,7 @@ def outline_language_model(name: str, dtype: str) -> Any:
 
     Raises ``WeightsError`` where none of these tells what it is like.
     """
+    let_transformers_load()
     from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
     folder = Path(name).expanduser()

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bat_agent.errors import BadInput, WeightsError
+from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 
 PART = ".lora_"
 
@@ -18,10 +19,8 @@ def inject(llm: nn.Module, *, rank: int, alpha: int, dropout: float, targets: Se
 
     Raises :class:`~bat_agent.errors.BadInput` where no map is so called.
     """
-    try:
+    with needed("llm", "adapter=lora"):
         from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise WeightsError("adapter=lora needs peft, which is not installed: pip install peft") from error
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), bias="none")
     try:
         inject_adapter_in_model(config, llm)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hub import why_not_loaded
+from bat_agent.sound.torchaudio_parts import let_transformers_load
 from bat_agent_scene_prompt.prompt import Prompt
 from bat_agent_scene_prompt.replies import Said
 
@@ -187,6 +188,7 @@ def _load(name: str, dtype: str) -> tuple[Any, Any]:
                 f"{folder} {what}; download a chat model (`hf download NAME --local-dir FOLDER`) and pass model=FOLDER"
             )
         name = str(folder)
+    let_transformers_load()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:

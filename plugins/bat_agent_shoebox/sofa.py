@@ -11,7 +11,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bat_agent.errors import BadInput, PluginError
+from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 
 Array = NDArray[np.float64]
 _CONVENTION = "SimpleFreeFieldHRIR"
@@ -44,15 +45,11 @@ def content_hash(path: str) -> str:
 def read_sofa(path: str, rate_hz: int) -> MeasuredHead:
     """Read an HRTF; any rate is resampled to ``rate_hz``, spherical and cartesian positions are understood.
 
-    Raises :class:`~bat_agent.errors.BadInput` for a file that is broken or holds something else, and
-    :class:`~bat_agent.errors.PluginError` where ``sofar`` is not installed.
+    Raises :class:`~bat_agent.errors.BadInput` for a file that is broken or holds something else, and where ``sofar``
+    is not installed.
     """
-    try:
+    with needed("sofa", f"reading the SOFA file {path}"):
         import sofar
-    except ImportError as error:
-        raise PluginError(
-            f"reading the SOFA file {path} needs the package sofar; install it with pip install 'bat-agent[sofa]'"
-        ) from error
     try:
         data = sofar.read_sofa(path, verify=False, verbose=False)
     except Exception as error:  # netCDF4 and sofar raise whatever they like on a broken file

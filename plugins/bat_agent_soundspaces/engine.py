@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput, BatAgentError, PluginError
+from bat_agent.extras import how_to_install
 from bat_agent.scene import check_outside_head
 from bat_agent_soundspaces.config import CHANNELS
 from bat_agent_soundspaces.materials import CURVES, Curve, Material
@@ -141,7 +142,7 @@ def missing_engine() -> tuple[str, str] | None:
         return f"its engine needs glibc 2.29 and this is {library or 'another C library'} {version}".strip(), elsewhere
     lacking = [name for name in ("rlr_audio_propagation", "trimesh") if find_spec(name) is None]
     if lacking:
-        return f"{' and '.join(lacking)} not installed", 'pip install "bat-agent[soundspaces]"'
+        return f"{' and '.join(lacking)} not installed", how_to_install("soundspaces")
     return None
 
 

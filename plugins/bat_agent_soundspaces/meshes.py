@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 from bat_agent.scene import Vector
 from bat_agent_soundspaces.rays import RayCaster
 
@@ -270,11 +271,9 @@ def weld(vertices: np.ndarray) -> np.ndarray:
 
 def import_trimesh() -> Any:
     """The library that reads meshes, imported when it is needed."""
-    try:
+    with needed("soundspaces", "reading meshes"):
         import trimesh
         import trimesh.visual.material
-    except ImportError as error:
-        raise BadInput("reading meshes needs trimesh; install it with: pip install 'bat-agent[soundspaces]'") from error
     return trimesh
 
 

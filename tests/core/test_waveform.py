@@ -11,7 +11,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from bat_agent.errors import BadInput
-from bat_agent.sound import acoustics
+from bat_agent.sound import acoustics, audio
 from bat_agent.sound.waveform import Prepared, fit, prepare
 
 RATE_HZ = 32_000
@@ -179,6 +179,28 @@ def test_each_clip_of_a_batch_has_its_own_notes() -> None:
     assert prepared.silent == (False, True)
     assert prepared.notes[0] == ()
     assert len(prepared.notes[1]) == 1
+
+
+def difference_db(one: torch.Tensor, other: torch.Tensor, highest_hz: float, rate_hz: int) -> float:
+    """Energy of the difference below ``highest_hz`` relative to the first sound's, away from the ends."""
+    length = one.shape[-1]
+    spectra = torch.fft.rfft(torch.stack((one, one - other)).double() * torch.hann_window(length))
+    power = spectra[..., : int(highest_hz / rate_hz * length)].abs().square().sum(dim=(1, 2, 3))
+    return float(10 * torch.log10(power[1] / power[0]))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 24_000, 44_100])
+def test_where_an_encoder_trains_it_hears_what_it_will_hear_on_a_cpu(rate_hz: int) -> None:
+    """soxr on the CPU, torchaudio on a device (here: for a gradient), on white noise, the worst of sounds for it."""
+    pytest.importorskip("torchaudio")
+    clips = torch.from_numpy(noise(2.0))[None]
+    heard = fit(clips, encoder(sample_rate_hz=rate_hz))
+    np.testing.assert_array_equal(heard, audio.resample(clips.numpy(), RATE_HZ, rate_hz))
+    trained = fit(clips.clone().requires_grad_(), encoder(sample_rate_hz=rate_hz))
+    assert trained.requires_grad
+    nyquist_hz = min(rate_hz, RATE_HZ) / 2
+    assert difference_db(heard, trained.detach(), nyquist_hz, rate_hz) < -38
+    assert difference_db(heard, trained.detach(), 0.9 * nyquist_hz, rate_hz) < -70
 
 
 @pytest.mark.parametrize("fixed", [True, False])
