@@ -32,7 +32,8 @@ def draw(rooms: Mapping[str, set[str]], floors: Sequence[Sequence[str]], file: P
         for below in sorted(_direct(room, rooms) & places.keys()):
             bx, by = places[below]
             style = {"arrowstyle": "-|>", "color": "#8aa", "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", (bx, by + HEIGHT / 2), (x, y - HEIGHT / 2), arrowprops=style)
+            arrow = axes.annotate("", (bx, by + HEIGHT / 2), (x, y - HEIGHT / 2), arrowprops=style)
+            arrow.set_gid(f"{room}-to-{below}")
     for room, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "facecolor": "#eef4f4", "edgecolor": "#377"}
         axes.text(x, y, "bat_agent" if room == "bat_agent" else room, ha="center", va="center", fontsize=11, bbox=box)
