@@ -169,7 +169,7 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:
     """The slots of each clip; an encoder without slots has one, as active as its likeliest class."""
-    said: Encoding | SlotEncoding = told_apart(encoding.slots) if encoding.slots else encoding
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     shape = (len(encoding.tokens), -1)
 
     def per_slot(values: np.ndarray | None, *bins: int) -> np.ndarray | None:
@@ -213,7 +213,7 @@ def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
 
 
-def told_apart(slots: SlotEncoding) -> SlotEncoding:
+def exclusive_directions(slots: SlotEncoding) -> SlotEncoding:
     """The slots with their azimuths made exclusive: what one has is less likely to be another's.
 
     Where two sounds mix, the slots of an encoder often hear both directions and are unsure which is whose: each then
@@ -236,6 +236,10 @@ def told_apart(slots: SlotEncoding) -> SlotEncoding:
         apart = (bins - said[:, None] + 180) % NUM_AZIMUTH_BINS - 180
         taken = taken + torch.log(1 - (1 - SHARED_DIRECTION) * torch.exp(-0.5 * (apart / APART_DEG) ** 2))
     return dataclasses.replace(slots, azimuth_logits=out)
+
+
+told_apart = exclusive_directions
+"""The old name, to be imported until bat-agent 0.3."""
 
 
 def hears_nothing(encoding: Encoding, thresholds: Thresholds) -> list[float | None]:

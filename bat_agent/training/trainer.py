@@ -29,8 +29,8 @@ from bat_agent import distributed, registry
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
 from bat_agent.clips import corpus
-from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.clips.mixtures import Batch, Mixtures, check_shares
+from bat_agent.clips.oracle import ORACLE_TOKENS, oracle_encoding
 from bat_agent.clips.recorded import Batches, Recorded
 from bat_agent.clips.token_cache import TokenCache, digest
 from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
@@ -39,11 +39,17 @@ from bat_agent.interfaces import Encoding
 from bat_agent.recipes.schema import Part, Recipe, Stage
 from bat_agent.sound.waveform import fit
 from bat_agent.training import folder as files
+from bat_agent.training.cached_features import (
+    FeatureStage,
+    LocalisationObjective,
+    features_of,
+    train_on_features,
+    truth_of_bins,
+)
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
 from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, slow_precision, too_large
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
 from bat_agent.training.optimizers import Optimizers, Schedule, only_trained, schedule
-from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
 from bat_agent.training.validation import Validation
 
 
@@ -146,8 +152,8 @@ class Trainer:
         with only_trained(module, stage):
             rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
             now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
-            if stage.passes:
-                self._go_through(now, data, progress)
+            if stage.feature_epochs:
+                self._train_on_features(now, data, progress)
             else:
                 self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
         weights = trained_state(module) if self.leads or is_sharded(module) else {}
@@ -181,10 +187,12 @@ class Trainer:
             progress.remove_task(task)
         self.accelerator.wait_for_everyone()
 
-    def _go_through(self, now: Now, data: Batches, progress: Progress) -> None:
-        """A stage of many passes over what the encoder keeps of each clip."""
-        steps = go_through(
-            Place(now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"),
+    def _train_on_features(self, now: Now, data: Batches, progress: Progress) -> None:
+        """A stage of epochs over cached features."""
+        steps = train_on_features(
+            FeatureStage(
+                now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"
+            ),
             partial(self._batches, data),
             partial(self._seed, now),
             progress,
@@ -198,8 +206,8 @@ class Trainer:
 
     def _objective(self, stage: Stage) -> nn.Module:
         objective = (
-            PlaceObjective(self.encoder, stage)
-            if stage.passes
+            LocalisationObjective(self.encoder, stage)
+            if stage.feature_epochs
             else EncoderObjective(self.encoder, stage, self.recipe.compile)
             if stage.trains == "encoder"
             else ReasonerObjective(self.reasoner)
@@ -314,7 +322,7 @@ class Trainer:
     def _encode(self, stage: Stage, batch: Batch, generator: torch.Generator | None = None) -> Encoding:
         if batch.encoding is not None:
             return batch.encoding.to(self.device)
-        return self._imagine(batch, stage, generator) if stage.imagined else self._hear(batch)
+        return self._oracle(batch, stage, generator) if stage.oracle_heads else self._hear(batch)
 
     def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
         """Keep what is needed to look at a step that went wrong, and end the run."""
@@ -332,9 +340,9 @@ class Trainer:
     def _hear(self, batch: Batch) -> Encoding:
         return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
 
-    def _imagine(self, batch: Batch, stage: Stage, generator: torch.Generator | None) -> Encoding:
+    def _oracle(self, batch: Batch, stage: Stage, generator: torch.Generator | None) -> Encoding:
         width = self.encoder.token_dim
-        return imagine(batch.truth, width, IMAGINED_TOKENS, generator, stage.ideal_ear).to(self.device)
+        return oracle_encoding(batch.truth, width, ORACLE_TOKENS, generator, stage.oracle_tokens).to(self.device)
 
     def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
         plain = getattr(now.objective, "module", now.objective)
@@ -346,8 +354,8 @@ class Trainer:
         def loss(batch: Batch) -> tuple[Tensor, int]:
             if now.stage.trains == "encoder":
                 sound = fit(batch.waveform.to(self.device), self.encoder)
-                if now.stage.passes:
-                    summary, bins = summaries(self.encoder, now.stage, sound, batch.truth)
+                if now.stage.feature_epochs:
+                    summary, bins = features_of(self.encoder, now.stage, sound, batch.truth)
                     return plain(summary[:, 0].float(), truth_of_bins(bins))[0], len(summary)
                 return plain(sound, batch.truth)[0], len(batch.waveform)
             asked = [q for some in batch.questions for q in some]

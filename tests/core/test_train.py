@@ -341,7 +341,7 @@ def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
     def deaf(self: Trainer, batch: Batch) -> None:
         raise AssertionError("an imagined stage has no sound to hear")
 
-    trainer = Trainer(write({**ANSWER, "imagined": True}))
+    trainer = Trainer(write({**ANSWER, "oracle_heads": True}))
     monkeypatch.setattr(Trainer, "_hear", deaf)
     monkeypatch.setattr(Trainer, "_validate", lambda *_: None)
     before = {name: value.clone() for name, value in trainer.reasoner.state_dict().items()}
@@ -351,7 +351,7 @@ def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
 
 def test_the_encoder_cannot_be_trained_on_imagination(write: Write) -> None:
     with pytest.raises(BadInput, match="needs sound"):
-        write({**LISTEN, "imagined": True})
+        write({**LISTEN, "oracle_heads": True})
 
 
 def test_only_heads_that_are_weighted_are_trained(write: Write) -> None:

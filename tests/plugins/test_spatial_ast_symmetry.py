@@ -37,7 +37,7 @@ def encoder() -> SpatialAST:
 def in_order(slots: SlotEncoding) -> dict[str, torch.Tensor]:
     order = slots.activity_logits.argsort(dim=1, descending=True)
     rows = torch.arange(len(order))[:, None]
-    return {name: value[rows, order] for name, value in vars(slots).items() if value is not None and name != "claims"}
+    return {name: value[rows, order] for name, value in vars(slots).items() if value is not None and name != "masks"}
 
 
 def test_swapped_ears_mirror_the_azimuth_and_change_nothing_else(encoder: SpatialAST) -> None:

@@ -15,7 +15,7 @@ from bat_agent.scoring.published import TABLES
 
 def curriculum(*asks: str, encoder: str = "spatial-ast", dreams: bool = False, **options: Any) -> Recipe:
     found = [
-        Stage(f"s{n}", "reasoner", question_types=list(letters), imagined=dreams) for n, letters in enumerate(asks)
+        Stage(f"s{n}", "reasoner", question_types=list(letters), oracle_heads=dreams) for n, letters in enumerate(asks)
     ]
     ears = Part(encoder, {"features": "mono"} if options.pop("mono", False) else {})
     return Recipe("r", encoder=ears, reasoner=Part("llama", options), stages=[Stage("listen", "encoder"), *found])
