@@ -76,6 +76,18 @@ def test_the_page_shows_the_floors_as_they_are() -> None:
         assert f"`{name}`" in (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
+def test_the_page_names_what_is_there() -> None:
+    """Every file of the walks, and every name beside its file."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert [file for file in files if "/" in file and not (ROOT / file).is_file()] == []
+    named = re.findall(r"`(?:\w+\.)?(\w+)` \(`([\w/]+\.py)`\)", text)
+    assert len(named) > 40
+    for name, file in named:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE), f"{name} is not in {file}"
+
+
 def test_the_picture_is_drawn_from_the_imports_of_now(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "architecture.py", "--draw", tmp_path / "a.svg"], check=True
