@@ -1,7 +1,7 @@
 """Epochs over cached features: how the part of an encoder that localises is trained at next to no cost.
 
-To render a clip and to hear all of it takes some twenty milliseconds; a few thousand numbers of it are all that the
-part needs which hears distance and direction of a single source, and a step over those takes microseconds. So clips
+To render a clip and to encode it takes some twenty milliseconds; a few thousand numbers of it are all that the part
+needs which reads distance and direction of a single source, and a step over those takes microseconds. So clips
 go through the encoder once, these numbers (features) are cached in files of the stage's folder, and every further epoch
 reads them there. Of clips with several sources the features depend on the masks of the slots, so such a stage comes
 after those that teach the slots their masks.
