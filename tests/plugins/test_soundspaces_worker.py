@@ -27,7 +27,7 @@ from bat_agent_soundspaces.worker import RECYCLE_AFTER, Pool
 
 pytestmark = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None,
-    reason="needs the extra bat-agent[soundspaces]",
+    reason="needs the extra soundspaces",
 )
 TABLE = load_materials()
 BOX = box_geometry(Room((5.0, 3.0, 4.0), 0.3), lambda name: find_material(name, TABLE))
