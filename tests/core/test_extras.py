@@ -146,7 +146,7 @@ env.reset(seed=0); env.step(0)
     [
         ("accelerate", TRAIN, ("spatial-ast-tiny", "--dry-run"), "train"),
         ("tensorboard", TRAIN, ("spatial-ast-tiny", "--dry-run"), "train"),
-        ("sklearn", "from bat_agent.cli.entry import run_app; from bat_agent import metrics\n"
+        ("sklearn", "from bat_agent.cli.entry import run_app; from bat_agent.evaluation import metrics\n"
          "class App:\n def __call__(self, **k): metrics.average_precisions([[1]], [[1.]])\nrun_app(App(), 'x', [])",
          (), "train"),
         ("transformers", MAIN, ("ask", "{sound}", "What?", "--reasoner", "llama"), "llm"),
