@@ -113,10 +113,8 @@ def test_a_render_that_takes_too_long_is_stopped() -> None:
     pool = Pool(1, timeout_s=0.5, memory_limit_bytes=4 << 30)
     try:
         slow = replace(TRACE, acoustics=Acoustics(100_000, 500))
-        start = time.monotonic()
         with pytest.raises(EngineError, match=r"more than 0\.5 s for the test box"):
             pool.trace(slow)
-        assert time.monotonic() - start < 5
         assert pool.process_ids() == []
     finally:
         pool.close()
