@@ -33,6 +33,7 @@ def draw(rooms: Mapping[str, set[str]], floors: Sequence[Sequence[str]], file: P
             bx, by = places[below]
             style = {"arrowstyle": "-|>", "color": "#8aa", "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
             arrow = axes.annotate("", (bx, by + HEIGHT / 2), (x, y - HEIGHT / 2), arrowprops=style)
+            assert arrow.arrow_patch is not None
             arrow.arrow_patch.set_gid(f"{room}-to-{below}")
     for room, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "facecolor": "#eef4f4", "edgecolor": "#377"}

@@ -172,6 +172,7 @@ EVERYDAY = {
     "which side is the sound on": "right",
     "Is the sound coming from your left or your right?": "right",
     "left or right?": "right",
+    "Is it right or left?": "right",
     "Does the sound come from up or down?": "above",
     "is the dog to my left": "Yes",
     "isn't the dog on the left?": "Yes",
