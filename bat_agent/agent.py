@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
@@ -24,6 +25,8 @@ from bat_agent.sound.waveform import Prepared, prepare
 
 CONFIG_FILE = "config.json"
 SILENCE_ANSWER = "I hear nothing."
+Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
+"""Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f", confidence={self.confidence:.2f}"
+        unsure = "" if self.sure else ", not sure"
+        return f"Answer({_shortened(self.text, 48)!r}{sure}{unsure}, question={_shortened(self.question, 36)!r})"
 
     @property
     def spoken(self) -> str:
@@ -77,7 +85,8 @@ class Bat:
     """Ears: :meth:`perceive` says what sounds where, :meth:`ask` answers questions in plain language.
 
     Waveforms are (2, samples) or (batch, 2, samples), left ear first, 32 kHz, full scale ±1 (numpy or torch). For a
-    batch both methods return a list with one entry per clip.
+    batch both methods return a list with one entry per clip. A type cannot tell how many axes an array has, so type
+    checkers and editors take an array for one clip and a list of clips, such as ``list(batch)``, for a batch.
     """
 
     def __init__(
@@ -101,6 +110,14 @@ class Bat:
         self._load_reasoner = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
         self._last: tuple[str, Encoding] | None = None
 
+    def __repr__(self) -> str:
+        encoder, reasoner = self.config.encoder["name"], self.config.reasoner["name"]
+        level = "" if self.level_known else ", level_known=False"
+        return (
+            f"Bat({_shortened(self.config.name, 40)!r}, encoder={_shortened(encoder, 16)!r}, "
+            f"reasoner={_shortened(reasoner, 16)!r}, device={str(self.device)!r}{level})"
+        )
+
     @property
     def reasoner(self) -> Reasoner:
         """The reasoner, loaded when first used."""
@@ -120,22 +137,39 @@ class Bat:
             return "the level is unknown, but this encoder judges distance by it, so distances are a guess"
         return "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 
+    # A string is a sequence of strings too, which mypy remarks; the first overload that fits counts.
     @overload
-    def ask(self, waveform: Any, question: str) -> Answer: ...
+    def ask(  # type: ignore[overload-overlap]
+        self, waveform: Sequence[Waveform], question: str
+    ) -> list[Answer]: ...
     @overload
-    def ask(self, waveform: Any, question: Sequence[str]) -> list[Answer]: ...
-    def ask(self, waveform: Any, question: str | Sequence[str]) -> Any:
-        """Answer one question, or several about the same clip (the sound is encoded once)."""
+    def ask(self, waveform: Sequence[Waveform], question: Sequence[str]) -> list[list[Answer]]: ...
+    @overload
+    def ask(self, waveform: Waveform, question: str) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def ask(self, waveform: Waveform, question: Sequence[str]) -> list[Answer]: ...
+    def ask(
+        self, waveform: Waveform | Sequence[Waveform], question: str | Sequence[str]
+    ) -> Answer | list[Answer] | list[list[Answer]]:
+        """Answer one question, or several about the same clip (the sound is encoded once).
+
+        One :class:`Answer` for one clip (2, samples) and one question; a list of them, in the order of the questions,
+        for several questions; and for a batch a list with that of each clip. Raises
+        :class:`~bat_agent.errors.BadInput` for an empty question, and for a waveform of another shape, with samples
+        that are not finite, or shorter than 20 ms.
+        """
         questions = [question] if isinstance(question, str) else list(question)
         if not all(isinstance(q, str) and q.strip() for q in questions):
             raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
         prepared = prepare(waveform, self.encoder)
         encoding = None if all(prepared.silent) else self.encode(prepared)
         answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
-        each = [found[0] if isinstance(question, str) else found for found in answers]
-        return each if prepared.batched else each[0]
+        if isinstance(question, str):
+            first = [found[0] for found in answers]
+            return first if prepared.batched else first[0]
+        return answers if prepared.batched else answers[0]
 
-    def stream(self, waveform: Any, question: str) -> Iterator[str]:
+    def stream(self, waveform: Waveform, question: str) -> Iterator[str]:
         """The answer to one question about one clip (2, samples), piece by piece as a language model says it.
 
         The pieces joined are what :meth:`ask` answers; a reasoner that cannot stream says all at once.
@@ -158,8 +192,16 @@ class Bat:
         else:
             yield str(self.reasoner.answer(encoding, [question])[0])
 
-    def perceive(self, waveform: Any) -> Any:
-        """What sounds where: a :class:`~bat_agent.hearing.perception.Perception` (a list of them for a batch)."""
+    @overload
+    def perceive(self, waveform: Sequence[Waveform]) -> list[Perception]: ...
+    @overload
+    def perceive(self, waveform: Waveform) -> Perception: ...
+    def perceive(self, waveform: Waveform | Sequence[Waveform]) -> Perception | list[Perception]:
+        """What sounds where: a :class:`~bat_agent.hearing.perception.Perception` for one clip (2, samples); for a
+        batch, (batch, 2, samples) or a list of clips of one length, a list of them.
+
+        Raises :class:`~bat_agent.errors.BadInput` for another shape, samples that are not finite, or less than 20 ms.
+        """
         prepared = prepare(waveform, self.encoder)
         config = self.config
         found = perceive(
@@ -352,6 +394,10 @@ def _from_hub(repository: str) -> Path:
             f"cannot fetch the model {repository!r} from the hub ({type(error).__name__}): check the name and the "
             f"connection, or download it elsewhere with 'hf download {repository}' and pass the directory"
         ) from error
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _ready(module: Any, device: torch.device) -> Any:

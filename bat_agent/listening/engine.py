@@ -359,8 +359,7 @@ class LiveEars:
     def _perceive(self, window: Waveform) -> Perception:
         if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ or not window.any():
             return Perception()
-        found: Perception = self._bat.perceive(window)
-        return found
+        return self._bat.perceive(window)
 
     def _wanted(self, source: PerceivedSource) -> bool:
         settings, label = self.settings, source.labels[0] if source.labels else ""

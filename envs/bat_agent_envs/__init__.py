@@ -24,10 +24,12 @@ _HOME = {
 __all__ = ["HabitatHearing", "HearingClient", "SpatialHearing", "VectorSpatialHearing", "check_hearing_env"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"bat_agent_envs.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'bat_agent_envs' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the imports above, and tells of names that are not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            return getattr(importlib.import_module(f"bat_agent_envs.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'bat_agent_envs' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
