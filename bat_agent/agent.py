@@ -50,7 +50,7 @@ class Answer:
     def __repr__(self) -> str:
         sure = "" if self.confidence is None else f", confidence={self.confidence:.2f}"
         unsure = "" if self.sure else ", not sure"
-        return f"Answer({_shortened(self.text, 48)!r}{sure}{unsure}, question={_shortened(self.question, 36)!r})"
+        return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
 
     @property
     def spoken(self) -> str:
@@ -397,6 +397,7 @@ def _from_hub(repository: str) -> Path:
 
 
 def _shortened(text: str, most: int) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -81,7 +81,7 @@ class Room:
             raise BadInput(f"room rt60_s must lie in (0, 20) seconds or be null for free field, got {self.rt60_s!r}")
 
     def _in_words(self) -> str:
-        return f"room {' × '.join(f'{size:.4g}' for size in self.size_m)} m"
+        return f"room {' × '.join(f'{size:.3g}' for size in self.size_m)} m"
 
     def contains(self, position_m: Vector) -> bool:
         """Whether a point lies strictly inside the room."""
@@ -166,10 +166,10 @@ class Scene:
 
     def __repr__(self) -> str:
         named = [source.labels[0] if source.labels else "unnamed" for source in self.sources]
-        sources = ", ".join(label if len(label) <= 20 else f"{label[:19]}…" for label in named[:2])
+        sources = ", ".join(label if len(label) <= 16 else f"{label[:15]}…" for label in named[:2])
         more = f", {len(named) - 2} more" if len(named) > 2 else ""
         x, y, z = self.listener.position_m
-        return f"Scene({self.room._in_words()}, listener ({x:.4g}, {y:.4g}, {z:.4g}) m, [{sources}{more}])"
+        return f"Scene({self.room._in_words()}, listener ({x:.3g}, {y:.3g}, {z:.3g}) m, [{sources}{more}])"
 
     def positions(self) -> list[Position]:
         """Where each source is, as the listener hears it (heading included)."""

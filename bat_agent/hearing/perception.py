@@ -52,11 +52,11 @@ class PerceivedSource:
         return f"PerceivedSource({self._in_words(40)})"
 
     def _in_words(self, most: int) -> str:
-        """E.g. ``Siren 0.93, az 87°, el 3°, 2.5 m``, the label in at most so many characters."""
+        """E.g. ``Siren 0.93 az 87° el 3° 2.5 m``, the label in at most so many characters."""
         label = self.labels[0] if self.labels else "unnamed"
         label = label if len(label) <= most else f"{label[: most - 1]}…"
         where = (("az {:.0f}°", self.azimuth_deg), ("el {:.0f}°", self.elevation_deg), ("{:.1f} m", self.distance_m))
-        return ", ".join(
+        return " ".join(
             [f"{label} {self.confidence:.2f}", *(text.format(value) for text, value in where if value is not None)]
         )
 
@@ -93,7 +93,7 @@ class Perception:
 
     def __repr__(self) -> str:
         # One screen line whatever is heard: the strongest two, and how many more.
-        said = [f"[{source._in_words(20)}]" for source in self.sources[:2]] or ["nothing"]
+        said = [f"[{source._in_words(12)}]" for source in self.sources[:2]] or ["nothing"]
         said += [f"{len(self.sources) - 2} more"] if len(self.sources) > 2 else []
         said += [f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}"] if self.notes else []
         return f"Perception({', '.join(said)})"
