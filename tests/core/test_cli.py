@@ -241,7 +241,7 @@ HEAVY = {
     "accelerate", "gymnasium", "huggingface_hub", "jaxtyping", "matplotlib", "numpy", "pandas", "safetensors", "scipy",
     "soundfile", "soxr", "tensorboard", "torch", "torchaudio", "transformers",
 }  # fmt: skip
-"""What a command that only prints must not import: each costs a tenth of a second or more, torch two seconds."""
+"""What a command that only prints must not import: together they cost seconds."""
 
 
 @pytest.mark.parametrize(
