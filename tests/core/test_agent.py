@@ -16,9 +16,10 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import bat_agent
-from bat_agent.agent import Answer, Bat, ModelConfig, shipped_models
+from bat_agent.agent import Answer, Bat, ModelConfig
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.confidence import Calibration, Curve
+from bat_agent.hearing.model_folder import shipped_models
 from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding, Reply, SlotEncoding
 from bat_agent.labels import labels
