@@ -15,10 +15,10 @@ from bat_agent_spatial_ast.config import SpatialASTConfig
 
 
 class Heard(NamedTuple):
-    """What the front end makes of B clips; T frames before, T' after they are fitted to patches."""
+    """What the front end makes of B clips; T frames, P after they are fitted to patches."""
 
-    maps: Float[Tensor, "B C T' 128"]
-    """Normalised, for the convolution: [log-mel L, log-mel R, cos IPD, sin IPD], or fewer."""
+    maps: Float[Tensor, "B C P 128"]
+    """Normalised, for the convolution: [log-mel L, log-mel R, cos IPD, sin IPD], or fewer; mirrored ones after them."""
     mel: Float[Tensor, "B 2 T 128"]
     """Log-mel of both ears in dB."""
     phase: Float[Tensor, "B 2 T 128"]
@@ -54,7 +54,7 @@ def front_end(
     return Heard(fit_frames(torch.cat((maps, heard), dim=1), config), mel, unit_phase)
 
 
-def fit_frames(maps: Float[Tensor, "B C T 128"], config: SpatialASTConfig) -> Float[Tensor, "B C T' 128"]:
+def fit_frames(maps: Float[Tensor, "B C T 128"], config: SpatialASTConfig) -> Float[Tensor, "B C P 128"]:
     """To whole patches, or to the number of frames that the configuration asks for, by stretching."""
     target = config.target_frames
     if target is None:

@@ -22,7 +22,8 @@ from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.training import objective
 from bat_agent.training.folder import read_losses
-from bat_agent.training.trainer import Now, Trainer
+from bat_agent.training.step import Now, Stepper
+from bat_agent.training.trainer import Trainer
 
 ENCODER = {
     "clip_seconds": 0.5,
@@ -103,28 +104,28 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
     """The run dies in the middle of a step, once."""
-    step_of = Trainer._step
+    step_of = Stepper.take
 
-    def step(self: Trainer, now: Now, batch: Batch, step: int) -> Any:
+    def step(self: Stepper, now: Now, batch: Batch, step: int) -> Any:
         if (now.stage.name, step) == (name, at):
-            monkeypatch.setattr(Trainer, "_step", step_of)
+            monkeypatch.setattr(Stepper, "take", step_of)
             raise KeyboardInterrupt
         return step_of(self, now, batch, step)
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
 
 
 def losses_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
     """What every step of every run says: (stage, step, loss)."""
     seen: list[tuple[str, int, float]] = []
-    step_of = Trainer._step
+    step_of = Stepper.take
 
-    def step(self: Trainer, now: Now, batch: Batch, step: int) -> dict[str, float]:
+    def step(self: Stepper, now: Now, batch: Batch, step: int) -> dict[str, float]:
         log = step_of(self, now, batch, step)
         seen.append((now.stage.name, step, log["loss"]))
         return log
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
     return seen
 
 
@@ -338,11 +339,11 @@ def test_a_checkpoint_of_another_architecture_is_refused(
 def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deaf(self: Trainer, batch: Batch) -> None:
+    def deaf(self: Stepper, batch: Batch) -> None:
         raise AssertionError("an imagined stage has no sound to hear")
 
     trainer = Trainer(write({**ANSWER, "imagined": True}))
-    monkeypatch.setattr(Trainer, "_hear", deaf)
+    monkeypatch.setattr(Stepper, "_hear", deaf)
     monkeypatch.setattr(Trainer, "_validate", lambda *_: None)
     before = {name: value.clone() for name, value in trainer.reasoner.state_dict().items()}
     trainer.run()
