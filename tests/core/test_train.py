@@ -264,11 +264,11 @@ def test_clips_reach_an_encoder_of_fixed_length_padded_to_it(write: Write, monke
 # --- where it stops ---
 
 
-def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
+def test_a_stage_of_oracle_heads_trains_the_reasoner_without_the_encoder(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deaf(self: Stepper, batch: Batch) -> None:
-        raise AssertionError("an imagined stage has no sound to hear")
+        raise AssertionError("a stage of oracle heads has no sound to hear")
 
     trainer = Trainer(write({**ANSWER, "oracle_heads": True}))
     monkeypatch.setattr(Stepper, "_hear", deaf)
