@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from safetensors.torch import save_file
 
+import bat_agent
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.labels import labels
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
@@ -164,7 +167,24 @@ def test_two_installed_plugins_with_one_name_are_refused_in_one_sentence(ear_lev
     assert command("plugins", site=rival, PYTHONPATH=both, **{variable: value}).returncode == 0
 
 
-# --- our own wheel ---
+# --- our own distributions ---
+
+
+def test_the_sdist_holds_what_the_tests_need_and_no_file_of_a_checkout(tmp_path: Path) -> None:
+    """hatchling puts .gitignore in whatever is excluded, as it reads there what to leave out."""
+    done = python("-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path / "dist", site=ROOT)
+    assert done.returncode == 0, done.stderr
+    (built,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        files = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert {file for file in files if file.startswith(".")} == {".gitignore"}
+    needed = ("LICENSE", "SECURITY.md", "CITATION.cff", "Makefile", "requirements/dev.txt", "docs/conf.py")
+    assert {*needed, "tests/conftest.py", "plugins/bat_agent_shoebox/data/NOTICE.md"} <= files
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", bat_agent.__version__)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +228,9 @@ def test_the_wheel_holds_the_listed_packages_and_nothing_else(
     assert top - {info} == set(packages)
     assert not top & {"plugins", "envs", "tests", "docs", "examples", "benchmarks"}  # folders, never packages
     assert {f"{info}/METADATA", f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= set(shipped)
+    notices = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[!.]*/**/data/NOTICE.md")}
+    assert len(notices) == 3  # names of classes, head, materials
+    assert {f"{info}/licenses/{notice}" for notice in notices} <= set(shipped)
 
 
 def test_the_wheel_holds_every_file_of_the_packages(shipped: dict[str, int], packages: dict[str, Path]) -> None:
