@@ -84,7 +84,7 @@ def _measured(data: Any, rate_hz: int) -> MeasuredHead:
     left_first = _left_ear_first(data)
     hrir, delay = (hrir, delay) if left_first else (hrir[:, ::-1], delay[:, ::-1])
     return MeasuredHead(
-        _resampled(hrir, source_hz[0], rate_hz), delay * (rate_hz / source_hz[0]), _directions(data, position)
+        resampled(hrir, source_hz[0], rate_hz), delay * (rate_hz / source_hz[0]), _directions(data, position)
     )
 
 
@@ -139,8 +139,11 @@ def _unit(vector: Array) -> Array:
     return vector / length
 
 
-def _resampled(hrir: Array, source_hz: float, rate_hz: int) -> Array:
-    """Silence around them moves all responses by the same time, which the head's own time reference takes out."""
+def resampled(hrir: Array, source_hz: float, rate_hz: int) -> Array:
+    """Responses (M, 2, N) at another rate, with their spectrum.
+
+    Silence around them moves all responses by the same time, which the head's own time reference takes out.
+    """
     if source_hz == rate_hz:
         return hrir
     padded = np.pad(hrir, ((0, 0), (0, 0), (_PAD, _PAD)))
