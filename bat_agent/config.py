@@ -16,6 +16,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bat_agent.capture import Capture
 from bat_agent.errors import BadInput
 from bat_agent.training.checks import check_recipe
 
@@ -99,6 +100,8 @@ class Mixing:
     """Spread of the random delay of one microphone against the other, µs: normal with half of this, cut at ± this."""
     level_jitter_db: float = 0.0
     """Largest random gain of the whole clip, ± dB: level then says nothing of distance."""
+    capture: Capture = field(default_factory=Capture)
+    """The world of microphones, in training: band limits, responses, codec and rounding."""
     normalise: bool = True
     """Bring every dry sound to −14 dBFS (BAT, table 8)."""
     reverberation: str = "full"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bat_agent.batch import Weighted
+from bat_agent.capture import Recorder
 from bat_agent.questions import HeardSource
 from bat_agent.rooms import Place
 from bat_agent.scene import Position, mirror_azimuth_deg
@@ -61,6 +62,8 @@ class Drawn:
     to_ask: np.random.Generator
     going_on: bool = False
     """Whether its sounds began before it."""
+    recorder: Recorder | None = None
+    """What the world of microphones does to it."""
 
     @property
     def heard(self) -> list[HeardSource]:

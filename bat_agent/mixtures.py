@@ -17,6 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from bat_agent.batch import MAX_SOURCES, Batch, Truth, truth_of
+from bat_agent.capture import draw_recorder
+from bat_agent.captured import Captured
 from bat_agent.config import Mixing
 from bat_agent.drawn import Drawn, Microphones, Placed
 from bat_agent.dry import BETA, Laid, Samples, draw, lay
@@ -167,11 +169,13 @@ class Mixtures(Dataset[Batch]):
 
     def _draw(self, step: int, clip: int) -> Drawn:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
-        place, microphones, cut, equalise, ask, empty, before = np.random.default_rng((self.seed, step, clip)).spawn(7)
+        streams = np.random.default_rng((self.seed, step, clip)).spawn(8)
+        place, microphones, cut, equalise, ask, empty, before, capture = streams
         silent = not self.question_types and empty.random() < self.mixing.no_source
         placed = [] if silent else self._place_to_ask(place)
         going_on = bool(before.random() < self.mixing.going_on)
-        return Drawn(placed, self._microphones(microphones), cut, equalise, ask, going_on)
+        recorder = draw_recorder(self.mixing.capture, capture) if self.mixing.capture.any else None
+        return Drawn(placed, self._microphones(microphones), cut, equalise, ask, going_on, recorder)
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[Placed]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
@@ -242,7 +246,15 @@ class Mixtures(Dataset[Batch]):
             self._where([p for _, _, p in placed]) if self.mixing.reverberation != "none" else [],
             cuts,
             lead_in,
+            self._captured(clips),
         )
+
+    def _captured(self, clips: Sequence[Drawn]) -> Captured | None:
+        """What the world of microphones does to clips; nothing where none of it is switched on."""
+        recorders = [clip.recorder for clip in clips if clip.recorder is not None]
+        if not recorders:
+            return None
+        return Captured.of(recorders, [(n, k) for n, clip in enumerate(clips) for k in range(len(clip.placed))])
 
     def _sounds(
         self, placed: Sequence[tuple[Placed, Drawn]], samples: int, lead_in: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bat_agent.capture import check_capture
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _check_data(recipe: Recipe) -> None:
     for name in ("mixup", "going_on"):
         if not 0 <= getattr(recipe.mixing, name) <= 1:
             raise BadInput(f"mixing.{name} is a share from 0 to 1, got {getattr(recipe.mixing, name)}")
+    check_capture(recipe.mixing.capture)
     if not recipe.mixing.lead_in_seconds >= 0:
         raise BadInput(f"mixing.lead_in_seconds must be 0 or more, got {recipe.mixing.lead_in_seconds}")
     if recipe.mixing.roll and recipe.mixing.going_on:
