@@ -24,6 +24,10 @@ class ShoeboxConfig:
     head_sha256: str = ""
     """SHA-256 of the file of one head, written into drawn scenes; a file with another one is refused. Empty takes
     any."""
+    head_distance_m: float = 1.5
+    """Of a SOFA file with several radii, the ring whose radius is nearest to this (by its ratio) is the head."""
+    allow_implausible: bool = False
+    """Take a SOFA file that sounds like no head (ears exchanged, radians called degrees …) with a warning."""
     order: int = 8
     """Highest number of reflections of an image source; the diffuse tail takes over where this order is exhausted."""
     max_seconds: float = 2.0
@@ -73,6 +77,8 @@ class ShoeboxConfig:
                 "shoebox head must be 'kemar', 'sphere', the path of a .sofa or .npz file, a folder of .sofa files, or "
                 f"a list of these, got {self.head!r}"
             )
+        if not 0 < self.head_distance_m <= 100:
+            raise BadInput(f"shoebox head_distance_m must lie in (0, 100], got {self.head_distance_m}")
         if self.materials not in ("none", "random"):
             raise BadInput(f"shoebox materials must be 'none' or 'random', got {self.materials!r}")
         if self.decay not in ("diffuse", "specular"):

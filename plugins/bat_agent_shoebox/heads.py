@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.scene import Scene
+from bat_agent.sofa import MeasuredHead, content_hash, resampled
 from bat_agent.sounds import expand
-from bat_agent_shoebox.sofa import MeasuredHead, content_hash, resampled
 
 BUILT_IN = ("kemar", "sphere")
 _ARRAYS = ("hrir_int16", "scale", "direction", "subject")

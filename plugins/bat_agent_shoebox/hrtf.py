@@ -23,9 +23,9 @@ from scipy.signal.windows import tukey
 from scipy.spatial import cKDTree
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
+from bat_agent.sofa import FAR_M, read_sofa
 from bat_agent_shoebox.cap import fill_gap
 from bat_agent_shoebox.heads import BUILT_IN, hash_of, place_of, read_from_set
-from bat_agent_shoebox.sofa import read_sofa
 
 RATE_HZ = 32_000
 SPEED_OF_SOUND = 343.0
@@ -64,9 +64,14 @@ class Head:
     """(DIFFUSE_FFT/2 + 1,) interaural correlation in a diffuse field, −1…1."""
 
 
-def load_head(name: str) -> Head:
-    """One head (:mod:`bat_agent_shoebox.heads`); built once per process (half a second), 6 to 13 MB."""
-    return _built_in(name) if name in BUILT_IN else _from_file(name, hash_of(name))
+def load_head(name: str, distance_m: float = FAR_M, allow_implausible: bool = False) -> Head:
+    """One head (:mod:`bat_agent_shoebox.heads`); built once per process (half a second), 6 to 13 MB.
+
+    The rest is for SOFA files (:func:`bat_agent.sofa.read_sofa`).
+    """
+    if name in BUILT_IN:
+        return _built_in(name)
+    return _from_file(name, hash_of(name), distance_m, allow_implausible)
 
 
 @functools.cache
@@ -79,9 +84,13 @@ def _built_in(name: str) -> Head:
 
 
 @functools.lru_cache(maxsize=64)
-def _from_file(name: str, content: str) -> Head:
+def _from_file(name: str, content: str, distance_m: float, allow_implausible: bool) -> Head:
     """``content`` is there to read a file again that has changed."""
-    measured = read_from_set(name, RATE_HZ) if ".npz#" in name else read_sofa(place_of(name), RATE_HZ)
+    if ".npz#" in name:
+        measured = read_from_set(name, RATE_HZ)
+    else:
+        chosen = {"distance_m": distance_m, "allow_implausible": allow_implausible}
+        measured = read_sofa(place_of(name), RATE_HZ, **chosen)
     ears = []
     for ear, mirror in enumerate(([1, 1, 1], [1, -1, 1])):
         spectra, delay = _split_delay(np.fft.rfft(_around_onset(measured.hrir)[:, ear], _NFFT))

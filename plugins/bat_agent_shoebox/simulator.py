@@ -97,7 +97,8 @@ class Shoebox:
     def _listening(self, head: str) -> tuple[Ears, DiffuseTail]:
         """What a head makes of direct sound and reflections, and of the tail; built when it is first heard with."""
         if head not in self._heard_by:
-            tables, config = load_head(head), self.config
+            config = self.config
+            tables = load_head(head, config.head_distance_m, config.allow_implausible)
             parts = (part(tables, config.device, config.air_absorption) for part in (Ears, DiffuseTail))
             self._heard_by[head] = cast("tuple[Ears, DiffuseTail]", tuple(parts))
         return self._heard_by[head]
@@ -145,7 +146,10 @@ class Shoebox:
 
 def _options(config: ShoeboxConfig) -> dict[str, Any]:
     """All of the configuration that changes a RIR, but the head."""
-    return {name: getattr(config, name) for name in ("order", "max_seconds", "air_absorption", "decay")}
+    kept = {name: getattr(config, name) for name in ("order", "max_seconds", "air_absorption", "decay")}
+    # Only where they say something, so that what was drawn before is drawn the same.
+    told = {name: getattr(config, name) for name in ("head_distance_m", "allow_implausible")}
+    return kept | {name: value for name, value in told.items() if value != getattr(ShoeboxConfig, name)}
 
 
 def _one_head(head: str, sha256: str) -> dict[str, Any]:
