@@ -113,7 +113,7 @@ class Measured:
             turned = abs((response.heading_deg - heading_deg + 180.0) % 360.0 - 180.0)
             aside = angle_between_deg(position[:2], response.position[:2]) / NEAR_DEG
             along = abs(response.position.distance_m / position.distance_m - 1) / NEAR_SHARE
-            return max(turned / NEAR_HEADING_DEG, aside, along), turned + aside + along
+            return round(max(turned / NEAR_HEADING_DEG, aside, along), 6), turned + aside + along
 
         best = min(self._groups[key], key=off)
         if off(best)[0] > 1:
