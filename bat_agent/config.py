@@ -42,8 +42,7 @@ class Sounds:
 @dataclass
 class Rooms:
     """Where room impulse responses come from: a bank of random scenes, rendered once and kept in the run folder, rooms
-    that are drawn anew for every clip, or a folder of RIRs in the released layout.
-    """
+    that are drawn anew for every clip, or a folder of RIRs in the released layout."""
 
     simulator: str = "shoebox"
     """Name of the simulator plugin."""
@@ -78,10 +77,8 @@ class Mixing:
     two_sources: float = 0.0
     """Share of clips with two sources."""
     going_on: float = 0.0
-    """Share of drawn clips that are cut out of sound already going on: each of their sources began up to
-    ``lead_in_seconds`` before them. In all others every sound begins in a silent room. Validation clips have the same
-    share.
-    """
+    """Share of drawn clips, validation's too, that are cut out of sound already going on: each of their sources began
+    up to ``lead_in_seconds`` before them. In all others every sound begins in a silent room."""
     lead_in_seconds: float = 0.5
     """How much of the sound before a clip is rendered, where it goes on; what RIRs have beyond it is not heard then."""
     no_source: float = 0.0
@@ -101,7 +98,7 @@ class Mixing:
     level_jitter_db: float = 0.0
     """Largest random gain of the whole clip, ± dB: level then says nothing of distance."""
     capture: Capture = field(default_factory=Capture)
-    """The world of microphones, in training: band limits, responses, codec and rounding."""
+    """The world of microphones."""
     normalise: bool = True
     """Bring every dry sound to −14 dBFS (BAT, table 8)."""
     reverberation: str = "full"
@@ -132,12 +129,13 @@ class Stage:
     """Seconds of sound in one step, of all processes together; the number of clips varies with their length."""
     passes: int = 0
     """Above 0, the clips of the stage's steps are heard once, and what the encoder keeps of each (``place_summary``) is
-    gone through so many times, in batches of ``clips_per_batch``: trains the part that hears places, many times faster.
-    """
+    gone through so many times, in batches of ``clips_per_batch``: trains what hears places alone, many times faster."""
     passes_over_slots: bool = False
     """With ``passes``: keep what each slot claims of clips with any number of sources (``slot_summaries``), by the
-    encoder as it is then, instead of clips with one source whole.
-    """
+    encoder as it is then, instead of clips with one source whole."""
+    passes_colour_db: float = 0.0
+    """With ``passes``: spread of a smooth random response of both microphones, anew for each clip in each pass; a third
+    of it between them."""
     clips_per_batch: int = 256
     """With ``passes``: clips (or slots) of a step of the optimiser."""
     accumulate: int = 1

@@ -50,6 +50,11 @@ def check_recipe(recipe: Recipe) -> None:
                 f"stage {stage.name!r}: passes must be 0 or more, and clips_per_batch at least 2, got "
                 f"{stage.passes} and {stage.clips_per_batch}"
             )
+        if not 0 <= stage.passes_colour_db <= 20 or (stage.passes_colour_db and not stage.passes):
+            raise BadInput(
+                f"stage {stage.name!r}: passes_colour_db must lie in 0…20 dB and needs passes, got "
+                f"{stage.passes_colour_db}"
+            )
         if stage.passes and stage.trains != "encoder":
             raise BadInput(f"stage {stage.name!r} trains the reasoner; passes are for the encoder, so leave them out")
         if stage.records is None and stage.records_stage is not None:

@@ -37,6 +37,11 @@ _BINS = ("distance", "azimuth", "elevation")
 
 def check_passes(encoder: Any, stage: Stage) -> None:
     """Refuse a stage of passes for an encoder that cannot do them."""
+    if stage.passes_colour_db and not hasattr(encoder, "recolour"):
+        raise BadInput(
+            f"stage {stage.name!r} has passes_colour_db, but the encoder {type(encoder).__name__} cannot recolour what "
+            "it keeps of a clip; leave it out"
+        )
     if getattr(encoder, "slot_summaries" if stage.passes_over_slots else "place_summary", None) is None:
         raise BadInput(
             f"stage {stage.name!r} has passes, but the encoder {type(encoder).__name__} keeps nothing of a clip to "
@@ -151,6 +156,7 @@ def go_through(
     task = progress.add_task(stage.name, total=total)
     for step, (summary, truth) in _steps(kept, size, per_pass, range(start, total), seed):
         torch.manual_seed(seed(step))
+        summary = _recoloured(place, summary, seed(step))
         mean = _step(place, optimizers, rates.rate(step), step, summary, truth)
         curve.add(step, mean)
         progress.update(task, completed=step + 1, description=f"{stage.name} loss {mean:.3f}")
@@ -158,6 +164,16 @@ def go_through(
             save_checkpoint(place.folder / LAST, place.encoder, optimizers, step + 1)
     progress.remove_task(task)
     return total
+
+
+def _recoloured(place: Place, summary: Tensor, seed: int) -> Tensor:
+    """Each clip as other microphones would have given it, in each pass anew; a third as much between the ears."""
+    spread_db = place.stage.passes_colour_db
+    if not spread_db:
+        return summary
+    draw = torch.Generator().manual_seed(seed ^ distributed.rank())
+    recoloured: Tensor = place.encoder.recolour(summary, spread_db, spread_db / 3, draw)
+    return recoloured
 
 
 def _step(place: Place, optimizers: Optimizers, rate: float, step: int, summary: Tensor, truth: Truth) -> float:
