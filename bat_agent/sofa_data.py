@@ -22,6 +22,8 @@ def ear_responses(file: dict[str, Any]) -> tuple[Array, Array, float]:
     """Responses (M·E, 2, N), delays (M·E, 2) in samples, ears as the file has them, and the rate in Hz."""
     if "Data.IR" in file:
         hrir, rate_hz = numbers(file["Data.IR"]), _rate_hz(file)
+        if tuple(getattr(file["Data.IR"], "dimensions", ())[2:]) == ("E", "N"):  # as MultiSpeakerBRIR has it
+            hrir = hrir.swapaxes(2, 3)
     elif "Data.Real" in file:
         hrir, rate_hz = _from_spectra(file)
     elif "Data.SOS" in file:
@@ -35,6 +37,8 @@ def ear_responses(file: dict[str, Any]) -> tuple[Array, Array, float]:
     delay = numbers(file["Data.Delay"]) if "Data.Delay" in file else np.zeros((1, 2))
     if hrir.ndim == 4:  # several loudspeakers: (M, R, N, E)
         delay = delay[..., None] if delay.ndim == 2 else delay
+        if delay.shape[1] != 2 or delay.shape[0] not in (1, len(hrir)) or delay.shape[2] not in (1, hrir.shape[3]):
+            raise BadInput(f"holds delays of shape {delay.shape} for responses of shape {hrir.shape}")
         delay = np.broadcast_to(delay, (hrir.shape[0], 2, hrir.shape[3]))
         hrir, delay = hrir.transpose(0, 3, 1, 2), delay.transpose(0, 2, 1)
         hrir = hrir.reshape(-1, *hrir.shape[2:])

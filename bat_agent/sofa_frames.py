@@ -74,11 +74,11 @@ def directions_and_radii(file: dict[str, Any], responses: int) -> tuple[Array, A
         raise BadInput(f"has {len(source)} positions for {responses} responses; one for each was expected")
     source = np.broadcast_to(source, (measurements, 3))
     if len(emitters) > 1:
-        turned = np.einsum("ec,mcd->med", emitters, np.broadcast_to(_axes(file, "Source"), (measurements, 3, 3)))
+        turned = np.einsum("ec,mcd->med", emitters, np.broadcast_to(axes_of(file, "Source"), (measurements, 3, 3)))
         source = source[:, None] + turned
     else:
         source = source[:, None]
-    listener, axes = cartesian(file["ListenerPosition"]), _axes(file, "Listener")
+    listener, axes = cartesian(file["ListenerPosition"]), axes_of(file, "Listener")
     for part in (listener, axes):
         if len(part) not in (1, measurements):
             raise BadInput(f"has {len(part)} places of the listener for {measurements} measurements")
@@ -106,8 +106,8 @@ def _emitters(file: dict[str, Any], responses: int, sources: int) -> Array:
     return cartesian(file["EmitterPosition"])
 
 
-def _axes(file: dict[str, Any], who: str) -> Array:
-    """(K, 3, 3) front, left and up of the listener or the source, in rows."""
+def axes_of(file: dict[str, Any], who: str) -> Array:
+    """(K, 3, 3) front, left and up of the ``Listener`` or the ``Source``, in rows, in the frame of the file."""
     if f"{who}View" not in file:
         return np.eye(3)[None]
     view = file[f"{who}View"]

@@ -14,7 +14,8 @@ class MeasuredConfig:
     """Which responses, and how loud and late they are given."""
 
     folder: str = "."
-    """Folder with ``manifest.csv`` (:mod:`bat_agent_measured.manifest`); ``~`` and ``$VARIABLES`` are filled in."""
+    """Folder with ``manifest.csv`` (:mod:`bat_agent_measured.manifest`), or with SOFA files of rooms, or one such file
+    (:mod:`bat_agent_measured.sofa_rooms`); ``~`` and ``$VARIABLES`` are filled in."""
     rooms: tuple[str, ...] = ()
     """Only these rooms of it; empty: all."""
     level: Literal["convention", "file"] = "convention"

@@ -29,6 +29,8 @@ class Response:
     position: Position
     heading_deg: float = 0.0
     """Turn of the head, counter-clockwise, in the frame of the room."""
+    row: int | None = None
+    """Which response of a SOFA file; none for an audio file."""
 
 
 def read_responses(folder: Path) -> list[Response]:

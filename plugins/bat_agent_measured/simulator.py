@@ -28,7 +28,8 @@ from bat_agent.scene import (
 )
 from bat_agent.sounds import expand
 from bat_agent_measured.config import MeasuredConfig
-from bat_agent_measured.manifest import Response, read_responses
+from bat_agent_measured.manifest import NAME, Response, read_responses
+from bat_agent_measured.sofa_rooms import read_sofa_rooms, sofa_response
 
 SPEED_OF_SOUND = 343.0
 LATENCY_SAMPLES = 32
@@ -54,14 +55,14 @@ class Measured:
         self.config = config or MeasuredConfig()
         self.options: dict[str, Any] = {"folder": self.config.folder, "level": self.config.level}
         self._groups: dict[tuple[str, str], list[Response]] = defaultdict(list)
-        for response in read_responses(Path(expand(self.config.folder))):
+        for response in _responses(Path(expand(self.config.folder))):
             if not self.config.rooms or response.room in self.config.rooms:
                 self._groups[response.room, response.head].append(response)
         known = {room for room, _ in self._groups}
         if missing := sorted(set(self.config.rooms) - known) or not known:
             raise BadInput(f"{self.config.folder} has no room {missing}; leave rooms out to take all")
         self._gains: dict[tuple[str, str], float] = {}
-        self._read: dict[Path, Array] = {}
+        self._read: dict[tuple[Path, int | None], Array] = {}
 
     @cached_property
     def rooms(self) -> list[tuple[str, str]]:
@@ -136,9 +137,20 @@ class Measured:
 
     def _response(self, response: Response) -> Array:
         """(2, taps) at 32 kHz."""
-        if response.file not in self._read:
-            rir = np.asarray(read_audio(response.file), dtype=np.float32)
+        key = response.file, response.row
+        if key not in self._read:
+            if response.row is None:
+                rir = np.asarray(read_audio(response.file), dtype=np.float32)
+            else:
+                rir = sofa_response(response.file, response.row)
             if not np.abs(rir).max() > 0:
                 raise BadInput(f"the response {response.file} is silent; fetch it again, or take its line out")
-            self._read[response.file] = rir
-        return self._read[response.file]
+            self._read[key] = rir
+        return self._read[key]
+
+
+def _responses(place: Path) -> list[Response]:
+    """Those of a manifest, or of a SOFA file, or of all SOFA files of a folder without a manifest."""
+    files = sorted(place.glob("*.sofa")) if place.is_dir() and not (place / NAME).is_file() else []
+    files = [place] if place.suffix == ".sofa" else files
+    return [one for file in files for one in read_sofa_rooms(file)] if files else read_responses(place)
