@@ -44,12 +44,13 @@ class Captured:
     def of(cls, recorders: Sequence[Recorder], sources: Sequence[tuple[int, int]]) -> Captured:
         """Of the recorders of B clips, and of each source its clip and its number in it."""
         rows = [(recorders[clip].source_db[number], recorders[clip].source_hz[number]) for clip, number in sources]
-        stack = [torch.tensor(part) for part in zip(*(_numbers(one) for one in recorders), strict=True)]
         return cls(
             torch.stack([torch.from_numpy(db) for db, _ in rows]) if rows else torch.zeros(0, len(KNOTS_HZ)),
             torch.stack([torch.from_numpy(hz) for _, hz in rows]) if rows else torch.zeros(0, 2),
             torch.stack([torch.from_numpy(one.ear_db) for one in recorders]),
-            *stack,
+            torch.tensor([one.limit_hz for one in recorders]),
+            torch.tensor([one.codec for one in recorders]),
+            torch.tensor([one.rounding for one in recorders]),
             torch.tensor([one.seed for one in recorders], dtype=torch.int64),
         )
 
@@ -100,10 +101,6 @@ class Captured:
             if step:
                 waveform[number] = (waveform[number] / step).round() * step
         return waveform
-
-
-def _numbers(recorder: Recorder) -> tuple[float, float, float]:
-    return recorder.limit_hz, recorder.codec, recorder.rounding
 
 
 def _response(knots_db: Tensor, bins: int) -> Tensor:

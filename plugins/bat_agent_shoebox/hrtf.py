@@ -89,8 +89,8 @@ def _from_file(name: str, content: str, distance_m: float, allow_implausible: bo
     if ".npz#" in name:
         measured = read_from_set(name, RATE_HZ)
     else:
-        chosen = {"distance_m": distance_m, "allow_implausible": allow_implausible}
-        measured = read_sofa(place_of(name), RATE_HZ, **chosen)
+        place = place_of(name)
+        measured = read_sofa(place, RATE_HZ, distance_m=distance_m, allow_implausible=allow_implausible)
     ears = []
     for ear, mirror in enumerate(([1, 1, 1], [1, -1, 1])):
         spectra, delay = _split_delay(np.fft.rfft(_around_onset(measured.hrir)[:, ear], _NFFT))
