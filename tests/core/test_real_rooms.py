@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from bat_agent.evaluation.hearing import Heard
+from bat_agent.evaluation.pictures import turn_and_side_deg
 from bat_agent.evaluation.real_rooms import by_room, room_name, rooms_data, where_figures
 from bat_agent.evaluation.runs import Run as Facts
 
@@ -83,6 +84,7 @@ def test_the_command_prints_each_room(run: Run, folder: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert code == 0
     assert (tmp_path / "figures.json").is_file()
+    assert (tmp_path / "cone.png").is_file()
     figures = json.loads(out)["figures"]
     assert {"where", "a, dummy", "b, dummy"} <= set(figures)
     assert figures["where"]["left_right"]["value"] == 1.0  # the null encoder tells the louder ear
@@ -106,6 +108,15 @@ def test_what_does_not_fit_together_is_one_sentence(run: Run, folder: Path, more
     assert code == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_turn_about_the_ears_axis() -> None:
+    """Front, above, behind, below, and 60° to the right in front and behind, 30° up at the left."""
+    directions = [[90, 0], [90, 90], [270, 0], [10, -90], [30, 0], [330, 0], [180, 30]]
+    turn, side = turn_and_side_deg(directions).T
+    assert turn[:6] == pytest.approx([0, 90, 180, -90, 0, 180], abs=1e-6)
+    assert side == pytest.approx([0, 0, 0, 0, 60, 60, -60], abs=1e-6)
+    assert turn[6] == pytest.approx(90)
 
 
 def test_rooms_are_told_apart(folder: Path) -> None:

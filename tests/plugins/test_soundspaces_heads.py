@@ -18,7 +18,7 @@ from bat_agent_soundspaces.simulator import SoundSpaces
 
 needs_engine = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None or find_spec("trimesh") is None,
-    reason="needs rlr-audio-propagation and trimesh (pip install bat-agent[soundspaces])",
+    reason="needs rlr-audio-propagation and trimesh (the extra soundspaces)",
 )
 
 RATE_HZ = 32_000
