@@ -45,7 +45,7 @@ EXTRAS: dict[str, Extra] = {
         "microphones, the page and the feed of bat-listen; bat-agent serve",
         {name: name for name in ("sounddevice", "websockets", "starlette", "uvicorn")},
     ),
-    "sofa": Extra("heads from SOFA files", {"sofar": "sofar"}),
+    "sofa": Extra("heads and measured rooms from SOFA files", {"sofar": "sofar", "netCDF4": "netcdf4"}),
     "soundspaces": Extra(
         "rooms of any shape: the simulator soundspaces",
         {"rlr_audio_propagation": "rlr-audio-propagation", "trimesh": "trimesh"},

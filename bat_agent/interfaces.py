@@ -131,6 +131,8 @@ class Encoder(Protocol):
       clip with the ears swapped), a stage with ``feature_epochs`` caches them and trains that part alone.
     * ``slot_summaries(waveform) -> (Encoding, (B, S, V))``: the same of each slot, also where several sources sound,
       with what is heard, by which sources are matched to slots; for a stage with ``slot_features``.
+    * ``recolour(summaries (B, V), common_db, apart_db, generator) -> (B, V)``: those summaries as other microphones
+      would give them, for a stage with ``feature_colour_db``.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the

@@ -60,8 +60,15 @@ def encoder(
         str | None, typer.Option(help="Recipe of the clips (its validation split) unless --manifest; default: MODEL's.")
     ] = None,
     overrides: inputs.RecipeChanges = None,
+    rooms: Annotated[
+        str | None, typer.Option(metavar="measured:DIR", help="Instead: rooms that were measured, or of a simulator.")
+    ] = None,
+    sounds: Annotated[
+        list[str] | None, typer.Option(help="Libraries of sounds for --rooms; default: fold 4 of the recordings.")
+    ] = None,
+    folds: Annotated[str | None, typer.Option(metavar="N,N", help="Folds of --sounds to take, such as 4.")] = None,
     trained_by: Annotated[str | None, typer.Option(help="Recipe it was trained by, where none is found.")] = None,
-    clips: Annotated[int, typer.Option(min=2, help="Clips with one source, of a recipe.")] = 1000,
+    clips: Annotated[int, typer.Option(min=2, help="Clips with one source, of a recipe or --rooms.")] = 1000,
     two_sources: Annotated[int, typer.Option(min=0, help="Further clips with two sources, of a recipe.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a recipe's clips.")] = 10.0,
     decode: Annotated[Decode, typer.Option(help="Read bins as the agent does, or the best one as released.")] = (
@@ -83,6 +90,7 @@ def encoder(
 ) -> None:
     """Class, direction and distance of clips with one source, each figure with its 95 % interval; and more."""
     from bat_agent.evaluation import report
+    from bat_agent.evaluation.real_rooms import by_room, rooms_data, where_figures
     from bat_agent.evaluation.runs import read_result
     from bat_agent.evaluation.tables import tables as make_tables
 
@@ -93,12 +101,22 @@ def encoder(
         report.check_out(out)
     subject = _subject(model, encoder, weights, inputs.key_values(option or []), trained_by, device, name)
     make_tables([*others, _no_figures(subject.run, row)])  # a row that does not exist is told now
-    data = _data(subject, manifest, recipe, overrides, (clips, two_sources), seconds, batch)
+    _check_rooms(rooms, sounds, folds, other=bool(manifest or recipe or two_sources))
+    data = (
+        _data(subject, manifest, recipe, overrides, (clips, two_sources), seconds, batch)
+        if rooms is None
+        else rooms_data(
+            rooms, subject.run, clips=clips, seconds=seconds, batch=batch, sounds=sounds or (), folds=_numbers(folds)
+        )
+    )
     with _progress() as progress:
         found = report.evaluate_encoder(
             subject.encoder, data, subject.run, subject.device, decode=decode.value, swap=swap,
             calibration=subject.calibration, recipe=subject.recipe, stage=subject.stage, progress=progress,
         )  # fmt: skip
+    if rooms is not None:
+        found.figures["where"] = where_figures(found.heard, decode.value)
+        found.figures |= by_room(found.heard, data.one.clips, decode.value)
     files = report.write(found, out, others, row) if out is not None else []
     if json:
         print_json(found.to_dict())
@@ -303,6 +321,13 @@ def _data(
     return report.recipe_data(settings, *counts, seconds, batch)
 
 
+def _check_rooms(rooms: str | None, sounds: list[str] | None, folds: str | None, other: bool) -> None:
+    if rooms is not None and other:
+        raise BadInput("--rooms names its clips itself; leave out --manifest, --recipe and --two-sources")
+    if rooms is None and (sounds or folds):
+        raise BadInput("--sounds and --folds belong to --rooms; a recipe or a manifest names its own")
+
+
 def _no_figures(run: Run, row: str | None) -> Result:
     from bat_agent.evaluation.runs import Result
 
@@ -339,7 +364,7 @@ def _print(found: Report) -> None:
     rows = []
     for part, figures in found.figures.items():
         for measure, figure in figures.items():
-            scale, unit = (1.0, "°") if measure == "mae_deg" else (100.0, " %")
+            scale, unit = (1.0, "°") if "mae_deg" in measure else (1.0, " m") if "mae_m" in measure else (100.0, " %")
             value, low, high = (scale * number for number in (figure.value, figure.low, figure.high))
             title = NAMES.get(measure, measure.replace("_", ", "))
             rows.append((part, title, f"{value:.1f}{unit}", f"{low:.1f} to {high:.1f}{unit}", str(figure.count)))

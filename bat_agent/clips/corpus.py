@@ -16,7 +16,7 @@ from bat_agent.clips.room_bank import FreshRooms, open_bank
 from bat_agent.clips.sound_bank import SoundPool
 from bat_agent.datasets.layout import SPLITS, find_reverberations
 from bat_agent.datasets.rooms import ReleasedRooms, Rooms
-from bat_agent.datasets.sound_libraries import MissingSounds, expand, open_sounds
+from bat_agent.datasets.sound_libraries import MissingSounds, open_sounds
 from bat_agent.datasets.sounds import Balance, SoundSet
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
@@ -24,6 +24,7 @@ from bat_agent.questions.curriculum import question_types
 from bat_agent.recipes.schema import Mixing, Recipe, Stage
 from bat_agent.recipes.schema import Rooms as RoomsEntry
 from bat_agent.registry import load_simulator
+from bat_agent.sound.audio import expand
 
 Split = Literal["train", "valid"]
 SYNTHESISED = '"sounds=[{source: procedural, train_folds: [1, 2, 3], valid_folds: [4]}]"'

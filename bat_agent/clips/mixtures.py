@@ -17,6 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from bat_agent.clips.batch import MAX_SOURCES, Batch, Truth, truth_of
+from bat_agent.clips.capture import draw_recorder
+from bat_agent.clips.captured import Captured
 from bat_agent.clips.excerpt import BETA, Excerpt, Samples, cut_excerpt, draw_excerpt
 from bat_agent.clips.plan import ClipPlan, Microphones, PlannedSource
 from bat_agent.clips.room_bank import RoomBank
@@ -168,11 +170,13 @@ class Mixtures(Dataset[Batch]):
 
     def _draw(self, step: int, clip: int) -> ClipPlan:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
-        place, microphones, cut, equalise, ask, empty, before = np.random.default_rng((self.seed, step, clip)).spawn(7)
+        streams = np.random.default_rng((self.seed, step, clip)).spawn(8)
+        place, microphones, cut, equalise, ask, empty, before, capture = streams
         silent = not self.question_types and empty.random() < self.mixing.no_source
         placed = [] if silent else self._place_to_ask(place)
         going_on = bool(before.random() < self.mixing.going_on)
-        return ClipPlan(placed, self._microphones(microphones), cut, equalise, ask, going_on)
+        recorder = draw_recorder(self.mixing.capture, capture) if self.mixing.capture.any else None
+        return ClipPlan(placed, self._microphones(microphones), cut, equalise, ask, going_on, recorder)
 
     def _place_to_ask(self, rng: np.random.Generator) -> list[PlannedSource]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
@@ -243,7 +247,15 @@ class Mixtures(Dataset[Batch]):
             self._where([p for _, _, p in placed]) if self.mixing.reverberation != "none" else [],
             cuts,
             lead_in,
+            self._captured(clips),
         )
+
+    def _captured(self, clips: Sequence[ClipPlan]) -> Captured | None:
+        """What the world of microphones does to clips; nothing where none of it is switched on."""
+        recorders = [clip.recorder for clip in clips if clip.recorder is not None]
+        if not recorders:
+            return None
+        return Captured.of(recorders, [(n, k) for n, clip in enumerate(clips) for k in range(len(clip.sources))])
 
     def _sounds(
         self, placed: Sequence[tuple[PlannedSource, ClipPlan]], samples: int, lead_in: int

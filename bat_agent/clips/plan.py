@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bat_agent.clips.batch import Weighted
+from bat_agent.clips.capture import Recorder
 from bat_agent.datasets.rooms import Place
 from bat_agent.datasets.sounds import Sound
 from bat_agent.questions import HeardSource
@@ -61,6 +62,8 @@ class ClipPlan:
     to_ask: np.random.Generator
     going_on: bool = False
     """Whether its sounds began before it."""
+    recorder: Recorder | None = None
+    """What the world of microphones does to it."""
 
     @property
     def heard(self) -> list[HeardSource]:

@@ -7,12 +7,14 @@ Letters in shapes: B clips, M sources of all clips together, N samples, L taps, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
+from bat_agent.clips.captured import Captured
 from bat_agent.clips.sound_bank import Cuts
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.scene import Scene
@@ -69,6 +71,8 @@ class Unrendered:
     """What the sounds are to be cut from, where that is left to the device; ``sounds`` is then (0, lead_in + N)."""
     lead_in: int = 0
     """Samples before the clips, of which only the reverberation is heard in them."""
+    captured: Captured | None = None
+    """What the world of microphones does to them."""
 
     @property
     def samples(self) -> int:
@@ -93,6 +97,7 @@ def apart(clips: Unrendered) -> Unrendered:
         delay_s=clips.delay_s[of],
         noise=torch.zeros(len(of)),
         noise_seed=clips.noise_seed[of],
+        captured=None if clips.captured is None else clips.captured.apart(of),
     )
 
 
@@ -108,6 +113,7 @@ def only(alone: Unrendered, wanted: Tensor) -> Unrendered:
         delay_s=alone.delay_s[wanted],
         noise=alone.noise[wanted],
         noise_seed=alone.noise_seed[wanted],
+        captured=None if alone.captured is None else alone.captured.only(wanted),
     )
 
 
@@ -136,7 +142,8 @@ def render(clips: Unrendered, rirs: Tensor | None, device: torch.device | str) -
         delay = clips.delay_s[clips.clip[some]]
         late = delay.to(device, torch.float32) if delay.any() else None
         alone = torch.equal(clip, torch.arange(last - first))
-        wave = _mixed(dry, room, curve, None if alone else clip.to(device), last - first, late)
+        colour = None if clips.captured is None else partial(clips.captured.gains, some, first + clip)
+        wave = _mixed(dry, room, curve, None if alone else clip.to(device), last - first, late, colour)
         out[first:last] = wave[..., clips.lead_in :]
     return _add_noise(out, clips)
 
@@ -171,11 +178,12 @@ def _mixed(
     clip: Tensor | None,
     clips: int,
     delay_s: Tensor | None = None,
+    colour: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """(clips, 2, N): every source in its room, and the sum of the sources of each clip (None: each has one); the right
-    ear ``delay_s`` late.
+    ear ``delay_s`` late. ``colour`` makes of the dry spectra (m, blocks, F) gains of each ear (m, 2, F).
     """
-    reach = 0 if equaliser_db is None else _REACH
+    reach = 0 if equaliser_db is None and colour is None else _REACH
     samples, taps = dry.shape[-1], rirs.shape[-1] + 2 * reach
     size, hop = _block(samples, taps)
     blocks = -(-samples // hop)
@@ -184,6 +192,8 @@ def _mixed(
     filters = torch.fft.rfft(torch.nn.functional.pad(rirs, (reach, 0)), size)
     if equaliser_db is not None:
         filters = filters * _equaliser(spectrum, equaliser_db)[:, None]
+    if colour is not None:
+        filters = filters * colour(spectrum)
     if delay_s is not None:
         turn = torch.arange(filters.shape[-1], device=filters.device) * (-2 * math.pi * SAMPLE_RATE_HZ / size)
         angle = delay_s[:, None] * turn
@@ -259,16 +269,22 @@ def _octaves(bins: int, knots: int, device: torch.device) -> tuple[Tensor, Tenso
 
 
 def _add_noise(waveform: Tensor, clips: Unrendered) -> Tensor:
-    """Each clip's noise from its own seed; a GPU draws other numbers from it than a CPU."""
-    if not clips.noise.any():
-        return waveform
+    """Each clip's noise from its own seed, and what its recorder then does; a GPU draws other numbers than a CPU."""
+    waveform = _add_hiss(waveform, clips) if clips.noise.any() else waveform
+    return waveform if clips.captured is None else clips.captured.record(waveform)
+
+
+def _add_hiss(waveform: Tensor, clips: Unrendered) -> Tensor:
     if waveform.device.type != "cpu":
-        return waveform.add_(clips.noise.to(waveform.device)[:, None, None] * _pieces_of_noise(waveform, clips))
+        pieces = _pieces_of_noise(waveform, clips)
+        pieces = pieces if clips.captured is None else clips.captured.limited(pieces, slice(None))
+        return waveform.add_(clips.noise.to(waveform.device)[:, None, None] * pieces)
     generator = torch.Generator()
     for clip, (level, seed) in enumerate(zip(clips.noise.tolist(), clips.noise_seed.tolist(), strict=True)):
         if level:
             generator.manual_seed(seed)
-            waveform[clip].add_(torch.randn(waveform.shape[1:], generator=generator), alpha=level)
+            hiss = torch.randn(waveform.shape[1:], generator=generator)
+            waveform[clip].add_(hiss if clips.captured is None else clips.captured.limited(hiss, clip), alpha=level)
     return waveform
 
 

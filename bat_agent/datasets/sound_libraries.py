@@ -17,7 +17,7 @@ from bat_agent.datasets.clip_lists import json_items
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES, Row, SoundSet, combine
 from bat_agent.errors import BadInput
 from bat_agent.labels import class_number, label_index, label_table
-from bat_agent.sound.audio import read_mono
+from bat_agent.sound.audio import expand, read_mono
 from bat_agent.sound.synthesis import PROCEDURAL_LABELS, synthesise
 
 NUM_FOLDS = 5
@@ -131,12 +131,6 @@ def open_sounds(spec: str | Sequence[str], *, cache: bool = False) -> SoundSet:
         raise BadInput(f"no library {spec!r}, expected procedural, manifest:PATH, folder:DIR, audioset:ROOT/split")
     sounds = _OPENERS[kind](expand(place))
     return sounds.cached() if cache else sounds
-
-
-def expand(place: str) -> str:
-    """A place in a recipe with ``~``, ``$BAT_SHARED`` (default ``../shared``) and other variables filled in."""
-    root = os.environ.get("BAT_SHARED") or os.path.join(os.pardir, "shared")
-    return os.path.expanduser(os.path.expandvars(place.replace("${BAT_SHARED}", root).replace("$BAT_SHARED", root)))
 
 
 def _open_procedural(variants: str) -> SoundSet:

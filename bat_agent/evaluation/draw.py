@@ -13,7 +13,7 @@ import numpy as np
 from bat_agent.clips.corpus import _SPLIT_SEED
 from bat_agent.clips.excerpt import STRETCHES, Cut, first_heard
 from bat_agent.datasets.layout import ReverberationFile, find_reverberations, position_of
-from bat_agent.datasets.sound_libraries import expand, open_sounds
+from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.datasets.sounds import Sound, SoundSet
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource
@@ -22,6 +22,7 @@ from bat_agent.questions import HeardSource, compatible
 from bat_agent.recipes.schema import Recipe
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Position, Scene
+from bat_agent.sound.audio import expand
 
 TRIES = 1000
 

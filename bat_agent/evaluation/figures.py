@@ -68,7 +68,7 @@ def where_it_fails(heard: Heard, decode: Decode = "kernel") -> Figures:
     if decode not in heard.directions_deg:
         return {}
     errors, truth = direction_errors_deg(heard, decode), true_directions(heard, decode)
-    aside = np.abs(_lateral_deg(heard.directions_deg[decode]) - _lateral_deg(truth))
+    aside = np.abs(lateral_deg(heard.directions_deg[decode]) - lateral_deg(truth))
     found = {"lateral_mae_deg": mean_figure(aside)}
     if (errors > 20).any():
         found["on_cone"] = mean_figure(aside[errors > 20] <= CONE_DEG)
@@ -83,7 +83,8 @@ def where_it_fails(heard: Heard, decode: Decode = "kernel") -> Figures:
     return found | {name: mean_figure(errors[there]) for name, there in parts.items() if there.any()}
 
 
-def _lateral_deg(directions_deg: NDArray[Any]) -> NDArray[np.float64]:
+def lateral_deg(directions_deg: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,) angle to the right of the plane that halves the head, of directions (N, 2): −90° at the left ear."""
     azimuth, elevation = np.radians(directions_deg).T
     return np.degrees(np.arcsin(np.clip(np.cos(elevation) * np.cos(azimuth), -1, 1)))
 

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.datasets.layout import write_atomically
-from bat_agent.datasets.sound_libraries import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS
 from bat_agent.labels import class_number, labels
 from bat_agent.questions import HeardSource
 from bat_agent.scene import Position, Scene, angle_between_deg
+from bat_agent.sound.audio import expand
 
 MOST_SOURCES = 2
 _NEAR_DEG, _NEAR_M = 0.5, 0.01

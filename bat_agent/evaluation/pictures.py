@@ -74,6 +74,42 @@ def error_figure(heard: Heard, decode: Decode = "kernel") -> Figure | None:
     return figure
 
 
+def cone_figure(heard: Heard, decode: Decode = "kernel") -> Figure | None:
+    """Where on the cone of confusion each clip is heard: the turn about the ears' axis (0° front, 90° above, 180°
+    behind), true against said, and beside it the angle to the side, true against said.
+    """
+    if decode not in heard.directions_deg:
+        return None
+    figure = Figure(figsize=(12, 6), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15))
+    said, true = (turn_and_side_deg(part) for part in (heard.directions_deg[decode], true_directions(heard, decode)))
+    # Near the ears' axis a turn about it means nothing.
+    told = np.maximum(np.abs(said[:, 1]), np.abs(true[:, 1])) < 75
+    panels = (("turn about the ears' axis", 0, told, (-90, 270)), ("angle to the side", 1, told | True, (-90, 90)))
+    for number, (what, column, some, ends) in enumerate(panels, 1):
+        axes: Any = figure.add_subplot(1, 2, number)
+        axes.plot(ends, ends, color="0.6", lw=1)
+        if column == 0:  # front and behind taken for each other, at the same height
+            axes.plot((-90, 270), (270, -90), "--", color=_LINE, lw=1)
+            axes.set_xticks([-90, 0, 90, 180, 270], ["below", "front", "above", "behind", "below"])
+            axes.set_yticks([-90, 0, 90, 180, 270], ["below", "front", "above", "behind", "below"])
+        axes.plot(true[some, column], said[some, column], ".", ms=4, alpha=0.4, color="#0072B2")
+        axes.set(xlim=ends, ylim=ends, xlabel=f"true {what}", ylabel=f"said {what}")
+        axes.set_title(f"{what[0].upper()}{what[1:]} ({int(some.sum())} clips)", fontweight="bold")
+        axes.set_aspect("equal")
+    return figure
+
+
+def turn_and_side_deg(directions_deg: Any) -> np.ndarray:
+    """(N, 2) of directions (N, 2): the turn about the axis through the ears, −90 to 270 (0 front, 90 above, 180
+    behind), and the angle to the right of the plane between them.
+    """
+    azimuth, elevation = np.radians(np.asarray(directions_deg, dtype=np.float64)).T
+    flat = np.cos(elevation)
+    right, ahead, up = flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)
+    turn = (np.degrees(np.arctan2(up, ahead)) + 90.0) % 360.0 - 90.0
+    return np.stack((turn, np.degrees(np.arcsin(np.clip(right, -1, 1)))), axis=1)
+
+
 def lambda_figure(results: Sequence[Result]) -> Figure:
     """BAT's figure 2: mAP and MAE against λ1; MAE grows downwards, so that higher is better for both."""
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")

@@ -175,7 +175,7 @@ def _class_table(rows: Sequence[ClassRow]) -> str:
 
 
 def _draw(report: Report, folder: Path, results: Sequence[Result]) -> list[Path]:
-    from bat_agent.evaluation.pictures import confusion_figure, error_figure, lambda_figure
+    from bat_agent.evaluation.pictures import cone_figure, confusion_figure, error_figure, lambda_figure
     from bat_agent.evaluation.plotting import save_figure
 
     sweep = lambda_sweep(results)
@@ -183,6 +183,7 @@ def _draw(report: Report, folder: Path, results: Sequence[Result]) -> list[Path]
     drawn = {
         "confusion.png": confusion_figure(report.heard, report.decode),
         "errors.png": error_figure(report.heard, report.decode),
+        "cone.png": cone_figure(report.heard, report.decode),
         "lambda.png": lambda_figure(sweep) if len(weights) > 1 else None,
     }
     for name, picture in drawn.items():

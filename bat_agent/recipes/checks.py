@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.recipes.schema import Recipe, Stage
+    from bat_agent.recipes.schema import Capture, Recipe, Stage
 
 
 def check_schedule(stage: Stage) -> None:
@@ -54,6 +54,11 @@ def check_recipe(recipe: Recipe) -> None:
         if stage.feature_epochs and stage.trains != "encoder":
             raise BadInput(
                 f"stage {stage.name!r} trains the reasoner; feature_epochs are for the encoder, so leave them out"
+            )
+        if not 0 <= stage.feature_colour_db <= 20 or (stage.feature_colour_db and not stage.feature_epochs):
+            raise BadInput(
+                f"stage {stage.name!r}: feature_colour_db must lie in 0…20 dB and needs feature_epochs, got "
+                f"{stage.feature_colour_db}"
             )
         if stage.records is None and stage.records_stage is not None:
             raise BadInput(f"stage {stage.name!r}: records_stage chooses among the files of records; name records too")
@@ -106,6 +111,7 @@ def _check_data(recipe: Recipe) -> None:
     for name in ("mixup", "going_on"):
         if not 0 <= getattr(recipe.mixing, name) <= 1:
             raise BadInput(f"mixing.{name} is a share from 0 to 1, got {getattr(recipe.mixing, name)}")
+    check_capture(recipe.mixing.capture)
     if not recipe.mixing.lead_in_seconds >= 0:
         raise BadInput(f"mixing.lead_in_seconds must be 0 or more, got {recipe.mixing.lead_in_seconds}")
     if recipe.mixing.roll and recipe.mixing.going_on:
@@ -118,6 +124,22 @@ def _check_data(recipe: Recipe) -> None:
             )
         if rooms.rirs is not None and rooms.fresh:
             raise BadInput(f"rooms.{number} has both rirs and fresh; released RIRs are never fresh, leave one out")
+
+
+def check_capture(capture: Capture) -> None:
+    """Refuse, with one sentence, what cannot be drawn."""
+    for name in ("source_limit", "telephone", "recorder_limit", "codec", "rounded"):
+        if not 0 <= getattr(capture, name) <= 1:
+            raise BadInput(f"mixing.capture.{name} is a share from 0 to 1, got {getattr(capture, name)}")
+    if capture.source_limit + capture.telephone > 1:
+        raise BadInput("mixing.capture.source_limit and telephone are shares of all sources; together at most 1")
+    for name in ("loudspeaker_db", "microphone_db", "asymmetry_db"):
+        if not 0 <= getattr(capture, name) <= 20:
+            raise BadInput(f"mixing.capture.{name} must lie in 0…20 dB, got {getattr(capture, name)}")
+    for name, least, most in (("limit_hz", 1000, 16000), ("codec_db", 0, 120), ("headroom_db", 0, 80)):
+        given = getattr(capture, name)
+        if len(given) != 2 or not least <= given[0] <= given[1] <= most:
+            raise BadInput(f"mixing.capture.{name} must be two numbers, rising, in {least}…{most}, got {given}")
 
 
 def _check_questions(recipe: Recipe, stage: Stage) -> None:

@@ -17,6 +17,7 @@ RENAMED: dict[type, dict[str, str]] = {
     Stage: {
         "passes": "feature_epochs",
         "passes_over_slots": "slot_features",
+        "passes_colour_db": "feature_colour_db",
         "claim_weight": "mask_weight",
         "imagined": "oracle_heads",
         "ideal_ear": "oracle_tokens",

@@ -58,6 +58,42 @@ class Rooms:
 
 
 @dataclass
+class Capture:
+    """What lies between a source's recording and ours, beyond the room. Nothing of it by itself."""
+
+    source_limit: float = 0.0
+    """Share of sources whose recording ends at a frequency drawn from ``limit_hz``."""
+    telephone: float = 0.0
+    """Share of sources that were recorded through a telephone, 300–3400 Hz."""
+    loudspeaker_db: float = 0.0
+    """Standard deviation of the smooth random response of what plays a source, dB; its level stays."""
+    recorder_limit: float = 0.0
+    """Share of clips in which both microphones, and their noise, end at a frequency drawn from ``limit_hz``."""
+    limit_hz: list[float] = field(default_factory=lambda: [4000.0, 16000.0])
+    """Range of these frequencies, Hz, even over octaves."""
+    microphone_db: float = 0.0
+    """Standard deviation of the smooth random response that both microphones have in common, dB."""
+    asymmetry_db: float = 0.0
+    """Standard deviation of the smooth random difference between the two microphones, dB."""
+    codec: float = 0.0
+    """Share of clips with noise that follows the sound as that of a codec does, at ``codec_db`` below it (the modulated
+    noise of ITU-T P.810)."""
+    codec_db: list[float] = field(default_factory=lambda: [20.0, 45.0])
+    """Range of how far the noise of a codec lies below the sound, dB."""
+    rounded: float = 0.0
+    """Share of clips that are rounded to 16 bits, by a recorder at which their peak lies ``headroom_db`` below full
+    scale."""
+    headroom_db: list[float] = field(default_factory=lambda: [1.0, 40.0])
+    """Range of that, dB."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to do."""
+        shares = (self.source_limit, self.telephone, self.recorder_limit, self.codec, self.rounded)
+        return max(*shares, self.loudspeaker_db, self.microphone_db, self.asymmetry_db) > 0
+
+
+@dataclass
 class Mixing:
     """How clips are made of sounds and rooms."""
 
@@ -90,6 +126,8 @@ class Mixing:
     """Spread of the random delay of one microphone against the other, µs: normal with half of this, cut at ± this."""
     level_jitter_db: float = 0.0
     """Largest random gain of the whole clip, ± dB: level then says nothing of distance."""
+    capture: Capture = field(default_factory=Capture)
+    """The world of microphones: what recordings, loudspeakers and recorders do to sound."""
     normalise: bool = True
     """Bring every dry sound to −14 dBFS (BAT, table 8)."""
     reverberation: str = "full"
@@ -126,6 +164,9 @@ class Stage:
     """With ``feature_epochs``: cache features of each slot, under its mask, of clips with any number of sources
     (``slot_summaries``), by the encoder as it is then, instead of those of whole clips with one source.
     """
+    feature_colour_db: float = 0.0
+    """With ``feature_epochs``: spread of a smooth random response of both microphones, another for each clip in each
+    epoch; a third of it between them."""
     clips_per_batch: int = 256
     """With ``feature_epochs``: clips (or slots) of a step of the optimiser."""
     accumulate: int = 1

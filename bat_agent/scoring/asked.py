@@ -22,7 +22,6 @@ from bat_agent.clips import corpus
 from bat_agent.clips.batch import truth_of
 from bat_agent.clips.mixtures import Mixtures
 from bat_agent.clips.oracle import ORACLE_TOKENS, oracle_encoding
-from bat_agent.datasets.sound_libraries import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS, Encoding
 from bat_agent.questions import HeardSource, QARecord, Question
@@ -30,6 +29,7 @@ from bat_agent.recipes.schema import Recipe
 from bat_agent.scoring.ask import Encode, Sounding
 from bat_agent.scoring.curricula import letters_of, reasoner_stages
 from bat_agent.scoring.data import open_questions
+from bat_agent.sound.audio import expand
 
 LETTERS = ("A", "B", "C", "D", "E", "E")
 """Asked of every run, whatever it learnt: the tables have figures for all of them."""

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
+def expand(place: str) -> str:
+    """A path as recipes and options name it, with ``~``, ``$BAT_SHARED`` (default ``../shared``) and other variables
+    filled in.
+    """
+    root = os.environ.get("BAT_SHARED") or os.path.join(os.pardir, "shared")
+    return os.path.expanduser(os.path.expandvars(place.replace("${BAT_SHARED}", root).replace("$BAT_SHARED", root)))
+
+
 def read_audio(
     path: PathLike, *, mono: Literal["refuse", "duplicate"] = "refuse", channels: tuple[int, int] | None = None
 ) -> Tensor:

@@ -37,7 +37,12 @@ _BINS = ("distance", "azimuth", "elevation")
 
 
 def check_feature_epochs(encoder: Any, stage: Stage) -> None:
-    """Refuse a stage of epochs over cached features for an encoder that has none."""
+    """Refuse a stage of epochs over cached features for an encoder that has none, or cannot do what the stage wants."""
+    if stage.feature_colour_db and not hasattr(encoder, "recolour"):
+        raise BadInput(
+            f"stage {stage.name!r} has feature_colour_db, but the encoder {type(encoder).__name__} cannot recolour its "
+            "features; leave it out"
+        )
     if getattr(encoder, "slot_summaries" if stage.slot_features else "place_summary", None) is None:
         raise BadInput(
             f"stage {stage.name!r} has feature_epochs, but the encoder {type(encoder).__name__} has no features "
@@ -152,6 +157,7 @@ def train_on_features(
     task = progress.add_task(stage.name, total=total)
     for step, (summary, truth) in _steps(cached, size, per_epoch, range(start, total), seed):
         torch.manual_seed(seed(step))
+        summary = _recoloured(run, summary, seed(step))
         mean = _step(run, optimizers, rates.rate(step), step, summary, truth)
         curve.add(step, mean)
         progress.update(task, completed=step + 1, description=f"{stage.name} loss {mean:.3f}")
@@ -159,6 +165,16 @@ def train_on_features(
             save_checkpoint(run.folder / LAST, run.encoder, optimizers, step + 1)
     progress.remove_task(task)
     return total
+
+
+def _recoloured(run: FeatureStage, summary: Tensor, seed: int) -> Tensor:
+    """Each clip as other microphones would have given it, others in each epoch; a third as much between the ears."""
+    spread_db = run.stage.feature_colour_db
+    if not spread_db:
+        return summary
+    draw = torch.Generator().manual_seed(seed ^ distributed.rank())
+    recoloured: Tensor = run.encoder.recolour(summary, spread_db, spread_db / 3, draw)
+    return recoloured
 
 
 def _step(run: FeatureStage, optimizers: Optimizers, rate: float, step: int, summary: Tensor, truth: Truth) -> float:

@@ -8,19 +8,26 @@ from typing import Literal
 from bat_agent.errors import BadInput
 from bat_agent.scene import Onset
 
-HEADS = ("kemar", "sphere")
-"""Heads that come with this package."""
-
 
 @dataclass(frozen=True)
 class ShoeboxConfig:
     """How to render, and what rooms to draw (defaults: the room sizes and reverberation times of BAT, section 3)."""
 
-    head: str = "kemar"
-    """``kemar``: measured mannequin (MIT, 1994); ``sphere``: rigid sphere, no pinnae and so weak elevation cues; or the
-    path of a SOFA file (SimpleFreeFieldHRIR, needs the extra ``sofa``)."""
+    head: str | tuple[str, ...] = "kemar"
+    """``kemar``: measured mannequin (MIT, 1994); ``sphere``: rigid sphere, no pinnae and so weak elevation cues; the
+    path of a SOFA file (needs the extra ``sofa``); or a set of heads, of which each drawn room gets one: a ``.npz``
+    file of many, a folder of SOFA files, a pattern, or a list of any of these (:mod:`bat_agent_shoebox.heads`)."""
+    subjects: tuple[str, ...] = ()
+    """Of a set, only these heads (name in the ``.npz`` file, or of the SOFA file without its ending); empty: all."""
+    without_subjects: tuple[str, ...] = ()
+    """Of a set, these heads are held back."""
     head_sha256: str = ""
-    """SHA-256 of the SOFA file, written into drawn scenes; a file with another one is refused. Empty takes any."""
+    """SHA-256 of the file of one head, written into drawn scenes; a file with another one is refused. Empty takes
+    any."""
+    head_distance_m: float = 1.5
+    """Of a SOFA file with several radii, the ring whose radius is nearest to this (by its ratio) is the head."""
+    allow_implausible: bool = False
+    """Take a SOFA file that sounds like no head (ears exchanged, radians called degrees …) with a warning."""
     order: int = 8
     """Highest number of reflections of an image source; the diffuse tail takes over where this order is exhausted."""
     max_seconds: float = 2.0
@@ -63,8 +70,15 @@ class ShoeboxConfig:
     """Greatest distance of a drawn source from the listener."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.head, str) or not (self.head in HEADS or self.head.endswith(".sofa")):
-            raise BadInput(f"shoebox head must be 'kemar', 'sphere' or the path of a .sofa file, got {self.head!r}")
+        from bat_agent_shoebox.heads import is_head
+
+        if not self.heads or not all(map(is_head, self.heads)):
+            raise BadInput(
+                "shoebox head must be 'kemar', 'sphere', the path of a .sofa or .npz file, a folder of .sofa files, or "
+                f"a list of these, got {self.head!r}"
+            )
+        if not 0 < self.head_distance_m <= 100:
+            raise BadInput(f"shoebox head_distance_m must lie in (0, 100], got {self.head_distance_m}")
         if self.materials not in ("none", "random"):
             raise BadInput(f"shoebox materials must be 'none' or 'random', got {self.materials!r}")
         if self.decay not in ("diffuse", "specular"):
@@ -86,3 +100,8 @@ class ShoeboxConfig:
             raise BadInput("shoebox listener_margin_m and source_margin_m must lie in (0, 0.6] metres")
         if self.max_aspect < 1 or self.median_area_m2 <= 0 or self.mean_height_m <= 0 or self.median_rt60_s <= 0:
             raise BadInput("shoebox max_aspect must be at least 1, and areas, heights and times positive")
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """``head`` as a list of names."""
+        return (self.head,) if isinstance(self.head, str) else tuple(self.head)

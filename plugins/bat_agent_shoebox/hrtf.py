@@ -23,7 +23,9 @@ from scipy.signal.windows import tukey
 from scipy.spatial import cKDTree
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from bat_agent_shoebox.sofa import content_hash, read_sofa
+from bat_agent.sound.sofa import FAR_M, read_sofa
+from bat_agent_shoebox.cap import fill_gap
+from bat_agent_shoebox.heads import BUILT_IN, hash_of, place_of, read_from_set
 
 RATE_HZ = 32_000
 SPEED_OF_SOUND = 343.0
@@ -62,9 +64,14 @@ class Head:
     """(DIFFUSE_FFT/2 + 1,) interaural correlation in a diffuse field, −1…1."""
 
 
-def load_head(name: str) -> Head:
-    """The head called ``kemar`` or ``sphere``, or that of a SOFA file; built once per process (half a second)."""
-    return _built_in(name) if name in ("kemar", "sphere") else _from_file(name, content_hash(name))
+def load_head(name: str, distance_m: float = FAR_M, allow_implausible: bool = False) -> Head:
+    """One head (:mod:`bat_agent_shoebox.heads`); built once per process (half a second), 6 to 13 MB.
+
+    The rest is for SOFA files (:func:`bat_agent.sound.sofa.read_sofa`).
+    """
+    if name in BUILT_IN:
+        return _built_in(name)
+    return _from_file(name, hash_of(name), distance_m, allow_implausible)
 
 
 @functools.cache
@@ -76,15 +83,28 @@ def _built_in(name: str) -> Head:
     return _finish([_interpolate(_responses(spectra), delay, directions)])
 
 
-@functools.lru_cache(maxsize=4)
-def _from_file(path: str, content: str) -> Head:
+@functools.lru_cache(maxsize=64)
+def _from_file(name: str, content: str, distance_m: float, allow_implausible: bool) -> Head:
     """``content`` is there to read a file again that has changed."""
-    measured = read_sofa(path, RATE_HZ)
+    if ".npz#" in name:
+        measured = read_from_set(name, RATE_HZ)
+    else:
+        place = place_of(name)
+        measured = read_sofa(place, RATE_HZ, distance_m=distance_m, allow_implausible=allow_implausible)
     ears = []
     for ear, mirror in enumerate(([1, 1, 1], [1, -1, 1])):
         spectra, delay = _split_delay(np.fft.rfft(_around_onset(measured.hrir)[:, ear], _NFFT))
-        ears.append(_interpolate(_responses(spectra), delay + measured.delay[:, ear], measured.directions * mirror))
+        delay = delay + measured.delay[:, ear]
+        filled = fill_gap(spectra, delay, measured.directions * mirror, _sphere_towards, _minimum_phase)
+        spectra, delay, directions = filled
+        ears.append(_interpolate(_responses(spectra), delay, directions))
     return _finish(ears)
+
+
+def _sphere_towards(directions: Array) -> tuple[ComplexArray, Array]:
+    """Spectra without delay and delays of a sphere's left ear in directions (G, 3), z up."""
+    towards = _unit(np.array(EAR_LATERAL_DEG), np.array(0.0))
+    return _sphere_ear(np.degrees(np.arccos(np.clip(directions @ towards, -1, 1))))
 
 
 def _around_onset(hrir: Array) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 
 from bat_agent.errors import BadInput
 from bat_agent.scene import Room, Scene, check_outside_head
-from bat_agent_shoebox.config import HEADS, ShoeboxConfig
+from bat_agent_shoebox.config import ShoeboxConfig
 from bat_agent_shoebox.drawing import draw_placement, draw_scene
 from bat_agent_shoebox.ears import Ears
+from bat_agent_shoebox.heads import BUILT_IN, hash_of, head_of, place_of, single_heads
 from bat_agent_shoebox.hrtf import RATE_HZ, SPEED_OF_SOUND, TAPS, load_head
 from bat_agent_shoebox.image_sources import Paths, find_images
 from bat_agent_shoebox.materials import check_names
 from bat_agent_shoebox.noise import seed_words
-from bat_agent_shoebox.sofa import content_hash
 from bat_agent_shoebox.tail import DiffuseTail
 from bat_agent_shoebox.walls import decay_times_s, eyring_rate, least_rt60_s, specular_rates, wall_losses
 
@@ -44,14 +45,25 @@ class Shoebox:
 
     def __init__(self, config: ShoeboxConfig | None = None) -> None:
         self.config = config or ShoeboxConfig()
-        self.options = _options(self.config)
-        head = load_head(self.config.head)
-        self._ears = Ears(head, self.config.device, self.config.air_absorption)
-        self._tail = DiffuseTail(head, self.config.device, self.config.air_absorption)
+        self.heads = single_heads(self.config.heads, self.config.subjects, self.config.without_subjects)
+        """Names of the heads that rooms are drawn for."""
+        self._hashes = _hashes(self.heads, self.config.head_sha256)
+        self.options = _options(self.config) | self._head_options()
+        self._heard_by: dict[str, tuple[Ears, DiffuseTail]] = {}
+        if len(self.heads) == 1:
+            self._listening(self.heads[0])  # what is wrong with it is told now
 
     def sample_scene(self, rng: np.random.Generator, num_sources: int = 1) -> Scene:
-        """Draw a room, a listener standing in it (ears at 1.5 m) and sources uniformly in its volume."""
-        return draw_scene(self.config, rng, num_sources, {"name": "shoebox", "options": dict(self.options)})
+        """Draw a room, a listener standing in it (ears at 1.5 m) and sources uniformly in its volume.
+
+        Of a set of heads the room's seed draws one, which is written into the scene.
+        """
+        scene = draw_scene(self.config, rng, num_sources, {"name": "shoebox", "options": dict(self.options)})
+        if len(self.heads) > 1:
+            head = head_of(replace(scene, simulator={}), self.heads)
+            one = _one_head(head, self._hashes[head])
+            scene = replace(scene, simulator={"name": "shoebox", "options": {**_options(self.config), **one}})
+        return scene
 
     def sample_placements(self, scene: Scene, rng: np.random.Generator, count: int) -> list[Scene]:
         """Other listeners, and as many sources, in the room of ``scene``."""
@@ -73,21 +85,39 @@ class Shoebox:
         pairs = [(scene, number) for scene in scenes for number in range(len(scene.sources))]
         out = torch.empty(len(pairs), 2, num_taps, device=self.config.device)
         # Rooms with materials take filters that others should not pay for.
-        plain = np.array([not _room(scene).materials for scene, _ in pairs], dtype=bool)
+        kinds = [(head_of(scene, self.heads), not _room(scene).materials) for scene, _ in pairs]
         size = _CHUNK["cpu" if torch.device(self.config.device).type == "cpu" else "accelerator"]
-        for group in (np.flatnonzero(plain), np.flatnonzero(~plain)):
+        for kind in dict.fromkeys(kinds):
+            group = [number for number, other in enumerate(kinds) if other == kind]
             for first in range(0, len(group), size):
                 chosen = group[first : first + size]
-                out[torch.as_tensor(chosen)] = self._render_pairs([pairs[k] for k in chosen], num_taps)
+                out[torch.as_tensor(chosen)] = self._render_pairs([pairs[k] for k in chosen], num_taps, kind[0])
         return out
 
-    def _render_pairs(self, pairs: Sequence[tuple[Scene, int]], num_taps: int) -> Tensor:
+    def _listening(self, head: str) -> tuple[Ears, DiffuseTail]:
+        """What a head makes of direct sound and reflections, and of the tail; built when it is first heard with."""
+        if head not in self._heard_by:
+            config = self.config
+            tables = load_head(head, config.head_distance_m, config.allow_implausible)
+            parts = (part(tables, config.device, config.air_absorption) for part in (Ears, DiffuseTail))
+            self._heard_by[head] = cast("tuple[Ears, DiffuseTail]", tuple(parts))
+        return self._heard_by[head]
+
+    def _head_options(self) -> dict[str, Any]:
+        """The head, or the set of them, as ``load_simulator`` takes it."""
+        if len(self.heads) == 1:
+            return _one_head(self.heads[0], self._hashes[self.heads[0]])
+        names = {"subjects": self.config.subjects, "without_subjects": self.config.without_subjects}
+        return {"head": list(self.config.heads), **{name: list(of) for name, of in names.items() if of}}
+
+    def _render_pairs(self, pairs: Sequence[tuple[Scene, int]], num_taps: int, head: str) -> Tensor:
+        ears, tail = self._listening(head)
         paths = self._paths(pairs)
         images = find_images(paths, self.config.order)
-        rirs = self._ears.render(images, paths, num_taps)
+        rirs = ears.render(images, paths, num_taps)
         if not all(_is_free_field(_room(scene)) for scene, _ in pairs):
             words = seed_words([scene.seed for scene, _ in pairs], [number for _, number in pairs])
-            rirs += self._tail.render(images, paths, words, num_taps)
+            rirs += tail.render(images, paths, words, num_taps)
         return rirs
 
     def _paths(self, pairs: Sequence[tuple[Scene, int]]) -> Paths:
@@ -115,17 +145,29 @@ class Shoebox:
 
 
 def _options(config: ShoeboxConfig) -> dict[str, Any]:
-    """All of the configuration that changes a RIR, and what the SOFA file held."""
-    head: dict[str, Any] = {"head": config.head}
-    if config.head not in HEADS:
-        head["head_sha256"] = content_hash(config.head)
-        if config.head_sha256 not in ("", head["head_sha256"]):
-            raise BadInput(
-                f"SOFA file {config.head} is not the one these scenes were rendered with (its SHA-256 differs from "
-                f"head_sha256 {config.head_sha256[:12]}…); give that file, or head_sha256='' to take this one"
-            )
-    names = ("order", "max_seconds", "air_absorption", "decay")
-    return {**head, **{name: getattr(config, name) for name in names}}
+    """All of the configuration that changes a RIR, but the head."""
+    kept = {name: getattr(config, name) for name in ("order", "max_seconds", "air_absorption", "decay")}
+    # Only where they say something, so that what was drawn before is drawn the same.
+    told = {name: getattr(config, name) for name in ("head_distance_m", "allow_implausible")}
+    return kept | {name: value for name, value in told.items() if value != getattr(ShoeboxConfig, name)}
+
+
+def _one_head(head: str, sha256: str) -> dict[str, Any]:
+    """A head as an option, and what its file held."""
+    return {"head": head} if head in BUILT_IN else {"head": head, "head_sha256": sha256}
+
+
+def _hashes(heads: Sequence[str], wanted: str) -> dict[str, str]:
+    """What the files of heads hold; a single head's must be ``wanted``, unless that is empty."""
+    of_file = {place_of(head): head for head in heads}
+    of_file = {place: hash_of(head) for place, head in of_file.items()}
+    found = {head: of_file[place_of(head)] for head in heads}
+    if wanted and set(found.values()) != {wanted}:
+        raise BadInput(
+            f"the file of head {heads[0]} is not the one these scenes were rendered with (its SHA-256 differs from "
+            f"head_sha256 {wanted[:12]}…); give that file, or head_sha256='' to take this one"
+        )
+    return found
 
 
 def _room(scene: Scene) -> Room:

@@ -53,12 +53,15 @@ class SoundspacesConfig:
     """``binaural``; ``mono``: pressure at the centre of the head, no head; ``ambisonics``: first order, N3D, channels
     [W, +Y, +Z, +X] on the scene's axes, so the same for every heading."""
     hrtf: str | None = None
-    """SOFA file (SimpleFreeFieldHRIR, ``.sofa``); ``None`` is the engine's own head, that of the released RIRs. Costs
-    0.7 s a render."""
+    """SOFA file of a head (``.sofa``, any convention of :mod:`bat_agent.sound.sofa`; needs the extra ``sofa``);
+    ``None`` is the engine's own head, that of the released RIRs. Costs 0.7 s a render."""
+    head_distance_m: float = 1.5
+    """Of a SOFA file with several radii, the ring whose radius is nearest to this (by its ratio) is the head."""
+    allow_implausible: bool = False
+    """Take a SOFA file that sounds like no head (ears exchanged, radians called degrees …) with a warning."""
     head_level: HeadLevel = "unity"
     """``unity``: the head passes white noise from straight ahead at 0 dB, as in the simulator ``shoebox``: level then
-    means the same distance with any head; ``engine``: as it comes, its own head 7.5 dB louder, and a SOFA file of
-    another rate than 32 kHz off by the ratio of the rates."""
+    means the same distance with any head; ``engine``: as it comes, its own head 7.5 dB louder."""
     indirect_sh_order: int = 1
     """Spherical-harmonic order of reflected sound, 0…3."""
     transmission: bool = True
@@ -114,6 +117,7 @@ class SoundspacesConfig:
             "rays": (1, 100_000),
             "depth": (1, 1000),
             "max_seconds": (0.01, 20),
+            "head_distance_m": (0.01, 100),
             "workers": (1, 256),
             "timeout_s": (1, 86_400),
             "memory_limit_gb": (1, 1024),

@@ -36,6 +36,7 @@ from bat_agent_soundspaces.engine import (
     check_hrtf,
     require_engine,
 )
+from bat_agent_soundspaces.heads import engine_head
 from bat_agent_soundspaces.library import (
     House,
     check_unchanged,
@@ -195,7 +196,7 @@ class SoundSpaces:
         places = np.array([source.position_m for source in scene.sources]) - scene.listener.position_m
         heading = scene.listener.heading_deg
         directions = np.stack([to_head_frame(place, heading) for place in places])
-        responses = self._pool.head(HeadQuery(self._hrtf, directions))
+        responses = self._pool.head(HeadQuery(self._engine_hrtf, directions))
         heard = [
             listen(field, self._decoder, response, heading) for field, response in zip(fields, responses, strict=True)
         ]
@@ -221,7 +222,7 @@ class SoundSpaces:
             config.ray_count,
             depth,
             config.output,
-            self._hrtf,
+            self._engine_hrtf,
             config.indirect_sh_order,
             config.transmission,
             indirect=geometry is not None,
@@ -294,12 +295,19 @@ class SoundSpaces:
         return out
 
     @functools.cached_property
+    def _engine_hrtf(self) -> str | None:
+        """The head's file as the engine reads it."""
+        config = self.config
+        return self._hrtf and engine_head(self._hrtf, config.head_distance_m, config.allow_implausible)
+
+    @functools.cached_property
     def _head(self) -> tuple[int, float]:
         """Latency in samples, from the arrival of sound to the peak of a frontal source, and gain to apply."""
         latency, gain_db = HEAD_LATENCY, HEAD_GAIN_DB
         if self._hrtf is not None:
             around = np.array([[0, 0, -1], [1, 0, 0], [-1, 0, 0], [0, 1, 0]], dtype=np.float64)
-            mine, default = (self._pool.head(HeadQuery(hrtf, around, f"HRTF {hrtf}")) for hrtf in (self._hrtf, None))
+            heads = (self._engine_hrtf, None)
+            mine, default = (self._pool.head(HeadQuery(hrtf, around, f"HRTF {self._hrtf}")) for hrtf in heads)
             if mine.shape == default.shape and np.array_equal(mine, default):
                 raise BadInput(
                     f"the engine cannot read HRTF {self._hrtf}; it must be a SOFA file of the convention "
@@ -312,7 +320,7 @@ class SoundSpaces:
 
     @functools.cached_property
     def _decoder(self) -> Floats:
-        return make_decoder(lambda directions: self._pool.head(HeadQuery(self._hrtf, directions)), self._head[0])
+        return make_decoder(lambda directions: self._pool.head(HeadQuery(self._engine_hrtf, directions)), self._head[0])
 
     def _fields_of(self, scene: Scene) -> list[Field]:
         """Ambisonics of the scene's position, traced where they are not kept."""

@@ -36,6 +36,7 @@ from bat_agent_spatial_ast.front_end import Heard, front_end
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, to_reference
+from bat_agent_spatial_ast.recolour import recolour
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
 from bat_agent_spatial_ast.symmetry import averaged
@@ -272,6 +273,15 @@ class SpatialAST(nn.Module):
             azimuth_logits=self.azimuth_head(turned),
             elevation_logits=self.elevation_head(turned),
         )
+
+    def recolour(
+        self, summary: Float[Tensor, "B V"], common_db: float, apart_db: float, generator: torch.Generator
+    ) -> Float[Tensor, "B V"]:
+        """Rows of :meth:`place_summary` or :meth:`slot_summaries` as other microphones would give them, with smooth
+        random responses of so many dB (standard deviation), of both and between them.
+        """
+        per_db = 1.0 if self.config.mel_of == "power" else 0.5  # ten times the logarithm of a magnitude
+        return recolour(summary, self.slot_summary.num_means, per_db * common_db, per_db * apart_db, generator)
 
     def _check_slot_summary(self) -> None:
         if not self.config.slot_summary:

@@ -174,3 +174,17 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         Trainer(recipe(tmp_path / "few", PLACE | {"clips_per_batch": 500})).run()
     with pytest.raises(BadInput, match="feature_epochs are for the encoder"):
         recipe(tmp_path, PLACE | {"trains": "reasoner", "question_types": ["A", "C"]})
+
+
+def test_each_epoch_may_hear_other_microphones(tmp_path: Path) -> None:
+    """Another loss from the second step on, the same one again for the same seed; and only where it is possible."""
+    plain = Trainer(recipe(tmp_path / "plain"))
+    plain.run()
+    coloured = [Trainer(recipe(tmp_path / name, PLACE | {"feature_colour_db": 3.0})) for name in ("one", "two")]
+    for trainer in coloured:
+        trainer.run()
+    losses = [read_losses(tmp_path / name / "run" / "place" / "losses.csv") for name in ("plain", "one", "two")]
+    assert losses[1] == losses[2]
+    assert losses[0] != losses[1]
+    with pytest.raises(BadInput, match="needs feature_epochs"):
+        recipe(tmp_path / "none", PLACE | {"feature_epochs": 0, "feature_colour_db": 3.0})

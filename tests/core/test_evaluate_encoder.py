@@ -303,7 +303,7 @@ def test_the_commands_from_drawing_to_the_folder(run: Run, tmp_path: Path) -> No
     rows = list(csv.DictReader((out / "per_class.csv").read_text().splitlines()))
     assert sum(int(row["clips"]) for row in rows) >= data["clips"]
     assert {path.name for path in out.iterdir()} == {
-        "figures.json", "per_class.csv", "tables.md", "confusion.png", "errors.png",
+        "figures.json", "per_class.csv", "tables.md", "confusion.png", "errors.png", "cone.png",
     }  # fmt: skip
     again = run("evaluate", "encoder", "--encoder", "echo", "--manifest", file, "--json")[1]
     assert json.loads(again) == data

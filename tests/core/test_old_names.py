@@ -19,7 +19,10 @@ from bat_agent.recipes.loading import load_recipe, to_yaml
 from bat_agent.recipes.renamed import RENAMED
 from bat_agent.recipes.schema import Stage
 
-ENCODER = {"name": "one", "trains": "encoder", "steps": 3, "feature_epochs": 5, "slot_features": True, "mask_weight": 2}
+ENCODER = {
+    "name": "one", "trains": "encoder", "steps": 3, "feature_epochs": 5, "slot_features": True, "mask_weight": 2,
+    "feature_colour_db": 3,
+}  # fmt: skip
 REASONER = {
     "name": "two", "trains": "reasoner", "steps": 2, "question_types": ["A", "B"], "oracle_heads": True,
     "oracle_tokens": True,

@@ -18,7 +18,7 @@ from bat_agent_soundspaces.simulator import SoundSpaces
 
 needs_engine = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None or find_spec("trimesh") is None,
-    reason="needs rlr-audio-propagation and trimesh (pip install bat-agent[soundspaces])",
+    reason="needs rlr-audio-propagation and trimesh (the extra soundspaces)",
 )
 
 RATE_HZ = 32_000
@@ -89,14 +89,14 @@ def test_a_sofa_head_is_heard_at_the_promised_time(tmp_path: Path) -> None:
 
 
 @needs_engine
-def test_a_sofa_file_that_the_engine_ignores_is_an_error(tmp_path: Path) -> None:
-    """HDF5 by its first bytes, but nothing the engine can read: it prints a line and keeps its own head."""
+def test_a_sofa_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """HDF5 by its first bytes, but nothing that can be read: the engine would print a line and keep its own head."""
     path = tmp_path / "broken.sofa"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000))
     scene = Scene(Room((6.0, 3.0, 5.0), 0.3), Listener((3.0, 1.5, 2.5)), (Source((4.5, 1.5, 2.5)),))
     with (
         SoundSpaces(SoundspacesConfig(hrtf=str(path))) as simulator,
-        pytest.raises(BadInput, match="cannot read HRTF"),
+        pytest.raises(BadInput, match="is no SOFA file that can be read"),
     ):
         simulator.render(scene)
 
