@@ -34,7 +34,8 @@ class LlamaReasonerConfig:
     token_dim: int = 768
     """D, width of the encoder's tokens."""
     llm: str = TINY
-    """``tiny``: a small model built here and trained from scratch; else a folder or a hub id, which stays frozen."""
+    """``tiny``: a small model built here and trained from scratch. Else one that stays frozen: ``smollm2-135m``, which
+    a package carries, a GGUF file, a folder or a hub id."""
     dtype: str = "bfloat16"
     """Number format of a language model that is loaded; ``tiny`` is always float32, and so is all that is trained."""
     tokens: str = ALL
@@ -157,6 +158,13 @@ class LlamaReasonerConfig:
             raise BadInput(f"adapter_layers={self.adapter_layers} is too small, expected at least 1, or none")
         if self.has_lora and not self.lora_targets:
             raise BadInput("lora_targets is empty, so LoRA would train nothing; name linear maps, e.g. q_proj, v_proj")
+
+    def check(self) -> None:
+        """Raise ``WeightsError`` where the language model is not here; nothing is loaded."""
+        if self.llm != TINY:
+            from bat_agent_llama.language_model import check_language_model
+
+            check_language_model(self.llm)
 
     @property
     def num_direct(self) -> int:

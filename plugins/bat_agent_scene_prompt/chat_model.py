@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hub import why_not_loaded
+from bat_agent.language import check_name, converted_folder
 from bat_agent.sound.torchaudio_parts import let_transformers_load
 from bat_agent_scene_prompt.prompt import Prompt
 from bat_agent_scene_prompt.replies import Said
@@ -178,15 +179,23 @@ def _end_tokens(llm: Any, tokenizer: Any) -> list[int]:
     return list(dict.fromkeys([*ends, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]))
 
 
-def _load(name: str, dtype: str) -> tuple[Any, Any]:
-    """Model and tokenizer in the folder or hub repository ``name``; what is missing raises ``WeightsError``."""
+def check_chat_model(name: str) -> None:
+    """Raise ``WeightsError`` where ``name`` cannot be a chat model, without loading any; a hub is not asked."""
     folder = Path(name).expanduser()
-    if folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        if not (folder / "config.json").is_file():
-            what = "has no config.json, so it is no language model folder" if folder.is_dir() else "is no folder"
-            raise WeightsError(
-                f"{folder} {what}; download a chat model (`hf download NAME --local-dir FOLDER`) and pass model=FOLDER"
-            )
+    if check_name(name) or (not folder.exists() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        return
+    if not (folder / "config.json").is_file():
+        what = "has no config.json, so it is no language model folder" if folder.is_dir() else "is no folder"
+        raise WeightsError(
+            f"{folder} {what}; download a chat model (`hf download NAME --local-dir FOLDER`) and pass model=FOLDER"
+        )
+
+
+def _load(name: str, dtype: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a known name, a GGUF file, a folder or a hub repository; else ``WeightsError``."""
+    check_chat_model(name)
+    folder = converted_folder(name) or Path(name).expanduser()
+    if folder.exists():
         name = str(folder)
     let_transformers_load()
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -27,6 +27,7 @@ SIZES = {
     "meta-llama/Llama-3.2-1B": 1235.8,
     "openlm-research/open_llama_7b_v2": 6738.4,
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": 1100.0,
+    "smollm2-135m": 134.5,
     "HuggingFaceTB/SmolLM2-135M": 134.5,
     "HuggingFaceTB/SmolLM2-360M": 361.8,
     "HuggingFaceTB/SmolLM2-1.7B": 1711.4,
