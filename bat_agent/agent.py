@@ -201,6 +201,7 @@ class Bat:
         if nothing is not None:
             return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
         replies = self.reasoner.answer(one, questions)
+        notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
 
     def _as_answer(self, question: str, reply: str, notes: tuple[str, ...]) -> Answer:

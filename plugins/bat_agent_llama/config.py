@@ -64,6 +64,9 @@ class LlamaReasonerConfig:
     """LLaMA-Adapter V2: learnable prompts in each layer that has them; 0 for none."""
     adapter_layers: int | None = None
     """LLaMA-Adapter V2: how many of the last layers have prompts; none for all but the first two (30 of 32)."""
+    adapter_prompts_past_lora: bool = True
+    """With both adapters: prompts go through the language model's own key and value maps, as in the released code of
+    LLaMA-Adapter; false leads them through LoRA as well."""
     adapter_scale: str = "output"
     """LLaMA-Adapter V2: factor of every linear map, on its ``output`` (as in the paper), its ``input`` (as in the
     published chat code), or ``none``."""
@@ -133,7 +136,7 @@ class LlamaReasonerConfig:
 
     def _check_projector(self) -> None:
         direct = self.num_direct
-        if not self.num_queries and (self.projector == QFORMER or not direct):
+        if not self.num_queries and (self.projector == QFORMER or not (direct or self.spoken_slots)):
             raise BadInput(
                 f"num_queries={self.num_queries} with num_cls_tokens={self.num_cls_tokens}, tokens={self.tokens} and "
                 f"projector={self.projector} passes no sound on; give num_queries a positive number"

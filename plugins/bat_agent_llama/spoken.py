@@ -60,7 +60,8 @@ class SpokenPerception(nn.Module):
     def forward(self, encoding: Encoding, embeddings: Tensor) -> Tensor:
         """Speak an encoding with the word ``embeddings`` (V, H)."""
         slots = _ranked(encoding, self.slots)
-        words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean")  # type: ignore[arg-type]
+        # What is trained here is float32, whatever the language model's number format.
+        words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean").float()  # type: ignore[arg-type]
         what, *attributes = (self.weights(slots).to(words.dtype) @ words).unbind(dim=2)
         whose = self.subject(what)
         attributes.append(self.position(_expected_position(slots).to(words.dtype)))

@@ -17,6 +17,7 @@ from bat_agent.questions.answers import (
     LETTERS,
     NOT_HEARD,
     YES_NO,
+    asks_yes_no,
     options_in,
     parse_angle,
     parse_letter,
@@ -43,10 +44,6 @@ _OPENED = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _CLOSED = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _LEAD = re.compile(r"^(?:the )?(?:final )?answer(?: is)?\s*:\s*", re.IGNORECASE)
 _WRAPPING = " \t\r\n\"'`*“”‘’«»"
-_YES_NO_QUESTION = re.compile(
-    r"^\W*(?:please )?(?:is|are|was|were|do|does|did|can|could|would|will|has|have)\b|\btrue\b|\bwhether\b|\bif\b",
-    re.IGNORECASE,
-)
 _SIDES = frozenset(word for axis in AXES.values() for word in axis)
 _AROUND_PLACE = frozenset(("m", "meters", "meter", "metres", "metre", "and", "away", "at", "the", "to", "in"))
 _BETWEEN_LABELS = re.compile(r"(?:,\s+and|[,;]|\s+and)\s+")
@@ -105,7 +102,7 @@ def _yes_no(text: str, question: str) -> bool | None:
     if (plain := parse_yes_no(text)) is not None:
         return plain
     first = re.match(r"(yes|no)\b(?=\W|$)", text, re.IGNORECASE)
-    return first[1].lower() == "yes" if first and _YES_NO_QUESTION.search(question) else None
+    return first[1].lower() == "yes" if first and asks_yes_no(question) else None
 
 
 def _location(text: str) -> str | None:
