@@ -1,8 +1,8 @@
 """Answers of a fixed form (Yes and No, sides, locations, distances, hours …) as a tree of tokens.
 
 An answer that begins as one of these is decoded inside the tree: only what keeps it well-formed is considered, and what
-can only go on in one way needs no further look. It leaves the tree behind a single word, and where a closed answer could
-end, if the language model would rather say what is not in it. Labels and free text are not in the tree.
+can only go on in one way needs no further look. It leaves the tree behind a single word, and where a closed answer
+could end, if the language model would rather say what is not in it. Labels and free text are not in the tree.
 """
 
 from __future__ import annotations

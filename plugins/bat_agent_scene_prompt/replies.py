@@ -23,6 +23,7 @@ from bat_agent.questions.answers import (
     parse_letter,
     parse_not_heard,
 )
+from bat_agent_scene_prompt.certainty import Token
 
 NO_ANSWER = "The language model gave no answer."
 
@@ -33,8 +34,8 @@ class Said:
 
     text: str
     """As it came."""
-    confidence: float | None = None
-    """Probability of the tokens of the answer, where they are known."""
+    tokens: tuple[Token, ...] = ()
+    """Its tokens, thoughts and end left out, where they are known."""
     cut: bool = False
     """Whether it was not finished when the most tokens were reached."""
 
