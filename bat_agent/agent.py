@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -71,6 +71,14 @@ class ModelConfig:
     """``{"name": …, "options": {…}}``"""
     thresholds: Thresholds = field(default_factory=Thresholds)
     calibration: Calibration = field(default_factory=Calibration)
+
+    def read_as(self, values: Mapping[str, Any]) -> ModelConfig:
+        """The same parts, their output read as another ``config.json`` says: its ``thresholds`` and ``calibration``."""
+        return replace(
+            self,
+            thresholds=Thresholds(**values["thresholds"]) if "thresholds" in values else self.thresholds,
+            calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else self.calibration,
+        )
 
 
 class Bat:
