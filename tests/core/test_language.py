@@ -136,16 +136,16 @@ def test_a_file_is_converted_once_to_its_own_numbers(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     state = load_file(first.folder / "model.safetensors")
-    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
+    assert {tensor.dtype for tensor in state.values()} == {torch.bfloat16}
     direct = {
         "token_embd": "embed_tokens", "output_norm": "norm", "blk.1.attn_v": "layers.1.self_attn.v_proj",
         "blk.0.ffn_down": "layers.0.mlp.down_proj", "blk.1.ffn_norm": "layers.1.post_attention_layernorm",
     }  # fmt: skip
     for theirs, ours in direct.items():
-        expected = torch.from_numpy(values[f"{theirs}.weight"]).half()
+        expected = torch.from_numpy(values[f"{theirs}.weight"]).bfloat16()
         torch.testing.assert_close(state[f"model.{ours}.weight"], expected, rtol=0, atol=0)
     # llama.cpp turns halves of a rotation into pairs; turned back, row 2i + j of a head is row j·d/2 + i of ours.
-    query = torch.from_numpy(values["blk.0.attn_q.weight"]).half().view(HEADS, WIDTH // HEADS // 2, 2, WIDTH)
+    query = torch.from_numpy(values["blk.0.attn_q.weight"]).bfloat16().view(HEADS, WIDTH // HEADS // 2, 2, WIDTH)
     expected = query.transpose(1, 2).reshape(WIDTH, WIDTH)
     torch.testing.assert_close(state["model.layers.0.self_attn.q_proj.weight"], expected, rtol=0, atol=0)
 
