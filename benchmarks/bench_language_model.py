@@ -45,7 +45,8 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
     """Do it, and print its CPU seconds and what came of it."""
     begin = time.process_time()
     result = work()
-    said = "; ".join(f"{reply} ({reply.confidence:.2f})" for reply in result) if isinstance(result, list) else ""
+    replies = result if isinstance(result, list) else []
+    said = "; ".join(f"{' '.join(reply.split())[:60]!r} ({reply.confidence:.2f})" for reply in replies)
     print(f"{what:34} {time.process_time() - begin:6.2f} s  {said}", flush=True)
     return result
 
@@ -69,6 +70,9 @@ def main() -> None:
     timed("first question", lambda: reasoner.answer(first, QUESTIONS[:1]))
     for question in QUESTIONS[1:]:
         timed("next question, same clip", lambda question=question: reasoner.answer(first, [question]))
+    if hasattr(reasoner, "chat"):
+        reasoner.chat._prefix.forget()
+        timed("the same, nothing kept", lambda: reasoner.answer(first, QUESTIONS[-1:]))
     timed("first question, another clip", lambda: reasoner.answer(second, QUESTIONS[:1]))
     timed(f"{len(QUESTIONS)} questions at once, that clip", lambda: reasoner.answer(second, list(QUESTIONS)))
     print(f"{'memory':34} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:6.2f} GiB")

@@ -86,7 +86,7 @@ def _check_length(file: Path, header: Header, sizes: Mapping[Any, tuple[int, int
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's bars, which say nothing that a reader could use."""
+    """Without the bars of loading and saving; that of reading a file stays, which takes a while for a large one."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
