@@ -1,6 +1,6 @@
 """What a language model costs that is put behind the ears: loading, memory, the first question and the next ones.
 
-The clips are imagined (no sound, heads that know the truth), so that no encoder counts. CPU seconds of this process on
+The clips have no sound, but heads that know the truth (an oracle's), so that no encoder counts. CPU seconds of this process on
 one thread; ``memory`` is the most that it held in all.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_language_model.py [--model smollm2-135m] [--dtype bfloat16]
@@ -19,7 +19,7 @@ import torch
 
 from bat_agent import registry
 from bat_agent.clips.batch import truth_of
-from bat_agent.clips.imagined import imagine
+from bat_agent.clips.oracle import oracle_encoding
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import HeardSource
 from bat_agent.scene import Position
@@ -38,7 +38,7 @@ def clip(azimuth_deg: float) -> Encoding:
         HeardSource(("Dog",), Position(azimuth_deg, 10.0, 1.5)),
         HeardSource(("Music",), Position(360 - azimuth_deg, -10.0, 3.0)),
     ]
-    return imagine(truth_of([sources]), 768, 8, torch.Generator().manual_seed(0))
+    return oracle_encoding(truth_of([sources]), 768, 8, torch.Generator().manual_seed(0))
 
 
 def timed(what: str, work: Callable[[], Any]) -> Any:

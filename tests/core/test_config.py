@@ -311,13 +311,13 @@ EARS = """
 name: talker
 encoder: bat-small
 reasoner: {name: llama, options: {tiny_layers: 1}}
-stages: [{name: one, trains: reasoner, steps: 1, imagined: true, question_types: [A]}]
+stages: [{name: one, trains: reasoner, steps: 1, oracle_heads: true, question_types: [A]}]
 """
 
 
 def test_an_agents_encoder_brings_its_thresholds_and_calibration(write: Write, tmp_path: Path) -> None:
     """An agent trained on bat-small's encoder is read as bat-small is: it used to lose what was chosen for it."""
-    from bat_agent.agent import read_config
+    from bat_agent.hearing.model_folder import read_config
     from bat_agent.recipes.ears import agent_folder, reading
     from bat_agent.training.trainer import Trainer
 
