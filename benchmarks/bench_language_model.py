@@ -1,7 +1,7 @@
 """What a language model costs that is put behind the ears: loading, memory, the first question and the next ones.
 
-The clips have no sound, but heads that know the truth (an oracle's), so that no encoder counts. CPU seconds of this process on
-one thread; ``memory`` is the most that it held in all.
+The clips have no sound, but heads that know the truth (an oracle's), so that no encoder counts. CPU seconds of this
+process on one thread; ``memory`` is the most that it held in all.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_language_model.py [--model smollm2-135m] [--dtype bfloat16]
         [--reasoner scene-prompt]

@@ -129,7 +129,9 @@ def load_tokenizer(file: Path, header: Header) -> Any:
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     named = {"bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "pad": "padding_token_id"}
-    tokens = {f"{name}_token": read.convert_ids_to_tokens(int(said[key])) for name, key in named.items() if key in said}
+    tokens = {
+        f"{name}_token": str(read.convert_ids_to_tokens(int(said[key]))) for name, key in named.items() if key in said
+    }
     begins = bool(said.get("add_bos_token", said.get("model") == "llama")) and "bos_token" in tokens
     backend.post_processor = _beginning(tokens["bos_token"], int(said["bos_token_id"])) if begins else _beginning()
     return PreTrainedTokenizerFast(
@@ -178,7 +180,7 @@ def try_out(folder: Path, known: Known | None) -> tuple[str, str]:
         input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False,
         max_new_tokens=LONGEST_TRIAL, pad_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
-    said = tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    said = str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
     said = " ".join(said.split())
     if known and known.expected not in said:
         raise WeightsError(

@@ -77,6 +77,8 @@ class Prompts(nn.Module):
         self.past_lora = True
         self.changes: tuple[tuple[LinearChange | None, LinearChange | None]] = ((None, None),)
         """Of the key and the value map; in a tuple of tuples, so that they do not count as parts of this one."""
+        self.settled: Tensor | None
+        """Keys and values once and for all (:meth:`AdapterV2.settle`)."""
         self.register_buffer("settled", None, persistent=False)
 
     def say(self, attention: Any, query: Tensor, scaling: float) -> Tensor:
