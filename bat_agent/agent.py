@@ -227,6 +227,7 @@ class Bat:
         if nothing is not None:
             return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
         replies = self.reasoner.answer(one, questions)
+        notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
 
     def _as_answer(self, question: str, reply: str, notes: tuple[str, ...]) -> Answer:
@@ -262,13 +263,19 @@ class Bat:
         """The same ears with another reasoner, built when first asked; the encoder is shared with this one.
 
         ``token_dim``, and where the reasoner has them the thresholds ``activity`` and ``label``, are this model's
-        unless given. Raises :class:`~bat_agent.errors.BadInput` for an unknown reasoner or an option it does not take.
+        unless given. Raises :class:`~bat_agent.errors.BadInput` for an unknown reasoner or an option it does not take,
+        and :class:`~bat_agent.errors.WeightsError` where ``weights`` or a file that an option names are not there.
         """
-        # Options are checked now, not with the first question.
+        # Options and files are checked now, not with the first question.
         known = {option.name for option in fields(registry.config_of("reasoner", name, options))}
         own = {"token_dim": self.encoder.token_dim, **asdict(self.config.thresholds)}
         options = {key: value for key, value in own.items() if key in known} | options
         config = replace(self.config, name=f"{self.config.name}+{name}", reasoner={"name": name, "options": options})
+        built = registry.config_of("reasoner", name, options)
+        if hasattr(built, "check"):
+            built.check()
+        if weights is not None and not Path(weights).expanduser().exists():
+            raise WeightsError(f"there are no reasoner weights at {weights}; give a file or a folder with them")
 
         def load_reasoner() -> Reasoner:
             return registry.load_reasoner(name, weights=weights, **options)

@@ -41,6 +41,7 @@ EXTRAS: dict[str, Extra] = {
         "language models: the reasoners llama and scene-prompt",
         {name: name for name in ("transformers", "tokenizers", "peft", "accelerate", "jinja2")},
     ),
+    "talk": Extra("language models out of GGUF files: bat-agent llm get", {"gguf": "gguf"}),
     "listen": Extra(
         "microphones, the page and the feed of bat-listen; bat-agent serve",
         {name: name for name in ("sounddevice", "websockets", "starlette", "uvicorn")},

@@ -163,6 +163,9 @@ class Reasoner(Protocol):
     if B = 1, one each if their number is B. What depends on the clip only is computed once per clip. Optional:
 
     * ``save_weights`` and ``load_weights`` as for an encoder.
+    * ``check()`` of its config: raises :class:`~bat_agent.errors.WeightsError` where a file that an option names is not
+      there, without loading it.
+    * ``notes``, a tuple of texts: what a listener should know of its answers, such as that it was never trained.
     * ``trained_state_dict()`` and ``load_trained_state_dict(tensors)``: of a reasoner with a large frozen part, what is
       trained and therefore kept in checkpoints.
     * ``answer_tokens(answers) -> int``: how many tokens ``loss`` is the mean over, so that pieces of a step, and

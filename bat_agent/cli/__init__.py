@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import bat_agent
-from bat_agent.cli import ask, dataset, demo, doctor, evaluate, perceive, plugins, render, serve
+from bat_agent.cli import ask, dataset, demo, doctor, evaluate, llm, perceive, plugins, render, serve
 from bat_agent.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -45,6 +45,7 @@ for _command in (ask.ask, perceive.perceive, demo.demo, render.render, serve.ser
     app.command()(_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(llm.app, name="llm")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ class ModelConfig:
     """``{"name": …, "options": {…}}``"""
     thresholds: Thresholds = field(default_factory=Thresholds)
     calibration: Calibration = field(default_factory=Calibration)
+
+    def read_as(self, values: Mapping[str, Any]) -> ModelConfig:
+        """The same parts, their output read as another ``config.json`` says: its ``thresholds`` and ``calibration``."""
+        return replace(
+            self,
+            thresholds=Thresholds(**values["thresholds"]) if "thresholds" in values else self.thresholds,
+            calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else self.calibration,
+        )
 
 
 def write_config(config: ModelConfig, directory: Path) -> None:

@@ -30,6 +30,19 @@ SHARED_DIRECTION = 0.2
 with the width on validation clips with two sources: there are none in one direction in BAT's mixtures, some in life."""
 
 
+def _share(towards: np.ndarray) -> np.ndarray:
+    """How much of each bin lies on the side of positive ``towards``. A bin on the border lies half on either side; by
+    a tiny rest right, front and above win a tie, as in :func:`bat_agent.scene.region`.
+    """
+    return np.where(np.abs(towards) < 1e-9, 0.5 - 1e-4, towards > 0)
+
+
+_AZIMUTH = np.radians(np.arange(NUM_AZIMUTH_BINS))
+_ELEVATION = np.radians(np.arange(NUM_ELEVATION_BINS) - 90.0)
+LEFT, BEHIND, BELOW = _share(-np.cos(_AZIMUTH)), _share(-np.sin(_AZIMUTH)), _share(-np.sin(_ELEVATION))
+"""Share of each bin of azimuth (twice) and of elevation that lies on that side."""
+
+
 @dataclass(frozen=True)
 class PerceivedSource:
     """One source as heard; angles in the frame drawn in :mod:`bat_agent.scene`."""
@@ -47,6 +60,9 @@ class PerceivedSource:
     confidences: dict[str, float] = field(default_factory=dict)
     """Probability that what is said is right: ``label`` (the first one sounds), ``direction`` (within 20°),
     ``distance`` (within 0.5 m); see :mod:`bat_agent.hearing.confidence`."""
+    sides: tuple[str, ...] | None = None
+    """``("left", "front", "above")``: of each axis the side with most of the probability; ``None`` where only the
+    angles are known. Near a border it may be the other one than the angle's, and is right more often."""
 
     def __repr__(self) -> str:
         return f"PerceivedSource({self._in_words(40)})"
@@ -62,7 +78,9 @@ class PerceivedSource:
 
     @property
     def region(self) -> str | None:
-        """E.g. ``left, front, above``."""
+        """E.g. ``left, front, above``: the :attr:`sides`, else those of the angles."""
+        if self.sides is not None:
+            return ", ".join(self.sides)
         if self.azimuth_deg is None:
             return None
         return region(self.azimuth_deg, self.elevation_deg or 0.0)
@@ -182,8 +200,17 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
         confidences["distance"] = calibration.distance(distance_confidence(h.distance[1], h.distance[0]))
     azimuth, elevation, distance = (None if head is None else head[0] for head in (h.azimuth, h.elevation, h.distance))
     return PerceivedSource(
-        tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences
-    )
+        tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences,
+        _sides(h),
+    )  # fmt: skip
+
+
+def _sides(h: _Heard) -> tuple[str, ...] | None:
+    if h.azimuth is None or h.elevation is None:
+        return None
+    shares = (h.azimuth[1] @ LEFT, h.azimuth[1] @ BEHIND, h.elevation[1] @ BELOW)
+    words = (("left", "right"), ("behind", "front"), ("below", "above"))
+    return tuple(first if share > 0.5 else second for share, (first, second) in zip(shares, words, strict=True))
 
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:

@@ -42,6 +42,10 @@ _ANGLE = re.compile(r"(azimuth|elevation) ([-−]?)(\d{1,3})(?:°| degrees?)")
 _CLOCK = re.compile(r"(1[0-2]|[1-9]) o['’]clock")
 _LETTER = re.compile(r"([A-D])(?:\.|\)(?:\s.*)?)?|\(([A-D])\)", re.IGNORECASE | re.DOTALL)
 _OPTION = re.compile(r"(?<!\w)([A-D])\. (.+?)(?=;? [B-D]\. |\.+ |\?|[.?]*$)", re.IGNORECASE)
+_ASKS_YES_NO = re.compile(
+    r"^\W*(?:please )?(?:is|are|was|were|do|does|did|can|could|would|will|has|have)\b|\btrue\b|\bwhether\b|\bif\b",
+    re.IGNORECASE,
+)
 _MIRRORED = re.compile(
     # Where a scale of degrees begins is a convention, which a mirror leaves alone.
     r"clockwise from (?:your |the )?(?:left|right)\b"
@@ -201,6 +205,11 @@ def options_in(question: str) -> dict[str, str]:
         if letter.upper() == LETTERS[len(found) % len(LETTERS)]:
             found[letter.upper()] = text
     return found if len(found) > 1 else {}
+
+
+def asks_yes_no(question: str) -> bool:
+    """Whether a question can be answered by yes or no, by how it begins or by a word such as ``whether``."""
+    return _ASKS_YES_NO.search(question) is not None
 
 
 def choices_for(answer: str) -> tuple[str, ...] | None:

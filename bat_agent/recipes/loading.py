@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bat_agent.errors import BadInput
+from bat_agent.recipes import ears
 from bat_agent.recipes.checks import check_recipe
 from bat_agent.recipes.renamed import rename_keys, renamed_override
 from bat_agent.recipes.schema import Mixing, Part, Recipe, Rooms, Sounds, Stage
@@ -29,7 +31,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         merged = OmegaConf.merge(OmegaConf.structured(Recipe), given)
         assert isinstance(merged, DictConfig)
         _override(merged, list(overrides or []))
-        recipe = OmegaConf.to_object(merged)
+        recipe = OmegaConf.to_object(merged) if merged.encoder.get("agent") is None else _with_ears(merged)
     except OmegaConfBaseException as error:
         raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -38,6 +40,16 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     if recipe.precision == "False":  # what YAML makes of a bare no
         recipe.precision = "no"
     check_recipe(recipe)
+    return recipe
+
+
+def _with_ears(merged: DictConfig) -> Any:
+    """The recipe with the encoder of an agent, whose name need not be given."""
+    if OmegaConf.is_missing(merged.encoder, "name"):
+        merged.encoder.name = ears.encoder_name(str(merged.encoder.agent))
+    recipe = OmegaConf.to_object(merged)
+    assert isinstance(recipe, Recipe)
+    ears.take_encoder(recipe.encoder)
     return recipe
 
 
@@ -65,6 +77,8 @@ def _with_base(path: Path, below: tuple[Path, ...] = ()) -> DictConfig:
     rename_keys(given, f"recipe {path.name}")
     _check_keys(given, path.name)
     assert isinstance(given, DictConfig)
+    if isinstance(given.get("encoder"), str):
+        given.encoder = {"agent": given.encoder}
     base = given.pop("base", None)
     if base is None:
         return given
@@ -81,6 +95,10 @@ def shipped_recipes() -> list[str]:
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML that :func:`load_recipe` reads back."""
+    encoder = recipe.encoder
+    if encoder.agent is not None:  # where its weights lie is found again, maybe elsewhere
+        own = encoder.weights == str(ears.agent_folder(encoder.agent) / "encoder")
+        recipe = replace(recipe, encoder=replace(encoder, weights=None if own else encoder.weights))
     return OmegaConf.to_yaml(OmegaConf.structured(recipe))
 
 

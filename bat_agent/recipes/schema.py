@@ -235,6 +235,9 @@ class Part:
     """Its options."""
     weights: str | None = None
     """Weights to start from."""
+    agent: str | None = None
+    """Of the encoder: a shipped model or a model folder whose encoder is taken, weights included, and its thresholds
+    and calibration, unless a stage trains it. ``encoder: bat-small`` is short for it."""
 
 
 @dataclass

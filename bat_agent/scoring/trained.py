@@ -13,6 +13,7 @@ from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, find_weights, read_tensors
 from bat_agent.distributed.sharding import load_trained_state
 from bat_agent.errors import BadInput
+from bat_agent.recipes.ears import reading
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.registry import load_encoder, load_reasoner
@@ -128,6 +129,7 @@ class Ears:
             {"name": recipe.encoder.name, "options": recipe.encoder.options},
             {"name": recipe.reasoner.name, "options": self.options},
         )
+        config = config.read_as(reading(recipe))
         return Bat(config, self.encoder, self.reasoner, self.device)
 
 

@@ -33,6 +33,7 @@ from bat_agent.clips.token_cache import TokenCache, digest
 from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
+from bat_agent.recipes.ears import reading
 from bat_agent.recipes.schema import Part, Recipe, Stage
 from bat_agent.sound.waveform import fit
 from bat_agent.training import folder as files
@@ -117,6 +118,7 @@ class Trainer:
             {"name": recipe.encoder.name, "options": recipe.encoder.options},
             {"name": self.reasoner_part.name, "options": self.reasoner_part.options},
         )
+        config = config.read_as(reading(recipe))
         return Bat(config, self.encoder, self.reasoner, str(self.device))
 
     def _stage(self, number: int, stage: Stage, progress: Progress) -> None:

@@ -74,17 +74,36 @@ class Prompts(nn.Module):
         self.prompt = nn.Parameter(torch.randn(count, dim))
         self.gate = nn.Parameter(torch.zeros(heads))
 
+        self.past_lora = True
+        self.changes: tuple[tuple[LinearChange | None, LinearChange | None]] = ((None, None),)
+        """Of the key and the value map; in a tuple of tuples, so that they do not count as parts of this one."""
+        self.settled: Tensor | None
+        """Keys and values once and for all (:meth:`AdapterV2.settle`)."""
+        self.register_buffer("settled", None, persistent=False)
+
     def say(self, attention: Any, query: Tensor, scaling: float) -> Tensor:
         """What the prompts add to queries (B, heads, T, d), rotated ones: (B, T, heads, d)."""
-        size = (1, len(self.prompt), -1, attention.head_dim)
-        prompt = self.prompt.to(query.dtype)
-        key, value = (project(prompt).view(size) for project in (attention.k_proj, attention.v_proj))
-        if hasattr(attention, "k_norm"):
-            key = attention.k_norm(key)
-        key, value = (part.transpose(1, 2).expand(len(query), -1, -1, -1) for part in (key, value))
+        found = self.keys_and_values(attention, query.dtype) if self.settled is None else self.settled.to(query.dtype)
+        key, value = (part.transpose(1, 2).expand(len(query), -1, -1, -1) for part in found)
         grouped = key.shape[1] != query.shape[1]
         said = F.scaled_dot_product_attention(query, key, value, scale=scaling, enable_gqa=grouped)
         return said.transpose(1, 2) * self.gate.tanh().to(said.dtype)[:, None]
+
+    def keys_and_values(self, attention: Any, dtype: torch.dtype) -> Tensor:
+        """Those of the prompts: (2, 1, prompts, key-value heads, d)."""
+        prompt = self.prompt.to(dtype)
+        maps = zip((attention.k_proj, attention.v_proj), self.changes[0], strict=True)
+        size = (1, len(prompt), -1, attention.head_dim)
+        key, value = (self._project(module, change, prompt).view(size) for module, change in maps)
+        return torch.stack((attention.k_norm(key) if hasattr(attention, "k_norm") else key, value))
+
+    def _project(self, module: Any, change: LinearChange | None, prompt: Tensor) -> Tensor:
+        if not self.past_lora or not hasattr(module, "get_base_layer"):
+            return module(prompt)
+        # The hooks with bias and scale hang on what LoRA has wrapped, so they are gone round as well.
+        if change is None:
+            return module.get_base_layer()(prompt)
+        return change.after(module.get_base_layer()(change.before(prompt)))
 
 
 class AdapterV2(nn.Module):
@@ -92,7 +111,7 @@ class AdapterV2(nn.Module):
 
     def __init__(
         self, llm: Any, *, prompts: int = 10, layers: int | None = None, bias: bool = True, scale: str = "output",
-        norms: bool = True,
+        norms: bool = True, past_lora: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         config = llm.config
@@ -101,6 +120,7 @@ class AdapterV2(nn.Module):
         if count > depth:
             raise BadInput(f"adapter_layers={count} is more than the {depth} layers of the language model")
         self.first = depth - count
+        self.past_lora = past_lora
         self.linears = nn.ModuleDict()
         self.norms = nn.ModuleDict()
         self.prompts = nn.ModuleList()
@@ -131,8 +151,12 @@ class AdapterV2(nn.Module):
         base = llm.config._attn_implementation
         llm.set_attn_implementation(_register(base.removeprefix(_PREFIX)))
         for number, layer in enumerate(llm.model.layers[self.first :]):
+            prompts: Any = self.prompts[number]
+            prompts.past_lora = self.past_lora
+            names = (_key(f"layers.{self.first + number}.self_attn.{name}_proj") for name in "kv")
+            prompts.changes = (tuple(map(dict(self.linears.items()).get, names)),)
             # In a tuple, so that the language model does not count the prompts as its own.
-            layer.self_attn.bat_agent_prompts = (self.prompts[number],)
+            layer.self_attn.bat_agent_prompts = (prompts,)
 
     def detach(self, llm: Any) -> None:
         """Give the language model back as it was."""
@@ -143,6 +167,13 @@ class AdapterV2(nn.Module):
         for layer in llm.model.layers:
             if hasattr(layer.self_attn, "bat_agent_prompts"):
                 del layer.self_attn.bat_agent_prompts
+
+    @torch.no_grad()
+    def settle(self, llm: Any) -> None:
+        """Keep what the prompts are to each layer now, before LoRA becomes a part of the maps they go past."""
+        for layer, prompts in zip(llm.model.layers[self.first :], self.prompts, strict=False):
+            part: Any = prompts
+            part.settled = part.keys_and_values(layer.self_attn, layer.self_attn.o_proj.weight.dtype)
 
     @torch.no_grad()
     def merge(self, llm: Any) -> None:

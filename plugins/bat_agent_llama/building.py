@@ -24,7 +24,7 @@ def adapt(llm: Any, config: LlamaReasonerConfig) -> AdapterV2 | None:
         return None
     adapter = AdapterV2(
         llm, prompts=config.adapter_prompts, layers=config.adapter_layers, bias=config.adapter_bias,
-        scale=config.adapter_scale, norms=config.adapter_norms,
+        scale=config.adapter_scale, norms=config.adapter_norms, past_lora=config.adapter_prompts_past_lora,
     )  # fmt: skip
     adapter.attach(llm)
     return adapter

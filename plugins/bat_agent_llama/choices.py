@@ -1,7 +1,8 @@
 """Answers of a fixed form (Yes and No, sides, locations, distances, hours …) as a tree of tokens.
 
 An answer that begins as one of these is decoded inside the tree: only what keeps it well-formed is considered, and what
-can only go on in one way needs no further look. Labels and free text are not in the tree.
+can only go on in one way needs no further look. It leaves the tree behind a single word, and where a closed answer
+could end, if the language model would rather say what is not in it. Labels and free text are not in the tree.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bat_agent.questions.answers import (
     NOT_HEARD,
     RISE,
     YES_NO,
+    asks_yes_no,
     choices_for,
     format_distance,
     options_in,
@@ -64,6 +66,8 @@ class Node:
     """A place in the tree: which tokens may follow."""
 
     children: dict[int, Node] = field(default_factory=dict)
+    loose: bool = False
+    """Whether what was said up to here is one word, which may as well begin free text."""
 
 
 class ClosedAnswers:
@@ -77,15 +81,27 @@ class ClosedAnswers:
             self._add(tokens)
         # What a label may begin with says nothing yet.
         self.open = {tokens[0] for tokens in encode([name.lower() for name in labels()])}
+        self._yes_no, self._letters = ({tuple(t[:-1]) for t in encode(words)} for words in (YES_NO, LETTERS))
+        one_word = (*YES_NO, *itertools.chain(*AXES.values()), *APPROACH, *RISE, *LETTERS, *COUNTS)
+        for tokens in encode([*one_word, NOT_HEARD.split()[0]]):
+            self._add(tokens[:-1]).loose = True
 
-    def _add(self, tokens: Iterable[int]) -> None:
+    def _add(self, tokens: Iterable[int]) -> Node:
         node = self.root
         for token in tokens:
             node = node.children.setdefault(token, Node())
+        return node
 
     def begins(self, token: int) -> Node | None:
         """The place behind the first token of a closed answer, if it can be nothing else."""
         return None if token in self.open else self.root.children.get(token)
+
+    def asked_for(self, question: str) -> set[tuple[int, ...]]:
+        """Tokens that are the whole answer where the question asks for it: Yes and No, or the letters of options.
+
+        Behind any other single word an answer may turn out to be free text: ``A dog barks``, ``No idea``.
+        """
+        return (self._yes_no if asks_yes_no(question) else set()) | (self._letters if options_in(question) else set())
 
     def ahead(self, node: Node, most: int) -> list[tuple[int, ...]]:
         """Paths below a node at whose ends there is a choice, nearest first, as many as ``most`` tokens allow.

@@ -34,7 +34,8 @@ class LlamaReasonerConfig:
     token_dim: int = 768
     """D, width of the encoder's tokens."""
     llm: str = TINY
-    """``tiny``: a small model built here and trained from scratch; else a folder or a hub id, which stays frozen."""
+    """``tiny``: a small model built here and trained from scratch. Else one that stays frozen: ``smollm2-135m``, which
+    a package carries, a GGUF file, a folder or a hub id."""
     dtype: str = "bfloat16"
     """Number format of a language model that is loaded; ``tiny`` is always float32, and so is all that is trained."""
     tokens: str = ALL
@@ -63,6 +64,9 @@ class LlamaReasonerConfig:
     """LLaMA-Adapter V2: learnable prompts in each layer that has them; 0 for none."""
     adapter_layers: int | None = None
     """LLaMA-Adapter V2: how many of the last layers have prompts; none for all but the first two (30 of 32)."""
+    adapter_prompts_past_lora: bool = True
+    """With both adapters: prompts go through the language model's own key and value maps, as in the released code of
+    LLaMA-Adapter; false leads them through LoRA as well."""
     adapter_scale: str = "output"
     """LLaMA-Adapter V2: factor of every linear map, on its ``output`` (as in the paper), its ``input`` (as in the
     published chat code), or ``none``."""
@@ -132,7 +136,7 @@ class LlamaReasonerConfig:
 
     def _check_projector(self) -> None:
         direct = self.num_direct
-        if not self.num_queries and (self.projector == QFORMER or not direct):
+        if not self.num_queries and (self.projector == QFORMER or not (direct or self.spoken_slots)):
             raise BadInput(
                 f"num_queries={self.num_queries} with num_cls_tokens={self.num_cls_tokens}, tokens={self.tokens} and "
                 f"projector={self.projector} passes no sound on; give num_queries a positive number"
@@ -157,6 +161,13 @@ class LlamaReasonerConfig:
             raise BadInput(f"adapter_layers={self.adapter_layers} is too small, expected at least 1, or none")
         if self.has_lora and not self.lora_targets:
             raise BadInput("lora_targets is empty, so LoRA would train nothing; name linear maps, e.g. q_proj, v_proj")
+
+    def check(self) -> None:
+        """Raise ``WeightsError`` where the language model is not here; nothing is loaded."""
+        if self.llm != TINY:
+            from bat_agent_llama.language_model import check_language_model
+
+            check_language_model(self.llm)
 
     @property
     def num_direct(self) -> int:

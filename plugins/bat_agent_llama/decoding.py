@@ -32,6 +32,12 @@ class Row:
     """Tokens of the answer, without the end-of-text token."""
     log_p: float = 0.0
     """Log probability of the answer; inside the tree of closed answers, among those allowed at each choice."""
+    asked_for: set[tuple[int, ...]] = field(default_factory=set)
+    """Tokens that are the whole answer (:meth:`ClosedAnswers.asked_for`)."""
+    said_log_p: float = 0.0
+    """Log probability, among all tokens, of what was chosen inside the tree."""
+    leaves: bool = False
+    """Whether it began like a closed answer and goes on as free text."""
 
 
 class Decoder:
@@ -58,6 +64,10 @@ class Decoder:
             else:
                 free.append((row, log_p))
         yield from self._inside(session, inside)
+        if left := [row for row, _ in inside if row.leaves]:
+            for row, log_p in zip(left, self.look(session, [(row, row.ids) for row in left]), strict=True):
+                row.log_p = row.said_log_p
+                free.append((row, log_p))
         yield from self._free(session, free)
 
     def look(self, session: Session, feeds: Sequence[tuple[Row, list[int]]]) -> Tensor:
@@ -109,21 +119,28 @@ class Decoder:
 
     def _tree(self, row: Row, node: Node, most: int) -> Tree:
         assert self.closed is not None
-        return Tree([[*row.ids, *path, self.end] for path in self.closed.ahead(node, most)])
+        # Where the row stands is looked at as well if there is one way to go on: it may leave.
+        paths = dict.fromkeys([(), *self.closed.ahead(node, most)])
+        return Tree([[*row.ids, *path, self.end] for path in paths])
 
     def _walk(self, row: Row, node: Node, seen: dict[tuple[int, ...], Tensor]) -> Node | None:
-        """Go on from ``node`` as far as what was seen tells, by path of the answer; ``None`` at its end."""
+        """Go on from ``node`` as far as what was seen tells, by path; ``None`` where the answer ends or leaves."""
         while True:
             allowed = list(node.children)
             token = allowed[0]
-            if len(allowed) > 1:
+            loose = node.loose and tuple(row.ids) not in row.asked_for
+            if len(allowed) > 1 or loose:
                 log_p = seen.get(tuple(row.ids))
                 if log_p is None:
                     return node
+                if (loose or self.end in node.children) and int(log_p.argmax()) not in node.children:
+                    row.leaves = True
+                    return None
                 among = log_p[allowed].log_softmax(dim=0)
                 best = int(among.argmax())
                 row.log_p += float(among[best])
                 token = allowed[best]
+                row.said_log_p += float(log_p[token])
             if token == self.end:
                 return None
             row.ids.append(token)

@@ -13,6 +13,7 @@ import torch
 
 from bat_agent.errors import WeightsError
 from bat_agent.hub import why_not_loaded
+from bat_agent.language import check_name, converted_folder
 from bat_agent.sound.torchaudio_parts import let_transformers_load
 from bat_agent_llama.tokenizer import TINY_VOCABULARY
 
@@ -48,10 +49,13 @@ def build_tiny(layers: int, width: int = 256) -> LlamaForCausalLM:
 
 
 def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
-    """The model and the tokenizer in folder or hub repository ``name``; what is missing raises ``WeightsError``."""
-    folder = Path(name).expanduser()
-    if folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        _check_folder(folder)
+    """The model and the tokenizer of a known name, a GGUF file, a folder or a hub repository.
+
+    What is missing raises ``WeightsError``.
+    """
+    check_language_model(name)
+    folder = converted_folder(name) or Path(name).expanduser()
+    if folder.exists():
         name = str(folder)
     let_transformers_load()
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -65,13 +69,20 @@ def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
     if model.config.model_type not in FAMILY:
         raise WeightsError(
             f"{name} is of model type {model.config.model_type!r}, expected the Llama architecture or a near relative "
-            f"({', '.join(FAMILY)}); choose another llm=, for instance HuggingFaceTB/SmolLM2-135M"
+            f"({', '.join(FAMILY)}); choose another llm=, for instance smollm2-135m"
         )
     if tokenizer.eos_token_id is None:
         raise WeightsError(
             f"the tokenizer of {name} has no end-of-text token, so answers would not end; choose another llm="
         )
     return model, tokenizer
+
+
+def check_language_model(name: str) -> None:
+    """Raise ``WeightsError`` where ``name`` cannot be a language model, without loading any; a hub is not asked."""
+    folder = Path(name).expanduser()
+    if not check_name(name) and (folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        _check_folder(folder)
 
 
 # Width, layers, heads, key-value heads, inner width, vocabulary, tied embeddings (from their config.json files) of
@@ -83,6 +94,7 @@ SHAPES = {
     "meta-llama/Llama-3.2-1B": (2048, 16, 32, 8, 8192, 128256, True),
     "openlm-research/open_llama_7b_v2": (4096, 32, 32, 32, 11008, 32000, False),
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": (2048, 22, 32, 4, 5632, 32000, False),
+    "smollm2-135m": (576, 30, 9, 3, 1536, 49152, True),
     "HuggingFaceTB/SmolLM2-135M": (576, 30, 9, 3, 1536, 49152, True),
     "HuggingFaceTB/SmolLM2-360M": (960, 32, 15, 5, 2560, 49152, True),
     "HuggingFaceTB/SmolLM2-1.7B": (2048, 24, 32, 32, 8192, 49152, True),
@@ -105,6 +117,7 @@ def outline_language_model(name: str, dtype: str) -> Any:
             intermediate_size=inner, vocab_size=vocabulary, tie_word_embeddings=tied, max_position_embeddings=4096,
         )  # fmt: skip
     else:
+        folder = converted_folder(name) or folder
         try:
             config = AutoConfig.from_pretrained(str(folder) if folder.exists() else name)
         except (OSError, ValueError) as error:

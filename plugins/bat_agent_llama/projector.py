@@ -39,7 +39,9 @@ class CrossAttention(nn.Module):
 
 
 class Projector(nn.Module):
-    """The audio prefix of a prompt: C direct tokens, then Q queries, each of the language model's width."""
+    """The audio prefix of a prompt: C direct tokens, then Q queries, each of the language model's width; without any of
+    either it has no parts.
+    """
 
     def __init__(
         self,
@@ -53,8 +55,11 @@ class Projector(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
+        self.llm_dim = llm_dim
         self.num_direct = num_direct
         self.num_queries = num_queries
+        if not self.num_tokens:
+            return
         self.token_norm = nn.LayerNorm(token_dim)
         if num_direct:
             # One MLP for all of them, so each says by its own vector which one it is.
@@ -74,6 +79,8 @@ class Projector(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Prefix (B, P, H) of encoder tokens (B, K, D) with K ≥ C."""
+        if not self.num_tokens:
+            return tokens.new_zeros(len(tokens), 0, self.llm_dim)
         tokens = self.token_norm(tokens)
         parts = []
         if self.num_direct:

@@ -29,20 +29,22 @@ from bat_agent_llama import lora
 from bat_agent_llama.adapter_v2 import AdapterV2
 from bat_agent_llama.building import adapt, build_projector, heard
 from bat_agent_llama.checkpoint import WEIGHTS_FILE, check_tensors, read_reasoner
+from bat_agent_llama.checks import check_length, checked
 from bat_agent_llama.choices import ClosedAnswers, members_of
-from bat_agent_llama.config import GREEDY, PATCHES, TINY, LlamaReasonerConfig
+from bat_agent_llama.config import GREEDY, TINY, LlamaReasonerConfig
 from bat_agent_llama.decoding import Decoder, Row
 from bat_agent_llama.generation import generate
 from bat_agent_llama.language_model import build_tiny, load_language_model, outline_language_model
 from bat_agent_llama.packing import Session, Tree, block_mask, common_prefix, pack
 from bat_agent_llama.spoken import SpokenPerception
 from bat_agent_llama.tokenizer import FILE as TOKENIZER_FILE
-from bat_agent_llama.tokenizer import answer_ids, load_tokenizer, prompt_ids, shipped_tokenizer
+from bat_agent_llama.tokenizer import answer_ids, load_tokenizer, prompt_ids, separator_of, shipped_tokenizer
 
 ROWS_AT_ONCE = 128
 """Questions that are answered in one batch; bounds the memory of the cache."""
 PACKED_AT_ONCE = 32
 """Of these, questions of one clip; each looks past the others, which costs a little."""
+UNTRAINED = "the reasoner llama was not trained, so its answers mean nothing; train it, or load weights"
 WHAT_SOUNDS = "Identify the sound events in the audio clip."
 """The question whose answers :meth:`LlamaReasoner.class_scores` weighs."""
 
@@ -60,6 +62,7 @@ class LlamaReasoner(nn.Module):
         self._members: dict[tuple[str, ...], list[list[int]]] = {}
         self._session: tuple[Any, Any, Session] | None = None
         self._merged = False
+        self._trained = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             if self.frozen:
@@ -91,6 +94,11 @@ class LlamaReasoner(nn.Module):
             return cls(config, weights=False)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a listener should know of the answers."""
+        return () if self._trained else (UNTRAINED,)
+
+    @property
     def prefix_tokens(self) -> int:
         """P, length of what stands in front of the prompt."""
         return self.projector.num_tokens + (self.spoken.num_tokens if self.config.spoken_slots else 0)
@@ -110,7 +118,8 @@ class LlamaReasoner(nn.Module):
 
     def loss(self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
         """Mean cross-entropy of the answer tokens, ends included: a scalar; what does not fit raises ``BadInput``."""
-        questions, per_clip = self._checked(encoding, questions)
+        self._trained |= self.training and torch.is_grad_enabled()
+        questions, per_clip = checked(self.config, encoding, questions)
         if not questions or len(answers) != len(questions):
             raise BadInput(
                 f"got {len(answers)} answers to {len(questions)} questions, expected one to each, at least one"
@@ -144,7 +153,7 @@ class LlamaReasoner(nn.Module):
         of its set: they are its ``alternatives`` and its share is its ``confidence``. Other answers: the product of
         the token probabilities.
         """
-        questions, per_clip = self._checked(encoding, questions)
+        questions, per_clip = checked(self.config, encoding, questions)
         if not questions:
             return []
         prompts = prompt_ids(self.tokenizer, questions)
@@ -170,7 +179,7 @@ class LlamaReasoner(nn.Module):
         for first in range(0, per_clip, PACKED_AT_ONCE):
             session.restart()
             places = [p for p in range(len(questions)) if first <= p % per_clip < first + PACKED_AT_ONCE]
-            rows = [Row(p // per_clip, p % per_clip - first + 1, ends[p]) for p in places]
+            rows = [self._row(p // per_clip, p % per_clip - first + 1, ends[p], questions[p]) for p in places]
             self._decoder().run(session, rows)
             for place, row in zip(places, rows, strict=True):
                 replies[place] = self._reply(session, row, questions[place])
@@ -180,12 +189,12 @@ class LlamaReasoner(nn.Module):
     @torch.no_grad()
     def stream(self, encoding: Encoding, question: str) -> Iterator[str]:
         """The answer to one question about one clip, piece by piece as the language model says it."""
-        (question,), _ = self._checked(encoding, [question])
+        (question,), _ = checked(self.config, encoding, [question])
         (prompt,) = prompt_ids(self.tokenizer, [question])
         self._check_length([question], [len(prompt) + self.config.max_answer_tokens])
         session = self._open(encoding, tuple(prompt[:-1]))
         session.restart()
-        row, said = Row(0, 1, prompt[-1:]), ""
+        row, said = self._row(0, 1, prompt[-1:], question), ""
         for _ in self._decoder().steps(session, [row]):
             text = self._text(row.ids)
             if text.startswith(said) and not text.endswith("\ufffd"):
@@ -195,7 +204,7 @@ class LlamaReasoner(nn.Module):
     @torch.no_grad()
     def score(self, encoding: Encoding, question: str, candidates: Sequence[str]) -> Tensor:
         """Log probability (B, M) of each of M answers to one question about each clip, all in one pass a clip."""
-        (question, *_), _ = self._checked(encoding, [question] * len(encoding.tokens))
+        (question, *_), _ = checked(self.config, encoding, [question] * len(encoding.tokens))
         (prompt,) = prompt_ids(self.tokenizer, [question])
         targets = self._targets(candidates)
         self._check_length([question], [len(prompt) + max(map(len, targets))])
@@ -221,6 +230,8 @@ class LlamaReasoner(nn.Module):
         if not (self.config.has_lora or self.config.has_adapter_v2):
             raise BadInput("there is nothing to merge: this reasoner was built with adapter=none")
         if self.config.has_lora:
+            if self.adapter is not None:
+                self.adapter.settle(self.llm)
             lora.merge(self.llm)
         if self.adapter is not None:
             self.adapter.merge(self.llm)
@@ -271,6 +282,8 @@ class LlamaReasoner(nn.Module):
     def load_trained_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take up what :meth:`trained_state_dict` gave."""
         for name, tensor in self.trained_state_dict().items():
+            # Also those that were saved untrained are told: they are the first values, maybe rounded to half of them.
+            self._trained |= not any(torch.equal(t.cpu(), tensors[name].cpu()) for t in (tensor, tensor.half().float()))
             tensor.copy_(tensors[name])
 
     def _open(self, encoding: Encoding, shared: tuple[int, ...]) -> Session:
@@ -294,6 +307,10 @@ class LlamaReasoner(nn.Module):
         if self._closed is None and self.config.closed_answers:
             self._closed = ClosedAnswers(self._answer_ids, end)
         return Decoder(self.llm, end, self.config.max_answer_tokens, self._closed)
+
+    def _row(self, clip: int, number: int, prompt: list[int], question: str) -> Row:
+        closed = self._decoder().closed
+        return Row(clip, number, prompt, asked_for=set() if closed is None else closed.asked_for(question))
 
     def _reply(self, session: Session, row: Row, question: str) -> Reply:
         text = self._text(row.ids)
@@ -335,9 +352,12 @@ class LlamaReasoner(nn.Module):
                 replies.append(Reply(text, 0.0 if sure is None else min(math.exp(float(sure)), 1.0)))
         return replies
 
+    def _check_length(self, questions: Sequence[str], lengths: Sequence[int]) -> None:
+        check_length(questions, lengths, self.llm.config.max_position_embeddings - self.prefix_tokens)
+
     @property
     def _device(self) -> torch.device:
-        return next(self.projector.parameters()).device
+        return self.llm.get_input_embeddings().weight.device
 
     def _embed(self, ids: Tensor) -> Tensor:
         return self.llm.get_input_embeddings()(ids)
@@ -353,9 +373,7 @@ class LlamaReasoner(nn.Module):
         return self._answer_ids(stripped)
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
-        # The released system writes answers right behind the colon; a vocabulary of words with their blank (ours)
-        # wants the blank, so that " Yes" is one token.
-        return answer_ids(self.tokenizer, answers, separator="" if self.frozen else " ")
+        return answer_ids(self.tokenizer, answers, separator=separator_of(self.tokenizer))
 
     def _beginning(self, encoding: Encoding, shared: list[int]) -> Tensor:
         """Prefix and shared tokens (B, P + shared, H) of the clips."""
@@ -365,35 +383,3 @@ class LlamaReasoner(nn.Module):
         if self.config.spoken_slots:
             parts.insert(1, self.spoken(encoding.to(self._device), self.llm.get_input_embeddings().weight))
         return torch.cat([part.to(text.dtype) for part in parts], dim=1)
-
-    def _checked(self, encoding: Encoding, questions: Sequence[str]) -> tuple[list[str], int]:
-        """The questions without outer blanks, and how many there are per clip."""
-        if isinstance(questions, str):
-            raise BadInput("questions is a single string, expected a list of questions; write [question]")
-        clips, count, width = encoding.tokens.shape
-        if width != self.config.token_dim:
-            raise BadInput(
-                f"the encoder's tokens are {width} wide but the reasoner has token_dim={self.config.token_dim}; "
-                f"build it with token_dim={width}, or use the encoder it was trained with"
-            )
-        needed = self.config.num_cls_tokens + (self.config.tokens == PATCHES)
-        if count < needed and (self.config.num_direct or self.config.tokens == PATCHES):
-            raise BadInput(
-                f"the encoder gives {count} tokens but the reasoner wants num_cls_tokens={self.config.num_cls_tokens} "
-                f"in front with tokens={self.config.tokens}; build it with fewer"
-            )
-        if not clips or len(questions) % clips:
-            raise BadInput(f"{len(questions)} questions about {clips} clips, expected the same number about each")
-        stripped = [question.strip() for question in questions]
-        if "" in stripped:
-            raise BadInput(f"question {stripped.index('')} is empty, expected a sentence about the sound; type one")
-        return stripped, len(questions) // clips
-
-    def _check_length(self, questions: Sequence[str], lengths: Sequence[int]) -> None:
-        room = self.llm.config.max_position_embeddings - self.prefix_tokens
-        if max(lengths) > room:
-            long = questions[lengths.index(max(lengths))]
-            raise BadInput(
-                f"question {long[:40]!r}… needs {max(lengths)} tokens with prompt and answer, expected at most {room}; "
-                "shorten it"
-            )

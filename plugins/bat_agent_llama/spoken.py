@@ -60,7 +60,8 @@ class SpokenPerception(nn.Module):
     def forward(self, encoding: Encoding, embeddings: Tensor) -> Tensor:
         """Speak an encoding with the word ``embeddings`` (V, H)."""
         slots = _ranked(encoding, self.slots)
-        words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean")  # type: ignore[arg-type]
+        # What is trained here is float32, whatever the language model's number format.
+        words = F.embedding_bag(self.pieces, embeddings, self.starts, mode="mean").float()  # type: ignore[arg-type]
         what, *attributes = (self.weights(slots).to(words.dtype) @ words).unbind(dim=2)
         whose = self.subject(what)
         attributes.append(self.position(_expected_position(slots).to(words.dtype)))
@@ -135,6 +136,7 @@ def _ranked(encoding: Encoding, count: int) -> SlotEncoding:
 def _side_shares() -> Tensor:
     """(360 + 180, 6): which side each azimuth and elevation bin lies on; a bin on a border counts half to each."""
     azimuth = torch.arange(NUM_AZIMUTH_BINS) * (torch.pi / 180)
+    # As bat_agent.hearing.perception shares them out, without the rest that breaks a tie: words are mixed here.
     right = torch.sign(azimuth.cos().round(decimals=6)) / 2 + 0.5
     front = torch.sign(azimuth.sin().round(decimals=6)) / 2 + 0.5
     above = torch.sign(torch.arange(NUM_ELEVATION_BINS) - 90.0) / 2 + 0.5

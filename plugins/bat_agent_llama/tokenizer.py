@@ -92,12 +92,22 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def prompt_ids(tokenizer: Any, questions: Sequence[str]) -> list[list[int]]:
-    """Token numbers of the whole prompt of each question, the beginning-of-text token (if there is one) in front.
+    """Token numbers of the whole prompt of each question, behind what the tokenizer begins a text with.
 
-    Where it is also the end-of-text token, as in SmolLM2, it begins nothing and is left out.
+    That is ``<s>`` for Llama 2 and nothing for SmolLM2 and Qwen, whatever beginning-of-text token they name. Our own
+    vocabulary, which puts nothing in front by itself, begins with its ``<bos>``.
     """
-    start = [] if tokenizer.bos_token_id in (None, tokenizer.eos_token_id) else [tokenizer.bos_token_id]
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token == BOS else tokenizer("").input_ids
+    start = [token for token in start if token != tokenizer.eos_token_id]  # some end every text as well
     return [start + ids for ids in _encode(tokenizer, [prompt(question) for question in questions])]
+
+
+def separator_of(tokenizer: Any) -> str:
+    """What stands between ``### Response:`` and an answer: a blank where the vocabulary keeps words with their blank in
+    one token (byte-level: ours, SmolLM2, Qwen, Llama 3), nothing where it does not (Llama 2, as BAT was released).
+    """
+    ids = tokenizer.encode(" Yes", add_special_tokens=False)
+    return " " if str(tokenizer.convert_ids_to_tokens(ids[:1])[0]).startswith("Ġ") else ""
 
 
 def answer_ids(tokenizer: Any, answers: Sequence[str], *, separator: str) -> list[list[int]]:

@@ -16,7 +16,15 @@ import numpy as np
 from torch import Tensor
 
 from bat_agent.errors import BadInput
-from bat_agent.hearing.perception import PerceivedSource, Thresholds, exclusive_directions, perceive
+from bat_agent.hearing.perception import (
+    BEHIND,
+    BELOW,
+    LEFT,
+    PerceivedSource,
+    Thresholds,
+    exclusive_directions,
+    perceive,
+)
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES
@@ -25,17 +33,7 @@ from bat_agent.scene import unit_vector
 DISTANCES_M = np.arange(NUM_DISTANCE_BINS) / 2
 _AZIMUTH = np.radians(np.arange(NUM_AZIMUTH_BINS))
 _ELEVATION = np.radians(np.arange(NUM_ELEVATION_BINS) - 90.0)
-# A bin on the border lies half on either side; by the tiny rest right, front and above win a tie, as in scene.region.
-_BORDER = 0.5 - 1e-4
 _HEADS = ("azimuth", "elevation", "distance")
-
-
-def _share(towards: np.ndarray) -> np.ndarray:
-    """How much of each bin lies on the side of positive ``towards``; the border goes by ``_BORDER``."""
-    return np.where(np.abs(towards) < 1e-9, _BORDER, towards > 0)
-
-
-_LEFT, _BEHIND, _BELOW = _share(-np.cos(_AZIMUTH)), _share(-np.sin(_AZIMUTH)), _share(-np.sin(_ELEVATION))
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,11 @@ class Heard:
     def side(self, word: str) -> float:
         """Probability that it is on the side of a direction word: the mass of the posterior there."""
         if word in AXES["above_below"]:
-            second, first = float(self.head("elevation") @ _BELOW), "above"
+            second, first = float(self.head("elevation") @ BELOW), "above"
         elif word in AXES["left_right"]:
-            second, first = float(self.head("azimuth") @ _LEFT), "right"
+            second, first = float(self.head("azimuth") @ LEFT), "right"
         else:
-            second, first = float(self.head("azimuth") @ _BEHIND), "front"
+            second, first = float(self.head("azimuth") @ BEHIND), "front"
         return _clipped(1 - second if word == first else second)
 
     @property

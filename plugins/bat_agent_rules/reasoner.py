@@ -147,7 +147,8 @@ def _labels(sources: Sequence[Heard], share: float = 1.0) -> Reply:
 
 def _locate(clip: Clip, request: Request) -> Reply:
     source = _subject(clip, request)
-    words = [max(axis, key=source.side) for axis in AXES.values()]
+    # The words that perceiving says, so that one clip has one region wherever it is told.
+    words = source.perceived.sides or [max(axis, key=source.side) for axis in AXES.values()]
     share = math.prod(source.side(word) for word in words) * source.distance_share
     return Reply(f"{', '.join(words)}; {format_distance(source.distance_m)}", share)
 

@@ -5,7 +5,6 @@ transformers takes seconds to import, so a folder is checked before it is touche
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,10 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hub import why_not_loaded
+from bat_agent.language import check_name, converted_folder
 from bat_agent.sound.torchaudio_parts import let_transformers_load
+from bat_agent_scene_prompt.certainty import Token, beginnings, log_sum
+from bat_agent_scene_prompt.prefix import Prefix
 from bat_agent_scene_prompt.prompt import Prompt
 from bat_agent_scene_prompt.replies import Said
 
@@ -43,7 +45,13 @@ class ChatModel(nn.Module):
             self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self.ends[0])
         # The model's own settings may ask for sampling or for a penalty on repetitions.
         self.llm.generation_config = self._greedy()
+        self._beginnings = beginnings(lambda text: list(self.tokenizer.encode(text, add_special_tokens=False)))
+        self._prefix = Prefix()
         self.train(False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ChatModel:
+        self._prefix.forget()
+        return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> ChatModel:
         """Stays in evaluation mode whatever is asked: nothing of it is trained."""
@@ -55,7 +63,10 @@ class ChatModel(nn.Module):
 
     @torch.no_grad()
     def ask(self, prompts: Sequence[Prompt]) -> list[Said]:
-        """What is said to each prompt, with the probability of the answer's tokens."""
+        """What is said to each prompt, with the probability of its tokens.
+
+        What the prompts, and those before them, begin with alike is computed once.
+        """
         texts = [self.text_of(prompt) for prompt in prompts]
         parts = [texts[first : first + ROWS_AT_ONCE] for first in range(0, len(texts), ROWS_AT_ONCE)]
         return [said for part in parts for said in self._answer(part)]
@@ -64,27 +75,33 @@ class ChatModel(nn.Module):
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         # A chat template writes the model's special tokens itself.
-        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not self.has_template)
-        ids, mask = inputs["input_ids"].to(self.llm.device), inputs["attention_mask"].to(self.llm.device)
-        self._check_length(int(mask.sum(1).max()))
-        chosen = _Chosen()
+        rows = self.tokenizer(texts, add_special_tokens=not self.has_template)["input_ids"]
+        self._check_length(max(map(len, rows)))
+        cache = self._prefix.of(self.llm, rows)
+        ids, mask = self._padded(rows, len(self._prefix.ids))
+        chosen = _Chosen(sorted({token for some in self._beginnings.values() for token in some}))
         stop = [] if self.has_template else [_EndOfLine(self.tokenizer, ids.shape[1])]
         out = self.llm.generate(
             input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList([chosen]),
-            stopping_criteria=StoppingCriteriaList(stop),
+            stopping_criteria=StoppingCriteriaList(stop), **cache,
         )  # fmt: skip
-        log_p = torch.stack(chosen.log_probabilities, dim=1).tolist()
-        rows = out[:, ids.shape[1] :].tolist()
-        return [self._said(*each) for each in zip(texts, rows, log_p, strict=True)]
+        spoken = out[:, ids.shape[1] :].tolist()
+        return [self._said(text, spoken[row], chosen, row) for row, text in enumerate(texts)]
 
-    def _said(self, text: str, tokens: list[int], log_p: list[float]) -> Said:
+    def _padded(self, rows: list[list[int]], prefix: int) -> tuple[Tensor, Tensor]:
+        """Tokens and mask (N, longest): padding stands behind the prefix, which all rows have in one place."""
+        longest = max(map(len, rows))
+        pad = self.tokenizer.pad_token_id
+        ids = [row[:prefix] + [pad] * (longest - len(row)) + row[prefix:] for row in rows]
+        mask = [[1] * prefix + [0] * (longest - len(row)) + [1] * (len(row) - prefix) for row in rows]
+        return torch.tensor(ids, device=self.llm.device), torch.tensor(mask, device=self.llm.device)
+
+    def _said(self, text: str, tokens: list[int], chosen: _Chosen, row: int) -> Said:
         """Thinking does not count into the probability, nor what a model without a template adds after its line."""
         end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
-        spoken = tokens if end is None else tokens[:end]
-        last = len(spoken) if end is None else end + 1
-        cut = end is None
+        spoken, cut = (tokens, True) if end is None else (tokens[:end], False)
         if not self.has_template and (line := _first_line(self.tokenizer, spoken)) is not None:
-            spoken, last, cut = spoken[:line], line, False
+            spoken, cut = spoken[:line], False
         first = self._after_thoughts(spoken)
         said = self.tokenizer.decode(spoken[first:], skip_special_tokens=True)
         # A thought that was never finished; its mark may stand in the prompt, or be left out by plain decoding.
@@ -92,7 +109,18 @@ class ChatModel(nn.Module):
         opened = first == 0 and text.rstrip().lower().endswith(_THOUGHT_BEGINS)
         if cut and (opened or raw.startswith(_THOUGHT_BEGINS)):
             said = ""
-        return Said(said, min(1.0, math.exp(sum(log_p[first:last]))), cut)
+        return Said(said, self._tokens(spoken, first, chosen, row), cut)
+
+    def _tokens(self, spoken: list[int], first: int, chosen: _Chosen, row: int) -> tuple[Token, ...]:
+        """What was said from token ``first`` on, each with its probability and with those of other beginnings."""
+        found, before = [], ""
+        for place in range(first, len(spoken)):
+            text = self.tokenizer.decode(spoken[first : place + 1], skip_special_tokens=True)
+            log_p, others = chosen.of(row, place)
+            weighed = {name: log_sum([others[token] for token in some]) for name, some in self._beginnings.items()}
+            found.append(Token(text[len(before) :], log_p, weighed))
+            before = text
+        return tuple(found)
 
     def _after_thoughts(self, tokens: list[int]) -> int:
         """The first token behind the last thought. Its mark may be a special token, which plain decoding leaves out."""
@@ -139,15 +167,24 @@ class ChatModel(nn.Module):
 
 
 class _Chosen:
-    """Keeps the log probability of the likeliest token of each step, which is the one that greedy decoding takes."""
+    """Keeps the log probability of the likeliest token of each step, which is the one that greedy decoding takes, and
+    those of some ``others``.
+    """
 
-    def __init__(self) -> None:
-        self.log_probabilities: list[Tensor] = []
+    def __init__(self, others: list[int]) -> None:
+        self.others = others
+        self._steps: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """The scores as they came."""
-        self.log_probabilities.append(scores.float().log_softmax(dim=-1).amax(dim=-1).cpu())
+        log_p = scores.float().log_softmax(dim=-1)
+        self._steps.append((log_p.amax(dim=-1).cpu(), log_p[:, self.others].cpu()))
         return scores
+
+    def of(self, row: int, step: int) -> tuple[float, dict[int, float]]:
+        """Of one row at one step: log probability of the token taken, and of each other."""
+        best, others = self._steps[step]
+        return float(best[row]), dict(zip(self.others, others[row].tolist(), strict=True))
 
 
 class _EndOfLine:
@@ -178,15 +215,23 @@ def _end_tokens(llm: Any, tokenizer: Any) -> list[int]:
     return list(dict.fromkeys([*ends, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]))
 
 
-def _load(name: str, dtype: str) -> tuple[Any, Any]:
-    """Model and tokenizer in the folder or hub repository ``name``; what is missing raises ``WeightsError``."""
+def check_chat_model(name: str) -> None:
+    """Raise ``WeightsError`` where ``name`` cannot be a chat model, without loading any; a hub is not asked."""
     folder = Path(name).expanduser()
-    if folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        if not (folder / "config.json").is_file():
-            what = "has no config.json, so it is no language model folder" if folder.is_dir() else "is no folder"
-            raise WeightsError(
-                f"{folder} {what}; download a chat model (`hf download NAME --local-dir FOLDER`) and pass model=FOLDER"
-            )
+    if check_name(name) or (not folder.exists() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        return
+    if not (folder / "config.json").is_file():
+        what = "has no config.json, so it is no language model folder" if folder.is_dir() else "is no folder"
+        raise WeightsError(
+            f"{folder} {what}; download a chat model (`hf download NAME --local-dir FOLDER`) and pass model=FOLDER"
+        )
+
+
+def _load(name: str, dtype: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a known name, a GGUF file, a folder or a hub repository; else ``WeightsError``."""
+    check_chat_model(name)
+    folder = converted_folder(name) or Path(name).expanduser()
+    if folder.exists():
         name = str(folder)
     let_transformers_load()
     from transformers import AutoModelForCausalLM, AutoTokenizer

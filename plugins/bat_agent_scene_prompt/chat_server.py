@@ -7,6 +7,7 @@ goes where nobody sent it.
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import logging
 import math
@@ -19,12 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.questions.answers import LETTERS
+from bat_agent_scene_prompt.certainty import SETS, Token, log_sum
 from bat_agent_scene_prompt.config import ScenePromptConfig
 from bat_agent_scene_prompt.prompt import Prompt
 from bat_agent_scene_prompt.replies import Said, without_thoughts
 
 LONGEST_WAIT_S = 30.0
 """No single wait between two attempts is longer, whatever the server asks for."""
+LIKELIEST = 10
+"""Tokens that a server is asked to weigh at each place, with ``logprobs``."""
 _LIST_TIMEOUT_S = 10.0
 logger = logging.getLogger(__name__)
 
@@ -68,7 +73,7 @@ class ChatServer:
             "stream": False,
         }
         if self._config.logprobs:
-            request["logprobs"] = True
+            request |= {"logprobs": True, "top_logprobs": LIKELIEST}
         content = self._send("/chat/completions", headers, self._config.timeout_s, stop, json.dumps(request).encode())
         try:
             choice = json.loads(content)["choices"][0]
@@ -80,7 +85,7 @@ class ChatServer:
                 f"the server at {self._base} answered with something else than a chat completion as OpenAI's "
                 f"/chat/completions gives ({_excerpt(content)}); check base_url"
             ) from error
-        return Said(text or "", _confidence(choice) if self._config.logprobs else None, cut)
+        return Said(text or "", _tokens(choice) if self._config.logprobs else (), cut)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -195,21 +200,32 @@ def _model_names(content: bytes) -> list[str]:
         return []
 
 
-def _confidence(choice: dict[str, Any]) -> float | None:
-    """Product of the probabilities of the answer's tokens, those of thinking left out; ``None`` where not told."""
+def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
+    """The tokens of the answer, those of thinking left out; none where they are not told."""
     try:
         entries = choice["logprobs"]["content"]
-        tokens = [(str(entry["token"]), float(entry["logprob"])) for entry in entries]
-    except (KeyError, TypeError, ValueError):
-        return None
+        tokens = [Token(str(e["token"]), float(e["logprob"]), _others(e)) for e in entries]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
     first = 0
     for number in range(len(tokens)):
-        if "".join(token for token, _ in tokens[: number + 1]).rstrip().lower().endswith("</think>"):
+        if "".join(token.text for token in tokens[: number + 1]).rstrip().lower().endswith("</think>"):
             first = number + 1
     kept = tokens[first:]
-    if not kept or not without_thoughts("".join(token for token, _ in kept)):
-        return None
-    return min(1.0, math.exp(sum(log_probability for _, log_probability in kept)))
+    return tuple(kept) if without_thoughts("".join(token.text for token in kept)) else ()
+
+
+def _others(entry: dict[str, Any]) -> dict[str, float]:
+    """Log probability of each answer of a closed set at this token; what is not among the likeliest shares the rest."""
+    likeliest = [(str(other["token"]), float(other["logprob"])) for other in entry.get("top_logprobs") or []]
+    rest = math.log(max(1e-9, 1 - sum(math.exp(log_p) for _, log_p in likeliest)))
+    found = {}
+    for answer in itertools.chain(*SETS) if likeliest else ():
+        exact = answer in LETTERS
+        wanted = answer if exact else answer.lower()
+        same = [log_p for text, log_p in likeliest if (text if exact else text.lower()).strip() == wanted]
+        found[answer] = log_sum(same) if same else rest
+    return found
 
 
 def _error_text(error: urllib.error.HTTPError) -> str:

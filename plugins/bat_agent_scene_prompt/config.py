@@ -28,7 +28,8 @@ class ScenePromptConfig:
     backend: str = SERVER
     """``server``: one that speaks OpenAI's chat interface; ``transformers``: a model that is loaded here."""
     model: str = ""
-    """Name of the model at the server (empty: the only one it has), or a folder or hub id for ``transformers``."""
+    """Name of the model at the server (empty: the only one it has); for ``transformers`` a folder, a hub id, a GGUF
+    file or ``smollm2-135m``."""
     base_url: str = "http://127.0.0.1:8000/v1"
     """Address of the server, up to and without ``/chat/completions``."""
     remote: bool = False
@@ -74,6 +75,13 @@ class ScenePromptConfig:
                     "api_key_env is not the name of an environment variable (letters, digits, underscores); put the "
                     "key itself into a variable, and give the variable's name"
                 )
+
+    def check(self) -> None:
+        """Raise ``WeightsError`` where a model that would be loaded is not here; no server is asked, nothing loaded."""
+        if self.backend == TRANSFORMERS:
+            from bat_agent_scene_prompt.chat_model import check_chat_model
+
+            check_chat_model(self.model.strip())
 
     @property
     def thresholds(self) -> Thresholds:

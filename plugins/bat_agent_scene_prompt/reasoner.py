@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bat_agent.checkpoint import load_module, save_module
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding, Reply
+from bat_agent_scene_prompt.certainty import certainty
 from bat_agent_scene_prompt.chat_model import ChatModel
 from bat_agent_scene_prompt.chat_server import ChatServer
 from bat_agent_scene_prompt.config import TRANSFORMERS, ScenePromptConfig
@@ -27,9 +28,9 @@ class ScenePromptReasoner(nn.Module):
 
     It suits every encoder and every language model, as nothing is trained: what the heads do not say, it cannot know.
     Answers in a form of :mod:`bat_agent.questions.answers` are brought into that form exactly; others are left as they
-    came. A confidence is the probability that the language model gives to its words, not that the encoder heard
-    right; a server tells it only with ``logprobs=true``. Where the model says nothing, the answer is ``The language
-    model gave no answer.`` with confidence 0.
+    came. A confidence is the probability that the language model gives to its answer, among the others where it is out
+    of a closed set, not that the encoder heard right; a server tells it only with ``logprobs=true``. Where the model
+    says nothing, the answer is ``The language model gave no answer.`` with confidence 0.
     """
 
     def __init__(self, config: ScenePromptConfig) -> None:
@@ -79,7 +80,8 @@ class ScenePromptReasoner(nn.Module):
     def _reply(self, said: Said, question: str) -> Reply:
         text = tidy(said.text, question)
         if text:
-            return Reply(text, said.confidence)
+            sure = certainty(said.tokens, text, question) if said.tokens else (None, ())
+            return Reply(text, *sure)
         if said.cut and not self._told_cut:
             self._told_cut = True
             logger.warning(

@@ -17,11 +17,13 @@ from bat_agent.questions.answers import (
     LETTERS,
     NOT_HEARD,
     YES_NO,
+    asks_yes_no,
     options_in,
     parse_angle,
     parse_letter,
     parse_not_heard,
 )
+from bat_agent_scene_prompt.certainty import Token
 
 NO_ANSWER = "The language model gave no answer."
 
@@ -32,8 +34,8 @@ class Said:
 
     text: str
     """As it came."""
-    confidence: float | None = None
-    """Probability of the tokens of the answer, where they are known."""
+    tokens: tuple[Token, ...] = ()
+    """Its tokens, thoughts and end left out, where they are known."""
     cut: bool = False
     """Whether it was not finished when the most tokens were reached."""
 
@@ -43,10 +45,6 @@ _OPENED = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _CLOSED = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _LEAD = re.compile(r"^(?:the )?(?:final )?answer(?: is)?\s*:\s*", re.IGNORECASE)
 _WRAPPING = " \t\r\n\"'`*“”‘’«»"
-_YES_NO_QUESTION = re.compile(
-    r"^\W*(?:please )?(?:is|are|was|were|do|does|did|can|could|would|will|has|have)\b|\btrue\b|\bwhether\b|\bif\b",
-    re.IGNORECASE,
-)
 _SIDES = frozenset(word for axis in AXES.values() for word in axis)
 _AROUND_PLACE = frozenset(("m", "meters", "meter", "metres", "metre", "and", "away", "at", "the", "to", "in"))
 _BETWEEN_LABELS = re.compile(r"(?:,\s+and|[,;]|\s+and)\s+")
@@ -105,7 +103,7 @@ def _yes_no(text: str, question: str) -> bool | None:
     if (plain := parse_yes_no(text)) is not None:
         return plain
     first = re.match(r"(yes|no)\b(?=\W|$)", text, re.IGNORECASE)
-    return first[1].lower() == "yes" if first and _YES_NO_QUESTION.search(question) else None
+    return first[1].lower() == "yes" if first and asks_yes_no(question) else None
 
 
 def _location(text: str) -> str | None:

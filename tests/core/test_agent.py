@@ -286,9 +286,8 @@ def test_with_another_reasoner_the_same_ears_answer(bat: Bat, tmp_path: Path) ->
 def test_another_reasoner_takes_its_own_weights(bat: Bat, tmp_path: Path) -> None:
     bat.save_pretrained(tmp_path)
     assert str(bat.with_reasoner("echo", weights=str(tmp_path / "reasoner")).ask(clip(), QUESTION)).endswith(QUESTION)
-    missing = bat.with_reasoner("echo", weights=str(tmp_path / "nowhere"))
     with pytest.raises(WeightsError, match="nowhere"):
-        missing.ask(clip(), QUESTION)
+        bat.with_reasoner("echo", weights=str(tmp_path / "nowhere"))
 
 
 def test_a_reasoner_that_cannot_be_is_told_before_the_first_question(bat: Bat) -> None:
@@ -296,3 +295,13 @@ def test_a_reasoner_that_cannot_be_is_told_before_the_first_question(bat: Bat) -
         bat.with_reasoner("rule")
     with pytest.raises(BadInput, match="no option 'lable', expected one of 'label'"):
         bat.with_reasoner("rules", lable=0.5)
+    with pytest.raises(WeightsError, match="there is no language model folder /nowhere/llama"):
+        bat.with_reasoner("llama", llm="/nowhere/llama")
+    with pytest.raises(WeightsError, match="/nowhere/llama is no folder"):
+        bat.with_reasoner("scene-prompt", backend="transformers", model="/nowhere/llama")
+
+
+def test_a_reasoner_that_was_not_trained_says_so_in_the_notes(bat: Bat) -> None:
+    untrained = bat.with_reasoner("llama", tiny_layers=1, num_cls_tokens=1, num_queries=1, max_answer_tokens=2)
+    assert "not trained" in untrained.ask(clip(), QUESTION).notes[-1]
+    assert not any("not trained" in note for note in bat.ask(clip(), QUESTION).notes)

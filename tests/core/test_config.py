@@ -305,3 +305,36 @@ def test_letters_stand_for_the_papers_types() -> None:
 def test_every_field_of_a_recipe_can_be_written_in_yaml() -> None:
     """Each is of a type that OmegaConf can hold; a new field of another type would only fail in a run."""
     assert set(OmegaConf.structured(Recipe)) == set(Recipe.__dataclass_fields__)
+
+
+EARS = """
+name: talker
+encoder: bat-small
+reasoner: {name: llama, options: {tiny_layers: 1}}
+stages: [{name: one, trains: reasoner, steps: 1, oracle_heads: true, question_types: [A]}]
+"""
+
+
+def test_an_agents_encoder_brings_its_thresholds_and_calibration(write: Write, tmp_path: Path) -> None:
+    """An agent trained on bat-small's encoder is read as bat-small is: it used to lose what was chosen for it."""
+    from bat_agent.hearing.model_folder import read_config
+    from bat_agent.recipes.ears import agent_folder, reading
+    from bat_agent.training.trainer import Trainer
+
+    theirs = read_config(agent_folder("bat-small"))
+    recipe = load_recipe(write(EARS), [f"run_dir={tmp_path / 'run'}"])
+    assert (recipe.encoder.name, recipe.encoder.options) == (theirs.encoder["name"], theirs.encoder["options"])
+    assert recipe.encoder.weights == str(agent_folder("bat-small") / "encoder")
+    assert str(agent_folder("bat-small")) not in to_yaml(recipe)  # a run may go on on another machine
+    assert load_recipe(write(to_yaml(recipe))) == recipe
+    config = Trainer(recipe).agent().config
+    assert (config.thresholds, config.calibration) == (theirs.thresholds, theirs.calibration)
+    trained = replace(recipe, stages=[Stage("one", "encoder", 1)])
+    assert reading(trained) == {}
+
+
+def test_an_agent_that_is_not_there_is_refused(write: Write) -> None:
+    with pytest.raises(BadInput, match=r"there is no agent 'bat-smal'; .* shipped one \(bat-small"):
+        load_recipe(write(EARS.replace("encoder: bat-small", "encoder: bat-smal")))
+    with pytest.raises(BadInput, match=r"is spatial-ast, but encoder\.name is echo; leave name out"):
+        load_recipe(write(EARS.replace("encoder: bat-small", "encoder: {agent: bat-small, name: echo}")))

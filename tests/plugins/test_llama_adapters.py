@@ -300,3 +300,24 @@ def _written_out(found: LlamaReasoner, ids: Tensor) -> Tensor:
         )
         hidden = hidden + linear(gated, f"{name}.mlp.down_proj", mlp.down_proj)
     return norm(hidden, "norm", model.norm) @ llm.lm_head.weight.T
+
+
+@pytest.mark.parametrize("past", [True, False])
+def test_prompts_go_past_lora_or_through_it(folder: Path, past: bool) -> None:
+    """The released code of LLaMA-Adapter leads prompts through the language model's own maps, without LoRA; what they
+    are to a layer stays so when LoRA is merged into these maps.
+    """
+    found = shake(reasoner(folder, "llama-adapter-v2+lora", adapter_prompts_past_lora=past))
+    assert found.adapter is not None
+    layer = found.llm.model.layers[-1].self_attn
+    key, value = found.adapter.prompts[-1].keys_and_values(layer, torch.float32)
+    for said, module, name in ((key, layer.k_proj, "k"), (value, layer.v_proj, "v")):
+        weight = module.base_layer.weight if hasattr(module, "base_layer") else module.weight
+        if not past and hasattr(module, "lora_A"):
+            weight = weight + module.scaling["default"] * module.lora_B.default.weight @ module.lora_A.default.weight
+        change = found.adapter.linears[f"layers-{len(found.llm.model.layers) - 1}-self_attn-{name}_proj"]
+        expected = change.scale * (found.adapter.prompts[-1].prompt @ weight.T + change.bias)
+        torch.testing.assert_close(said.flatten(), expected.flatten(), atol=1e-5, rtol=1e-5)
+    before = logits(found)
+    found.merge_adapter()
+    torch.testing.assert_close(logits(found), before, atol=1e-4, rtol=1e-4)

@@ -252,3 +252,42 @@ def test_files_of_the_room_need_no_torch_to_be_listed(tmp_path: Path) -> None:
 
     code = "import bat_agent_llama.hooks, bat_agent_llama.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def talkative() -> LlamaReasoner:
+    """Learnt answers in free text that begin like closed ones, and closed ones that begin the same way."""
+    reasoner = tiny()
+    optimiser = torch.optim.AdamW(reasoner.parameters(), lr=1e-3)
+    for _ in range(60):
+        loss = reasoner.loss(encoding(1), list(FREE), list(FREE.values()))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return reasoner.eval()
+
+
+FREE = {
+    "What is happening?": "A dog barks at music",
+    "Where is the dog? A. left; B. right": "A",
+    "Tell me about the dog.": "left of the music, and barking",
+    "On which side is the dog?": "left",
+    "Describe what you hear.": "No speech, only music",
+    "Is there music?": "No",
+    "How many dogs?": "2",
+    "What do the dogs do?": "2 dogs bark",
+}
+
+
+def test_free_text_that_begins_like_a_closed_answer_is_not_cut(talkative: LlamaReasoner) -> None:
+    """``A dog barks`` was ``A`` and ``No speech …`` was ``No``, because the first token decided that the answer is one
+    of the tree. Now it leaves the tree where the language model would rather say something else.
+    """
+    replies = talkative.answer(encoding(1), list(FREE))
+    assert list(map(str, replies)) == list(FREE.values())
+    assert all(reply.confidence is not None and reply.confidence > 0.5 for reply in replies)
+    for question, answer in FREE.items():
+        assert "".join(talkative.stream(encoding(1), question)) == answer
+    free = [reply for reply in replies if " " in reply]
+    expected = [float(talkative.score(encoding(1), q, [a]).exp()) for q, a in FREE.items() if " " in a]
+    assert [reply.confidence for reply in free] == pytest.approx(expected, rel=1e-3)

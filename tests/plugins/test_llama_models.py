@@ -14,7 +14,7 @@ from bat_agent.interfaces import Encoding
 from bat_agent_llama.config import LlamaReasonerConfig
 from bat_agent_llama.language_model import SHAPES
 from bat_agent_llama.reasoner import LlamaReasoner
-from bat_agent_llama.tokenizer import prompt_ids
+from bat_agent_llama.tokenizer import prompt_ids, separator_of
 
 DIM = 32
 QUESTIONS = ("Identify the sound events in the audio clip.", "Is the speech on your left side?")
@@ -27,6 +27,7 @@ SIZES = {
     "meta-llama/Llama-3.2-1B": 1235.8,
     "openlm-research/open_llama_7b_v2": 6738.4,
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": 1100.0,
+    "smollm2-135m": 134.5,
     "HuggingFaceTB/SmolLM2-135M": 134.5,
     "HuggingFaceTB/SmolLM2-360M": 361.8,
     "HuggingFaceTB/SmolLM2-1.7B": 1711.4,
@@ -120,3 +121,61 @@ def test_known_shapes_have_the_size_that_their_authors_give(name: str) -> None:
 def test_an_unknown_model_that_is_not_at_hand_cannot_be_outlined() -> None:
     with pytest.raises(WeightsError, match="/nowhere/nothing"):
         LlamaReasoner.outline(LlamaReasonerConfig(llm="/nowhere/nothing", token_dim=DIM))
+
+
+def words(**options: Any) -> Any:
+    """A byte-level vocabulary with SmolLM2's marks."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<s>", "</s>", *alphabet, "ĠY", "es", "ĠYes"]
+    merges = [("Ġ", "Y"), ("e", "s"), ("ĠY", "es")]
+    bpe = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", **options)
+
+
+@pytest.mark.parametrize(("template", "front"), [("<s> $A", [0]), ("$A", []), ("<s> $A </s>", [0])])
+def test_a_prompt_begins_as_the_tokenizer_begins_a_text(template: str, front: list[int]) -> None:
+    """SmolLM2-Instruct names a beginning-of-text token, which opens a turn of its chat, and puts none in front."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = words()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=template, special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    (ids,) = prompt_ids(tokenizer, ["What?"])
+    assert ids[: len(front)] == front
+    assert 0 not in ids[len(front) :]
+    assert 1 not in ids
+
+
+def test_an_answer_stands_behind_a_blank_where_words_have_theirs() -> None:
+    """Byte-level vocabularies know " Yes" as one token; Llama 2's puts the blank in front by itself, as released."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    assert separator_of(words()) == " "
+    vocabulary = {token: number for number, token in enumerate(["<s>", "▁", "Yes", "▁Yes"])}
+    pieces = Tokenizer(models.BPE(vocabulary, [], unk_token="<s>"))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    assert separator_of(PreTrainedTokenizerFast(tokenizer_object=pieces)) == ""
+
+
+def test_who_was_never_trained_says_so(tmp_path: Path, save_model: SaveModel) -> None:
+    """In the notes of every answer, also after it was saved and loaded; a step of training ends it."""
+    found = reasoner(save_model(tmp_path), adapter="llama-adapter-v2").eval()
+    assert "not trained" in found.notes[0]
+    for half in (False, True):
+        found.save_weights(tmp_path / "saved", half=half)
+        again = reasoner(tmp_path, adapter="llama-adapter-v2")
+        again.load_weights(tmp_path / "saved")
+        assert again.notes == found.notes
+    found.train().loss(encoding(), QUESTIONS * 2, ["dog", "Yes"] * 2).backward()
+    with torch.no_grad():
+        found.projector.queries += 0.1  # type: ignore[operator]
+    assert found.notes == ()
+    found.save_weights(tmp_path / "saved")
+    again.load_weights(tmp_path / "saved")
+    assert again.notes == ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.functional import one_hot
@@ -103,3 +106,36 @@ def test_what_it_needs_is_said() -> None:
     reasoner = LlamaReasoner(LlamaReasonerConfig(token_dim=16, spoken_slots=1, num_queries=2, tiny_layers=1))
     with pytest.raises(BadInput, match="spoken_slots needs an encoder with all four heads"):
         reasoner.answer(Encoding(torch.randn(1, 8, 16)), ["Where is it?"])
+
+
+def test_a_language_model_in_bfloat16_hears_it_too(tmp_path: Path, save_model: Callable[..., Path]) -> None:
+    """Its word embeddings are bfloat16, what is trained beside them float32; matrices of both cannot be multiplied."""
+    options = {"token_dim": 16, "llm": str(save_model(tmp_path)), "spoken_slots": 2, "num_queries": 2}
+    losses = []
+    for dtype in ("bfloat16", "float32"):
+        reasoner = LlamaReasoner(LlamaReasonerConfig(**options, dtype=dtype))  # type: ignore[arg-type]
+        loss = reasoner.loss(encoding(), ["Where is the dog?"], ["right, front, below; 1.5m"])
+        loss.backward()
+        assert reasoner.spoken.places.grad is not None
+        assert reasoner.spoken.places.grad.dtype == torch.float32
+        losses.append(float(loss.detach()))
+        assert len(reasoner.eval().answer(encoding(), ["Where is the dog?"])) == 1
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_what_is_spoken_may_be_all_that_is_heard(tmp_path: Path) -> None:
+    """Heads in words need no tokens of the encoder beside them; without either, nothing would be heard."""
+    config = LlamaReasonerConfig(token_dim=16, spoken_slots=2, num_queries=0, num_cls_tokens=0, tiny_layers=1)
+    reasoner = LlamaReasoner(config)
+    assert reasoner.prefix_tokens == 2 * TOKENS_PER_SLOT
+    heard = encoding()
+    loss = reasoner.loss(heard, ["Where is the dog?"], ["right, front, below; 1.5m"])
+    loss.backward()
+    other = Encoding(torch.randn(1, 8, 16), slots=heard.slots)
+    assert reasoner.eval().answer(other, ["Where?"]) == reasoner.answer(heard, ["Where?"])
+    reasoner.save_weights(tmp_path)
+    LlamaReasoner(config).load_weights(tmp_path)
+    for more in ({"spoken_slots": 0}, {"projector": "qformer"}):
+        given = {"token_dim": 16, "spoken_slots": 2, "num_queries": 0, "num_cls_tokens": 0}
+        with pytest.raises(BadInput, match="passes no sound on"):
+            LlamaReasonerConfig(**(given | more))  # type: ignore[arg-type]

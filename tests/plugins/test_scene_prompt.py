@@ -266,13 +266,19 @@ def test_saying_nothing_is_told_and_being_cut_is_explained(server: Server, caplo
 
 
 def test_confidence_comes_from_the_tokens_of_the_answer(server: Server) -> None:
-    """Neither thinking nor the blank behind it counts."""
+    """Neither thinking nor what stands around the answer counts; told what else was likely, it is weighed with that."""
     tokens = [("<think>", -3.0), ("hm", -2.0), ("</think>", -1.0), ("\n", -0.1), ("Yes", -0.2), (".", -0.3)]
     logprobs = {"content": [{"token": token, "logprob": value} for token, value in tokens]}
     text = "".join(token for token, _ in tokens)
     server.script = lambda request: completion(text, **({"logprobs": logprobs} if request.get("logprobs") else {}))
     (sure,) = reasoner_at(server, logprobs=True).answer(encode([DOG]), ["Is it?"])
-    assert (str(sure), sure.confidence) == ("Yes", pytest.approx(math.exp(-0.5)))
+    assert (str(sure), sure.confidence) == ("Yes", pytest.approx(math.exp(-0.2)))
+    likely = [{"token": token, "logprob": math.log(p)} for token, p in (("Yes", 0.6), (" no", 0.15), ("No", 0.05))]
+    logprobs["content"][4]["top_logprobs"] = likely
+    (weighed,) = reasoner_at(server, logprobs=True).answer(encode([DOG]), ["Is it?"])
+    assert weighed.confidence == pytest.approx(0.75)
+    assert [name for name, _ in weighed.alternatives] == ["Yes", "No"]
+    del logprobs["content"][4]["top_logprobs"]
     (plain,) = reasoner_at(server).answer(encode([DOG]), ["Is it?"])
     assert (str(plain), plain.confidence) == ("Yes", None)
     server.script = lambda request: completion("Yes", logprobs=None)

@@ -145,21 +145,24 @@ def test_answers_are_the_likeliest_tokens_with_their_probability(random_model: P
         while len(spoken) < 6 and not ended:
             with torch.no_grad():
                 best, token = chat.llm(torch.tensor([ids + spoken])).logits[0, -1].log_softmax(-1).max(-1)
-            log_p, ended = log_p + float(best), int(token) in chat.ends
+            ended = int(token) in chat.ends
+            log_p += 0.0 if ended else float(best)
             spoken += [] if ended else [int(token)]
         assert said.text == chat.tokenizer.decode(spoken, skip_special_tokens=True)
-        assert said.confidence == pytest.approx(math.exp(log_p), rel=1e-3)
+        assert sum(token.log_p for token in said.tokens) == pytest.approx(log_p, abs=1e-3)
+        assert "".join(token.text for token in said.tokens) == said.text
         assert said.cut == (not ended)
 
 
 def test_a_recited_answer_is_tidied_and_weighed_without_its_thoughts(tmp_path: Path) -> None:
-    """Three words count, ``Yes``, ``.`` and the end; each has the probability that its one high logit gives it."""
+    """Yes is weighed against No where it was said: one high logit against those of all ways to write No."""
     reasoner = reasoner_of(folder(tmp_path, recital="<|assistant|><think>hm</think>Yes.<|end|>"))
-    vocabulary = reasoner.chat.llm.config.vocab_size  # type: ignore[union-attr]
-    each = math.exp(HEIGHT) / (math.exp(HEIGHT) + vocabulary - 1)
+    ways = {name: len(tokens) for name, tokens in reasoner.chat._beginnings.items()}  # type: ignore[union-attr]
+    yes = math.exp(HEIGHT) + ways["Yes"] - 1
     replies = reasoner.answer(heard(150), ["Is it on your left?", "Is it?"])
     assert [str(reply) for reply in replies] == ["Yes", "Yes"]
-    assert [reply.confidence for reply in replies] == [pytest.approx(each**3, rel=1e-4)] * 2
+    assert [reply.confidence for reply in replies] == [pytest.approx(yes / (yes + ways["No"]), rel=1e-4)] * 2
+    assert [name for name, _ in replies[0].alternatives] == ["Yes", "No"]
 
 
 def test_a_thought_without_an_end_is_no_answer(tmp_path: Path) -> None:
@@ -181,8 +184,42 @@ def test_a_model_without_a_template_goes_on_with_one_line(tmp_path: Path) -> Non
     prompt = Prompt("1 source", "Is it?")
     assert reasoner.chat.text_of(prompt) == f"{SYSTEM}\n\n{prompt.user}\nAnswer:"  # type: ignore[union-attr]
     (reply,) = reasoner.answer(heard(150), ["Is it?"])
-    each = math.exp(HEIGHT) / (math.exp(HEIGHT) + len(words) - 1)
-    assert (str(reply), reply.confidence) == ("Yes", pytest.approx(each**2, rel=1e-4))
+    assert str(reply) == "Yes"
+    assert reply.confidence is not None
+    assert reply.confidence > 0.999
+
+
+def test_the_words_around_an_answer_do_not_make_it_less_sure(tmp_path: Path) -> None:
+    """``hm.No.`` says No as surely as ``No`` does: the probability of all its tokens together was counted (0.0003 for
+    "The answer is: no.").
+    """
+    alone = reasoner_of(folder(tmp_path / "a", recital="<|assistant|>No<|end|>")).answer(heard(150), ["Is it?"])
+    around = reasoner_of(folder(tmp_path / "b", recital="<|assistant|><think>hm</think>No.<|end|>"))
+    with torch.no_grad():
+        around.chat.llm.lm_head.weight *= 0.5  # type: ignore[union-attr]
+    (less,) = around.answer(heard(150), ["Is it?"])
+    assert str(alone[0]) == str(less) == "No"
+    no, yes = (len(around.chat._beginnings[name]) for name in ("No", "Yes"))  # type: ignore[union-attr]
+    assert less.confidence == pytest.approx(1 / (1 + yes / (math.exp(HEIGHT / 2) + no - 1)), rel=1e-4)
+
+
+def test_what_prompts_share_is_computed_once(random_model: Path) -> None:
+    """The next question about a clip costs its own tokens; answers are those of a model that computes everything."""
+    reasoner, fresh = (reasoner_of(random_model) for _ in range(2))
+    looks: list[int] = []
+    base = reasoner.chat.llm.model  # type: ignore[union-attr]
+    base.register_forward_pre_hook(lambda _, args, given: looks.append(given["input_ids"].shape[1]), with_kwargs=True)
+    for clip, questions in ((150, ["Where is it?"]), (150, ["What sounds?", "Is it?"]), (20, ["Where is it?"])):
+        looks.clear()
+        said = reasoner.answer(heard(clip), questions)
+        fresh.chat._prefix.forget()  # type: ignore[union-attr]
+        expected = fresh.answer(heard(clip), questions)
+        assert said == expected
+        assert [reply.confidence for reply in said] == pytest.approx([reply.confidence for reply in expected], rel=1e-3)
+        prompts = len(reasoner.chat.tokenizer(SYSTEM).input_ids)  # type: ignore[union-attr]
+        assert (sum(looks) > prompts) == (clip == 150 and questions == ["Where is it?"])
+    reasoner.double().float()
+    assert reasoner.answer(heard(20), ["Where is it?"]) == expected
 
 
 # --- what is missing ---
