@@ -60,6 +60,7 @@ KINDS: dict[str, Form] = {
     "is several": _form(),
     "is heard": _form(1),
     "where": _form(1),
+    "where else": _form(1),
     "side": _form(1, needs="axis", may="turn_deg"),
     "is side": _form(1, (1, 2), may="turn_deg walk_m"),
     "turn": _form(1),

@@ -103,7 +103,7 @@ class _Seen:
 def answer(query: Query, sources: Sequence[HeardSource]) -> Truth | None:
     """What is true of a query; ``None`` where that is not clear enough to ask."""
     try:
-        if query.kind in ("is heard", "what else", "is anything else"):
+        if query.kind in _OF_OTHERS:
             return _PROGRAMS[query.kind](_Seen(query, sources), ())
         seen = _Seen(query, sources)
         numbers = tuple(seen.find(sound) for sound in query.sounds)
@@ -210,6 +210,15 @@ def _where(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
         raise Unclear
     text = answer_location(seen.sources[numbers[0]].position)
     return Truth("place", text, value=seen.distance_m(numbers[0]), sources=numbers)
+
+
+def _where_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
+    """Where the one other sound is; there must be one."""
+    number = seen.find(seen.query.sounds[0])
+    others = tuple(n for n in range(len(seen.sources)) if n != number)
+    if number is None or len(others) != 1:
+        raise Unclear
+    return _where(seen, others)
 
 
 def _side(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
@@ -399,6 +408,7 @@ def _cannot(seen: _Seen, _: tuple[int, ...]) -> Truth:
     return Truth("cannot", CANNOT_BE_HEARD)
 
 
+_OF_OTHERS = frozenset(("is heard", "what else", "is anything else", "where else"))  # the named one may be missing
 _PROGRAMS: dict[str, Callable[[_Seen, tuple[int, ...]], Truth]] = {
     "what": _what,
     "what else": _what_else,
@@ -409,6 +419,7 @@ _PROGRAMS: dict[str, Callable[[_Seen, tuple[int, ...]], Truth]] = {
     "is several": _is_several,
     "is heard": _is_heard,
     "where": _where,
+    "where else": _where_else,
     "side": _side,
     "is side": _is_side,
     "turn": _turn,
