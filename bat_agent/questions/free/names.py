@@ -8,7 +8,7 @@ from functools import cache
 
 from bat_agent.labels import labels
 from bat_agent.questions.families import related
-from bat_agent.questions.free.names_table import EVERYDAY, STRANGE
+from bat_agent.questions.free.names_table import DOING, EVERYDAY, STRANGE
 
 SOMEONE = "someone"
 """What a query calls a person who speaks, whoever it is."""
@@ -114,7 +114,8 @@ def _readable() -> tuple[dict[str, str], int]:
     whole = [(name, name) for name in lower]
     parts = [(part, name) for name in lower for part in _BRACKETS.sub("", name).split(",")]
     strange = [(name, name) for name in _strange()]
-    for said, label in [*whole, *every, *strange, *parts, *[(f"{s}s", label) for s, label in every + parts]]:
+    doing = [(phrase, label) for label, phrase in DOING.items()]
+    for said, label in [*whole, *doing, *every, *strange, *parts, *[(f"{s}s", label) for s, label in every + parts]]:
         if key := " ".join(_WORD.findall(said)):
             table.setdefault(key, label)
     for never in ("hands", "hand", "etc", "run", "tap", "tick s"):

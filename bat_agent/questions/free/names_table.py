@@ -35,7 +35,7 @@ _SHIPPED = {
     "Siren": "a siren, a wailing siren",
     "Snare drum": "a snare drum, a snare",
     "Sneeze": "a sneeze, sneezing",
-    "Speech": "a voice, talking, a person talking, someone's voice",
+    "Speech": "a voice, talking, a person talking",
     "Tabla": "a tabla, tabla drumming",
     "Telephone bell ringing": "a ringing phone, a ringing telephone, a phone ringing",
     "Telephone dialing, DTMF": "dialling, dialing, a phone being dialled, a touch-tone keypad",
@@ -191,3 +191,27 @@ STRANGE: dict[str, str] = {
     "a bear": "Wild animals",
 }
 """Sounds that are no class, and the class that they would most likely be taken for; no relative of it may be there."""
+DOING: dict[str, str] = {
+    "bark": "whatever is barking",
+    "beep, bleep": "whatever is beeping",
+    "bell": "whatever is tolling",
+    "clapping": "whoever is clapping",
+    "cough": "whoever is coughing",
+    "crackle": "whatever is crackling",
+    "cricket": "whatever is chirping",
+    "crowing, cock-a-doodle-doo": "whatever is crowing",
+    "drip": "whatever is dripping",
+    "hammer": "whoever is hammering",
+    "knock": "whoever is knocking",
+    "laughter": "whoever is laughing",
+    "siren": "whatever is wailing",
+    "singing": "whoever is singing",
+    "sneeze": "whoever is sneezing",
+    "snoring": "whoever is snoring",
+    "speech": "whoever is talking",
+    "telephone bell ringing": "whatever is ringing",
+    "tick": "whatever is ticking",
+    "typing": "whoever is typing",
+    "whispering": "whoever is whispering",
+}
+"""Classes, lower case, by what is being done, in place of "the" and a name."""

@@ -47,7 +47,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("Are {the} and {the2} on the same lateral side of your chassis?",),
     "opposite_sides": ("Are {the} and {the2} on opposite lateral sides of your chassis?",),
     "between": ("Is your position in between {the} and {the2}?",),
-    "safe_step": ("Is it clear for you to {step}?", "Any obstacle by ear within two metres if you {step}? Say yes if it is safe."),
+    "safe_step": ("Is it clear for you to {step}?", "Safe to {step}?"),
     "gets_closer": ("Would your range to {the} shrink if you {walked}?",),
     "turned_side": ("Suppose you {turned}: is {the} then {yours}?", "Assume you {turned}. Would {the} be {yours}?"),
     "turned_where": ("Suppose you {turned}: on which lateral side is {the} then, left or right?",),

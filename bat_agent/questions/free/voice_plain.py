@@ -52,7 +52,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "turned_where": ("If I {turned}, which side would {the} be on?", "Once I {turn}, do I have {the} on my left or on my right?"),
     "walked_far": ("If I {walked}, how far away would {the} be?", "How far would it be to {the} if I {walked}?"),
     "walked_side": ("If I {walked}, would {the} be {where}?", "Would I have {the} {where} if I {walked}?"),
-    "moving": ("Is {the} moving?", "Does {the} stay in one place, or is it moving? Yes if it moves."),
+    "moving": ("Is {the} moving?", "Does {the} move about?"),
     "approach": ("Is {the} coming closer or going away?", "Is {the} getting nearer or farther?"),
     "drift": ("Is {the} moving to the left or to the right?", "Which way is {the} going, left or right?"),
     "then_far": ("And how far is it?", "How far away is that?"),

@@ -11,7 +11,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "lowest": ("lowest?",),
     "loudest": ("loudest?", "loudest sound"),
     "what_else": ("other than {n}: what", "list others, not {n}"),
-    "anything_else": ("anything but {n}?", "{n} alone or more? more: yes"),
+    "anything_else": ("anything but {n}?", "{n} plus others?"),
     "anything_there": ("anything {side}?", "something {side} y/n"),
     "count": ("how many", "count sounds"),
     "count_side": ("how many {side}", "count {side}"),
