@@ -91,13 +91,18 @@ def kindred(first: str, second: str) -> bool:
 
 def sounds_in(text: str) -> list[str]:
     """The classes, lower case, that a text names, by display name, part of one or everyday name; longest name first."""
-    words, found, place = _WORD.findall(text.lower()), [], 0
+    return [label for label, _, _ in spans_in(text)]
+
+
+def spans_in(text: str) -> list[tuple[str, int, int]]:
+    """As :func:`sounds_in`, with where each name begins and ends."""
+    words, found, place = list(_WORD.finditer(text.lower())), [], 0
     table, longest = _readable()
     while place < len(words):
         for length in range(min(longest, len(words) - place), 0, -1):
-            label = table.get(" ".join(words[place : place + length]))
+            label = table.get(" ".join(word[0] for word in words[place : place + length]))
             if label is not None:
-                found.append(label)
+                found.append((label, words[place].start(), words[place + length - 1].end()))
                 place += length
                 break
         else:

@@ -35,7 +35,20 @@ SAFE_M = 2.0
 LOUDER_RATIO = 2.0
 """How many times nearer the loudest must be, 6 dB of direct sound: all recordings of a set have one level."""
 MOVES_LEAST_M = 0.7
+DOMINANT = 2.0
+"""How much farther out on one side than on another a source is that is said to be there before all."""
 Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source is, as an answer may say it."""
+
+    must: tuple[str, ...]
+    """One of these sides has to be said: the one that it lies farthest out on, or either of two alike."""
+    may: tuple[str, ...]
+    """All sides that may be said; above and below both, near the height of the ears."""
+    distance_m: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,10 @@ class Truth:
     """Other answers that are as true."""
     value: float = 0.0
     """The number, where the answer is one: metres, degrees (turns: left above 0), how many."""
-    sources: tuple[int, ...] = ()
-    """Numbers of the sources that the answer names."""
+    sources: tuple[tuple[str, ...], ...] = ()
+    """The labels of each source that the answer names."""
+    places: tuple[Place, ...] = ()
+    """Where each of them is, if the answer says so."""
 
 
 class Unclear(Exception):
@@ -144,7 +159,11 @@ def _named(seen: _Seen, numbers: Sequence[int]) -> Truth:
     if not numbers:
         return Truth("sounds", NOTHING)
     labels = [label for number in numbers for label in seen.sources[number].labels]
-    return Truth("sounds", answer_labels(labels), sources=tuple(numbers))
+    return Truth("sounds", answer_labels(labels), sources=_labels(seen, numbers))
+
+
+def _labels(seen: _Seen, numbers: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(label.lower() for label in seen.sources[number].labels) for number in numbers)
 
 
 # --- what and how many ---
@@ -209,7 +228,16 @@ def _where(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
     if any(abs(seen.toward(numbers[0], side)) < SIDE_LEAST for side in ("right", "front")):
         raise Unclear
     text = answer_location(seen.sources[numbers[0]].position)
-    return Truth("place", text, value=seen.distance_m(numbers[0]), sources=numbers)
+    return Truth("place", text, sources=_labels(seen, numbers[:1]), places=(_place(seen, numbers[0]),))
+
+
+def _place(seen: _Seen, number: int) -> Place:
+    across = "left" if seen.toward(number, "left") > 0 else "right"
+    along = "front" if seen.toward(number, "front") > 0 else "behind"
+    ratio = seen.toward(number, across) / seen.toward(number, along)
+    must = (across,) if ratio > DOMINANT else (along,) if ratio < 1 / DOMINANT else (across, along)
+    height = tuple(side for side in ("above", "below") if seen.toward(number, side) > -SIDE_LEAST)
+    return Place(must, (across, along, *height), seen.distance_m(number))
 
 
 def _where_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
@@ -329,7 +357,7 @@ def _compare(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
 
 def _which(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
     number = numbers[not _compared(seen, numbers)]
-    return Truth("sounds", seen.query.sounds[numbers.index(number)], sources=(number,))
+    return Truth("sounds", seen.query.sounds[numbers.index(number)], sources=_labels(seen, [number]))
 
 
 def _difference(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
@@ -401,7 +429,8 @@ def _describe(seen: _Seen, _: tuple[int, ...]) -> Truth:
         seen.on(number, "left")
         seen.on(number, "front")
     parts = [f"{answer_labels(s.labels)}: {answer_location(s.position)}" for s in (seen.sources[n] for n in numbers)]
-    return Truth("scene", ". ".join(parts), sources=numbers)
+    places = tuple(_place(seen, number) for number in numbers)
+    return Truth("scene", ". ".join(parts), sources=_labels(seen, numbers), places=places)
 
 
 def _cannot(seen: _Seen, _: tuple[int, ...]) -> Truth:
