@@ -78,6 +78,9 @@ def qa(
     beyond_count: Annotated[
         int | None, typer.Option(metavar="M", min=1, help="How many of these; a tenth of --count by default.")
     ] = None,
+    free: Annotated[
+        int, typer.Option(metavar="F", min=0, help="Also so many free questions, in anybody's words, in a stage 5.")
+    ] = 0,
     wordings: Annotated[Wordings, typer.Option(help="All wordings, or train and eval apart.")] = Wordings.all,
     balance: Annotated[
         Drawing, typer.Option(help="Draw sounds by class, by the weights of BAT, or each alike.")
@@ -104,7 +107,7 @@ def qa(
     plan = QAPlan(
         sounds, count, rirs, simulator, inputs.key_values(option or []), rooms, rir_count, seed, split.value,
         _folds(folds), SHARES if wanted is None else {kind: SHARES[kind] for kind in wanted}, extra,
-        (beyond_count or max(1, count // 10)) if extra else 0, wordings.value, balance.value,
+        (beyond_count or max(1, count // 10)) if extra else 0, free, wordings.value, balance.value,
     )  # fmt: skip
     begun = time.monotonic()
     with _bars() as progress:
@@ -121,7 +124,7 @@ def qa(
 
 def check(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Root of a SpatialSoundQA set, released or made.")],
-    stage: Annotated[list[int] | None, typer.Option(metavar="1…4", help="Only this stage; may be given again.")] = None,
+    stage: Annotated[list[int] | None, typer.Option(metavar="1…5", help="Only this stage; may be given again.")] = None,
     split: Annotated[SplitName | None, typer.Option(help="Only this part.")] = None,
     types: Types = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N records of each file.")] = None,

@@ -6,11 +6,11 @@ people. Its wordings are in the modules ``voice_*``, under its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bat_agent.questions.dice import Dice
-from bat_agent.questions.free.names import SOMEONE
+from bat_agent.questions.free.names import SOMEONE, VOICES
 from bat_agent.questions.free.names_table import STRANGE
 from bat_agent.questions.free.query import AXES, FLAT, SIDES, Query
 
@@ -38,6 +38,8 @@ class Intent:
     """The intent of the question before it, of which it says no more than "it"."""
     moving: bool = False
     """Whether half of its sources should move."""
+    in_turn: bool = False
+    """Whether numbers of sources come in turn, as rooms that hold many are rarer."""
     worded_as: tuple[str, ...] = ()
     """Intents whose wordings it takes, where it has none of its own."""
 
@@ -126,7 +128,7 @@ def _someone(kind: str) -> Callable[[Dice], Query | None]:
 INTENTS: dict[str, Intent] = {
     intent.name: intent
     for intent in (
-        Intent("what_all", "what can be heard", _none("what")),
+        Intent("what_all", "what can be heard", _none("what"), in_turn=True),
         Intent("what_side", "what is on a side", _sided("what", SIDES)),
         Intent("nearest", "what is nearest", _none("what", word="nearest"), _SEVERAL),
         Intent("farthest", "what is farthest", _none("what", word="farthest"), _SEVERAL),
@@ -136,10 +138,10 @@ INTENTS: dict[str, Intent] = {
         Intent("what_else", "what there is besides", _one("what else")),
         Intent("anything_else", "whether there is anything besides", _one("is anything else"), (1, 1, 2, 3)),
         Intent("anything_there", "whether anything is on a side", _sided("is anything", SIDES)),
-        Intent("count", "how many there are", _none("count")),
+        Intent("count", "how many there are", _none("count"), in_turn=True),
         Intent("count_side", "how many are on a side", _sided("count", SIDES)),
         Intent("several", "whether there is more than one", _none("is several"), (1, 1, 1, 2, 3, 4)),
-        Intent("describe", "all of it", _none("describe"), (1, 2, 3)),
+        Intent("describe", "all of it", _none("describe"), (1, 2, 3), in_turn=True),
         Intent("heard", "whether something is there", _heard),
         Intent("someone", "whether somebody talks", _someone("is heard")),
         Intent("where", "where it is", _one("where")),
@@ -194,3 +196,13 @@ INTENTS: dict[str, Intent] = {
     )
 }  # fmt: skip
 """All intents by name."""
+
+
+def intents_for(labels: Iterable[str], moving: bool) -> tuple[Intent, ...]:
+    """The intents that sounds of these classes admit: of motion if some move, of who talks if somebody does."""
+    talk = not VOICES.isdisjoint(label.lower() for label in labels)
+    return tuple(
+        intent
+        for intent in INTENTS.values()
+        if (moving or not intent.moving) and (talk or intent.name not in ("someone", "where_someone"))
+    )
