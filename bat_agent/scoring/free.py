@@ -19,6 +19,8 @@ from bat_agent.questions.free import Truth, answer, read_query
 from bat_agent.questions.free.marking import score_free
 
 NOT_UNDERSTOOD = "not understand"
+ALL = "all"
+"""All intents together."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,15 @@ def _swapped(source: HeardSource) -> HeardSource:
 
 
 def by_intent(records: Sequence[Any], answers: Sequence[Any], seed: int = 0) -> dict[str, Figure]:
-    """Intent → share of right answers with its interval; empty where no question is free."""
+    """Intent → share of right answers with its interval, and all together; empty where no question is free."""
     right: dict[str, list[float]] = defaultdict(list)
     for record, said in zip(records, answers, strict=True):
         scores = free_scores(record, said if isinstance(said, str) else "")
         if scores is not None:
             right[intent_of(record)].append(scores["accuracy"])
-    return {intent: mean_figure(np.array(values), seed) for intent, values in right.items()}
+    figures = {intent: mean_figure(np.array(values), seed) for intent, values in right.items()}
+    everything = [value for values in right.values() for value in values]
+    return figures | ({ALL: mean_figure(np.array(everything), seed)} if everything else {})
 
 
 def intent_of(record: QARecord) -> str:

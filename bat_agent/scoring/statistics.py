@@ -15,7 +15,7 @@ from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.metrics import blank_labels, score_answer
 from bat_agent.questions import QARecord, QuestionType, parse_yes_no
-from bat_agent.scoring.free import IntentFigures, intent_figures
+from bat_agent.scoring.free import IntentFigures, free_scores, intent_figures
 from bat_agent.scoring.rows import MAJORITY, PROMPT_ONLY, RANDOM, comparison_rows
 
 _OWN = ("stage4", "stage5")  # what folders begin with whose files repeat none of the stages before them
@@ -144,7 +144,8 @@ def _leaks(records: Sequence[QARecord]) -> dict[QuestionType, tuple[Leak, ...]]:
     values: dict[tuple[QuestionType, str], dict[str, list[float]]] = {}
     for name in (PROMPT_ONLY, MAJORITY, RANDOM):
         for record, answer in zip(records, rows[name], strict=True):
-            for measure, value in score_answer(record.type, record.answer, answer).items():
+            scores = free_scores(record, answer) or score_answer(record.type, record.answer, answer)
+            for measure, value in scores.items():
                 if measure in _MEASURES:
                     values.setdefault((record.type, measure), {}).setdefault(name, []).append(value)
     found: dict[QuestionType, tuple[Leak, ...]] = {}

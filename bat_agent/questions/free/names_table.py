@@ -215,3 +215,5 @@ DOING: dict[str, str] = {
     "whispering": "whoever is whispering",
 }
 """Classes, lower case, by what is being done, in place of "the" and a name."""
+SHIPPED: tuple[str, ...] = tuple(_SHIPPED)
+"""The classes of the shipped model."""
