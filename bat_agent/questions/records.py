@@ -65,7 +65,7 @@ class QuestionType(str, Enum):
 
     @property
     def letter(self) -> str:
-        """The paper's name, ``A`` … ``E``; ``P`` for plain, ``F`` for free, ``X`` for other questions beyond the paper."""
+        """The paper's name, ``A`` … ``E``; ``P`` for plain questions, ``F`` for free ones, ``X`` for others of ours."""
         return _LETTERS.get(self.value, "E" if self in RELEASED_TYPES else "X")
 
     @property

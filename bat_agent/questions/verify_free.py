@@ -174,9 +174,7 @@ def _location(answer: str, source: HeardSource) -> str | None:
 Check = Callable[[str, Asked, list[int], list[Point], Sequence[HeardSource]], "str | None"]
 
 
-def _what(
-    answer: str, asked: Asked, _: list[int], points: list[Point], sources: Sequence[HeardSource]
-) -> str | None:
+def _what(answer: str, asked: Asked, _: list[int], points: list[Point], sources: Sequence[HeardSource]) -> str | None:
     numbers = [n for n, point in enumerate(points) if all(_toward(point, side) > 0 for side in asked.sides)]
     word = asked.parts.get("word")
     if word is not None:
@@ -255,9 +253,7 @@ def _angle(answer: str, _: Asked, at: list[int], points: list[Point], __: Sequen
     return None if match and abs(int(match[1]) - true) < 0.51 else f"the answer is {answer!r}, but it is {true:.1f}"
 
 
-def _sides_alike(
-    answer: str, asked: Asked, at: list[int], points: list[Point], _: Sequence[HeardSource]
-) -> str | None:
+def _sides_alike(answer: str, asked: Asked, at: list[int], points: list[Point], _: Sequence[HeardSource]) -> str | None:
     alike = points[at[0]][0] * points[at[1]][0] > 0
     return _says(answer, alike == (asked.kind == "same side"))
 
@@ -275,14 +271,12 @@ def _motion(
     return _differs(answer, "right" if end[0] > begin[0] else "left")
 
 
-def _scene(
-    answer: str, _: Asked, __: list[int], points: list[Point], sources: Sequence[HeardSource]
-) -> str | None:
+def _scene(answer: str, _: Asked, __: list[int], points: list[Point], sources: Sequence[HeardSource]) -> str | None:
     told = answer.split(". ")
     if len(told) != len(sources):
         return f"the answer tells of {len(told)} sources, but there are {len(sources)}"
     for part, number in zip(told, sorted(range(len(sources)), key=lambda n: _far(points[n])), strict=True):
-        names, _, place = part.partition(": ")
+        names, place = part.split(": ")
         if wrong := _list(names, [number], sources) or _location(place, sources[number]):
             return wrong
     return None

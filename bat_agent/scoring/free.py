@@ -49,7 +49,7 @@ def truth_of(record: Any) -> Truth | None:
 
 
 def free_scores(record: Any, said: str) -> dict[str, float] | None:
-    """``accuracy``, and ``malformed`` where nothing was said or understood; ``None`` for what :func:`truth_of` leaves."""
+    """``accuracy``, and ``malformed`` where nothing was understood; ``None`` for what is no free question."""
     truth = truth_of(record)
     if truth is None:
         return None
@@ -61,7 +61,9 @@ def mirrored(record: QARecord) -> QARecord:
     """A free question about the same scene with the ears swapped."""
     query = None if record.query is None else mirror(record.query).replace("axis right left", "axis left right")
     geometry = None if record.geometry is None else tuple(_swapped(source) for source in record.geometry)
-    return replace(record, question=mirror(record.question), answer=mirror(record.answer), query=query, geometry=geometry)
+    return replace(
+        record, question=mirror(record.question), answer=mirror(record.answer), query=query, geometry=geometry
+    )
 
 
 def _swapped(source: HeardSource) -> HeardSource:

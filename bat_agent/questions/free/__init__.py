@@ -9,7 +9,8 @@ from __future__ import annotations
 from bat_agent.questions.free.asking import FreeQuestion, ask_free, split_history, with_history
 from bat_agent.questions.free.intents import INTENTS, Intent
 from bat_agent.questions.free.query import KINDS, Query, read_query
-from bat_agent.questions.free.truth import CANNOT_BE_HEARD, Truth, answer
+from bat_agent.questions.free.seen import Truth
+from bat_agent.questions.free.truth import CANNOT_BE_HEARD, answer
 
 __all__ = [
     "CANNOT_BE_HEARD",

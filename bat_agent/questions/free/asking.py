@@ -16,7 +16,8 @@ from bat_agent.questions.free.intents import INTENTS, Intent
 from bat_agent.questions.free.names_table import EVERYDAY
 from bat_agent.questions.free.phrases import named, slots_of
 from bat_agent.questions.free.query import Query
-from bat_agent.questions.free.truth import Truth, answer
+from bat_agent.questions.free.seen import Truth
+from bat_agent.questions.free.truth import answer
 from bat_agent.questions.free.voices import HELD_OUT, voices
 from bat_agent.questions.generator import Balance, Question
 from bat_agent.questions.grammar import Split

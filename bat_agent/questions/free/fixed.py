@@ -60,7 +60,9 @@ def fixed_records(
     return records
 
 
-def imagine_scene(rng: np.random.Generator, count: int, labels: Sequence[str], moving: bool = False) -> list[HeardSource]:
+def imagine_scene(
+    rng: np.random.Generator, count: int, labels: Sequence[str], moving: bool = False
+) -> list[HeardSource]:
     """``count`` sources around a listener that may share a clip; all directions and distances from 0.5 to 8 m."""
     sources: list[HeardSource] = []
     for _ in range(_TRIES):
@@ -101,11 +103,19 @@ def _position(rng: np.random.Generator) -> Position:
 
 
 def _record(number: int, scene: Sequence[HeardSource], asked: FreeQuestion) -> QARecord:
-    ids = [name for n in range(len(scene)) for name in (f"imagined/{number}-{n}", f"imagined/{number}-{n}.npy")]
-    first, second, *rest = (*ids, *[None] * (8 - len(ids)))
-    assert first is not None
-    assert second is not None
-    return QARecord(
-        first, second, rest[0], rest[1], number, asked.type.value, asked.text, asked.answer, *rest[2:],
-        geometry=tuple(scene), kind=asked.kind, query=str(asked.query),
-    )  # fmt: skip
+    ids = {}
+    for place in range(len(scene)):
+        end = str(place + 1) if place else ""
+        ids |= {f"audio_id{end}": f"imagined/{number}-{place}", f"reverb_id{end}": f"imagined/{number}-{place}.npy"}
+    return QARecord.from_dict(
+        {
+            **ids,
+            "question_id": number,
+            "question_type": asked.type.value,
+            "question": asked.text,
+            "answer": asked.answer,
+            "geometry": [source.to_dict() for source in scene],
+            "kind": asked.kind,
+            "query": str(asked.query),
+        }
+    )

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 
 from bat_agent.questions.free.names import kindred, sounds_in, spans_in
-from bat_agent.questions.free.truth import NOTHING, SECTORS, Place, Truth
+from bat_agent.questions.free.seen import Place, Truth
+from bat_agent.questions.free.truth import NOTHING, SECTORS
 
 NEAR_DEG = 20.0
 """An angle that is no farther off counts as right, degrees."""
@@ -30,8 +31,8 @@ _POLAR = re.compile(
     r"(?P<yes>\b(?:yes|yeah|yep|yup|aye|affirmative|correct|true|indeed|definitely|certainly|absolutely)\b)"
     r"|(?P<no>\b(?:no|nope|nah|negative|false|not|never|none|nothing|nobody|cannot)\b|n['’]t\b)"
 )
-_SPOKEN = {word: number for number, word in enumerate(
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"))}  # fmt: skip
+_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_SPOKEN: dict[str, float] = {word: number for number, word in enumerate(_WORDS.split())}
 _SPOKEN |= {"none": 0, "nothing": 0, "no": 0, "single": 1, "half": 0.5}
 _NUMBER = re.compile(rf"\d+(?:\.\d+)?|\b(?:{'|'.join(_SPOKEN)})\b")
 _ABSENT = re.compile(
@@ -106,7 +107,9 @@ def _hour(truth: Truth, said: str) -> bool:
 
 
 def _heading(truth: Truth, said: str) -> bool:
-    sides = [{"behind": "back"}.get(side, side) for side in _sides(said) if side in ("left", "right", "front", "behind")]
+    sides = [
+        {"behind": "back"}.get(side, side) for side in _sides(said) if side in ("left", "right", "front", "behind")
+    ]
     sectors = [frozenset(name.replace("behind", "back").split()) for name in SECTORS]
     if frozenset(sides) not in sectors:
         return False

@@ -163,9 +163,7 @@ _OTHERS = {
     "Zipper (clothing)": "a zipper, a zip",
 }
 EVERYDAY: dict[str, tuple[str, ...]] = {
-    label: tuple(name.strip() for name in names.split(","))
-    for label, names in (_SHIPPED | _OTHERS).items()
-    if names
+    label: tuple(name.strip() for name in names.split(",")) for label, names in (_SHIPPED | _OTHERS).items() if names
 }
 """Display name of a class → what people call it."""
 STRANGE: dict[str, str] = {

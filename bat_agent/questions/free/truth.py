@@ -1,21 +1,20 @@
 """What is true of a query in a scene, from its geometry: the answer, all others that are true as well, or none at all.
 
 Where two answers are too close to tell apart by ear there is no truth, and nothing is asked: sides and relations within
-a margin of their border, distances within half a metre of a limit, and so on. Sides are those of the eight regions
-(:mod:`bat_agent.scene`): all that lies left of the plane through the ears' middle is left. What is asked of a sound that
-is not there is ``not heard``; what no sound can tell ``cannot be heard``.
+a margin of their border, distances within a quarter of a metre of a limit, and so on. Sides are those of the eight
+regions (:mod:`bat_agent.scene`): half of the world is left, half right. What is asked of a sound that is not there is
+``not heard``; what no sound can tell ``cannot be heard``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from bat_agent.questions.answers import NOT_HEARD, YES_NO, HeardSource, answer_labels, answer_location, format_distance
-from bat_agent.questions.free.names import SOMEONE, VOICES, is_human, kindred
+from bat_agent.questions.free.names import kindred
 from bat_agent.questions.free.query import Query
-from bat_agent.scene import Position, unit_vector
+from bat_agent.questions.free.seen import SIDE_LEAST, Place, Seen, Truth, Unclear, bears, point_of
 
 CANNOT_BE_HEARD = "cannot be heard"
 """The answer to what no sound can tell."""
@@ -23,8 +22,6 @@ NOTHING = "nothing"
 """The answer to what is there, where nothing is."""
 SECTORS = ("right", "front right", "front", "front left", "left", "back left", "behind", "back right")
 """Eight ways to walk, counter-clockwise from the right, 45 degrees each."""
-SIDE_LEAST = 0.15
-"""Least direction cosine towards a side that is said (9° off the border)."""
 RELATION_LEAST_M = 0.4
 CLOSER_LEAST_M = 0.5
 TURN_LEAST_DEG = 15.0
@@ -37,90 +34,14 @@ LOUDER_RATIO = 2.0
 MOVES_LEAST_M = 0.7
 DOMINANT = 2.0
 """How much farther out on one side than on another a source is that is said to be there before all."""
-Point = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a source is, as an answer may say it."""
-
-    must: tuple[str, ...]
-    """One of these sides has to be said: the one that it lies farthest out on, or either of two alike."""
-    may: tuple[str, ...]
-    """All sides that may be said; above and below both, near the height of the ears."""
-    distance_m: float
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is true, in one of the forms that :func:`bat_agent.questions.free.marking.score_free` reads."""
-
-    form: str
-    """``yes no``, ``side``, ``place``, ``turn``, ``hour``, ``heading``, ``metres``, ``degrees``, ``count``, ``sounds``,
-    ``scene``, ``not heard`` or ``cannot``."""
-    answer: str
-    """The answer as records have it."""
-    accepted: tuple[str, ...] = ()
-    """Other answers that are as true."""
-    value: float = 0.0
-    """The number, where the answer is one: metres, degrees (turns: left above 0), how many."""
-    sources: tuple[tuple[str, ...], ...] = ()
-    """The labels of each source that the answer names."""
-    places: tuple[Place, ...] = ()
-    """Where each of them is, if the answer says so."""
-
-
-class Unclear(Exception):
-    """Two answers are too close to tell apart."""
-
-
-class _Seen:
-    """The sources as the listener of a query hears them: after its turn or walk, if it has one."""
-
-    def __init__(self, query: Query, sources: Sequence[HeardSource]) -> None:
-        self.query, self.sources = query, sources
-        self.points = [_after(_point(source.position), query) for source in sources]
-
-    def find(self, sound: str) -> int | None:
-        """The source that a sound names; ``None`` where it is not there, unclear where it may be."""
-        kin = [n for n, s in enumerate(self.sources) if any(kindred(sound, label) for label in s.labels)]
-        named = [n for n in kin if _bears(self.sources[n], sound)]
-        if len(named) == 1 and len(kin) == 1:
-            return named[0]
-        if kin:
-            raise Unclear
-        return None
-
-    def toward(self, number: int, side: str) -> float:
-        """Direction cosine of a source towards a side."""
-        x, y, z = self.points[number]
-        value = {"right": x, "left": -x, "above": y, "below": -y, "behind": z, "front": -z}[side]
-        return value / max(math.hypot(x, y, z), 1e-9)
-
-    def on(self, number: int, side: str) -> bool:
-        """Whether it is clearly on that side; unclear near the border."""
-        value = self.toward(number, side)
-        if abs(value) < SIDE_LEAST:
-            raise Unclear
-        return value > 0
-
-    def distance_m(self, number: int) -> float:
-        return math.hypot(*self.points[number])
-
-    def azimuth_deg(self, number: int) -> float:
-        """Counter-clockwise from the right; unclear overhead and underfoot."""
-        x, y, z = self.points[number]
-        if math.hypot(x, z) < 0.5 * math.hypot(x, y, z):
-            raise Unclear
-        return math.degrees(math.atan2(-z, x)) % 360
 
 
 def answer(query: Query, sources: Sequence[HeardSource]) -> Truth | None:
     """What is true of a query; ``None`` where that is not clear enough to ask."""
     try:
         if query.kind in _OF_OTHERS:
-            return _PROGRAMS[query.kind](_Seen(query, sources), ())
-        seen = _Seen(query, sources)
+            return _PROGRAMS[query.kind](Seen(query, sources), ())
+        seen = Seen(query, sources)
         numbers = tuple(seen.find(sound) for sound in query.sounds)
         if None in numbers:
             return Truth("not heard", NOT_HEARD)
@@ -131,52 +52,37 @@ def answer(query: Query, sources: Sequence[HeardSource]) -> Truth | None:
         return None
 
 
-def _bears(source: HeardSource, sound: str) -> bool:
-    labels = {label.lower() for label in source.labels}
-    return bool(labels & VOICES) if sound == SOMEONE else sound.lower() in labels
-
-
-def _point(position: Position) -> Point:
-    x, y, z = unit_vector(position.azimuth_deg, position.elevation_deg)
-    return x * position.distance_m, y * position.distance_m, z * position.distance_m
-
-
-def _after(point: Point, query: Query) -> Point:
-    x, y, z = point
-    step = query.walk_m
-    x -= step * ((query.walk_to == "right") - (query.walk_to == "left"))
-    z -= step * ((query.walk_to == "behind") - (query.walk_to == "front"))
-    turn = math.radians(-query.turn_deg)  # the world turns the other way
-    right, ahead = x * math.cos(turn) + z * math.sin(turn), -z * math.cos(turn) + x * math.sin(turn)
-    return right, y, -ahead
+def _each(clear: Iterable[bool]) -> list[bool]:
+    """All of them, so that one that is unclear is noticed even where others decide."""
+    return list(clear)
 
 
 def _yes_no(true: bool) -> Truth:
     return Truth("yes no", YES_NO[not true])
 
 
-def _named(seen: _Seen, numbers: Sequence[int]) -> Truth:
+def _named(seen: Seen, numbers: Sequence[int]) -> Truth:
     if not numbers:
         return Truth("sounds", NOTHING)
     labels = [label for number in numbers for label in seen.sources[number].labels]
     return Truth("sounds", answer_labels(labels), sources=_labels(seen, numbers))
 
 
-def _labels(seen: _Seen, numbers: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+def _labels(seen: Seen, numbers: Sequence[int]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(label.lower() for label in seen.sources[number].labels) for number in numbers)
 
 
 # --- what and how many ---
 
 
-def _what(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _what(seen: Seen, _: tuple[int, ...]) -> Truth:
     query, numbers = seen.query, range(len(seen.sources))
     if query.word:
         return _named(seen, [_first(seen, query.word)])
     return _named(seen, [n for n in numbers if all(seen.on(n, side) for side in query.sides)])
 
 
-def _first(seen: _Seen, word: str) -> int:
+def _first(seen: Seen, word: str) -> int:
     height = word in ("highest", "lowest")
     values = [seen.points[n][1] if height else seen.distance_m(n) for n in range(len(seen.sources))]
     order = sorted(range(len(values)), key=values.__getitem__, reverse=word in ("farthest", "highest"))
@@ -189,32 +95,32 @@ def _first(seen: _Seen, word: str) -> int:
     return order[0]
 
 
-def _what_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _what_else(seen: Seen, _: tuple[int, ...]) -> Truth:
     number = seen.find(seen.query.sounds[0])
     return _named(seen, [n for n in range(len(seen.sources)) if n != number])
 
 
-def _is_anything_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _is_anything_else(seen: Seen, _: tuple[int, ...]) -> Truth:
     number = seen.find(seen.query.sounds[0])
     return _yes_no(any(n != number for n in range(len(seen.sources))))
 
 
-def _is_anything(seen: _Seen, _: tuple[int, ...]) -> Truth:
-    return _yes_no(any([seen.on(n, seen.query.sides[0]) for n in range(len(seen.sources))]))
+def _is_anything(seen: Seen, _: tuple[int, ...]) -> Truth:
+    return _yes_no(any(_each(seen.on(n, seen.query.sides[0]) for n in range(len(seen.sources)))))
 
 
-def _count(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _count(seen: Seen, _: tuple[int, ...]) -> Truth:
     count = sum(all(seen.on(n, side) for side in seen.query.sides) for n in range(len(seen.sources)))
     return Truth("count", str(count), value=count)
 
 
-def _is_several(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _is_several(seen: Seen, _: tuple[int, ...]) -> Truth:
     return _yes_no(len(seen.sources) > 1)
 
 
-def _is_heard(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _is_heard(seen: Seen, _: tuple[int, ...]) -> Truth:
     sound = seen.query.sounds[0]
-    if any(_bears(source, sound) for source in seen.sources):
+    if any(bears(source, sound) for source in seen.sources):
         return _yes_no(True)
     if any(kindred(sound, label) for source in seen.sources for label in source.labels):
         raise Unclear
@@ -224,14 +130,14 @@ def _is_heard(seen: _Seen, _: tuple[int, ...]) -> Truth:
 # --- where one is ---
 
 
-def _where(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _where(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     if any(abs(seen.toward(numbers[0], side)) < SIDE_LEAST for side in ("right", "front")):
         raise Unclear
     text = answer_location(seen.sources[numbers[0]].position)
     return Truth("place", text, sources=_labels(seen, numbers[:1]), places=(_place(seen, numbers[0]),))
 
 
-def _place(seen: _Seen, number: int) -> Place:
+def _place(seen: Seen, number: int) -> Place:
     across = "left" if seen.toward(number, "left") > 0 else "right"
     along = "front" if seen.toward(number, "front") > 0 else "behind"
     ratio = seen.toward(number, across) / seen.toward(number, along)
@@ -240,7 +146,7 @@ def _place(seen: _Seen, number: int) -> Place:
     return Place(must, (across, along, *height), seen.distance_m(number))
 
 
-def _where_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _where_else(seen: Seen, _: tuple[int, ...]) -> Truth:
     """Where the one other sound is; there must be one."""
     number = seen.find(seen.query.sounds[0])
     others = tuple(n for n in range(len(seen.sources)) if n != number)
@@ -249,53 +155,53 @@ def _where_else(seen: _Seen, _: tuple[int, ...]) -> Truth:
     return _where(seen, others)
 
 
-def _side(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     first, second = seen.query.axis.split()
     return Truth("side", first if seen.on(numbers[0], first) else second)
 
 
-def _is_side(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
-    return _yes_no(all([seen.on(numbers[0], side) for side in seen.query.sides]))
+def _is_side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
+    return _yes_no(all(_each(seen.on(numbers[0], side) for side in seen.query.sides)))
 
 
-def _turn_deg(seen: _Seen, number: int) -> float:
+def _turn_deg(seen: Seen, number: int) -> float:
     """How far to turn to face it, left above 0."""
     return (seen.azimuth_deg(number) - 90 + 180) % 360 - 180
 
 
-def _turn(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _turn(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     turn = _turn_deg(seen, numbers[0])
     if not TURN_LEAST_DEG <= abs(turn) <= 180 - TURN_LEAST_DEG:
         raise Unclear
     return Truth("side", "left" if turn > 0 else "right")
 
 
-def _turn_degrees(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _turn_degrees(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     turn = _turn_deg(seen, numbers[0])
     if not TURN_LEAST_DEG <= abs(turn) <= 180 - TURN_LEAST_DEG:
         raise Unclear
     return Truth("turn", f"{round(abs(turn))} degrees {'left' if turn > 0 else 'right'}", value=turn)
 
 
-def _clock(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _clock(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     exact = -_turn_deg(seen, numbers[0]) / 30
     hours = [(round(exact + off) - 1) % 12 + 1 for off in (0.0, 0.17, -0.17)]  # 5° off the border both are true
     texts = tuple(dict.fromkeys(f"{hour} o'clock" for hour in hours))
     return Truth("hour", texts[0], texts[1:])
 
 
-def _heading(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _heading(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     azimuth = seen.azimuth_deg(numbers[0])
     near = sorted(range(8), key=lambda n: abs((azimuth - 45 * n + 180) % 360 - 180))
     return Truth("heading", SECTORS[near[0]], (SECTORS[near[1]],), value=azimuth)
 
 
-def _distance(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _distance(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     distance_m = seen.distance_m(numbers[0])
     return Truth("metres", format_distance(distance_m), value=distance_m)
 
 
-def _limit(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _limit(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     limit_m, distance_m = seen.query.limit_m or 0.0, seen.distance_m(numbers[0])
     if abs(limit_m - distance_m) < CLOSER_LEAST_M / 2:
         raise Unclear
@@ -305,7 +211,7 @@ def _limit(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
 # --- steps ---
 
 
-def _is_safe(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _is_safe(seen: Seen, _: tuple[int, ...]) -> Truth:
     """Nothing stands in the way of a step: nothing within 45° of that way that is nearer than 2 m."""
     side, safe = seen.query.sides[0], True
     for number in range(len(seen.sources)):
@@ -319,8 +225,8 @@ def _is_safe(seen: _Seen, _: tuple[int, ...]) -> Truth:
     return _yes_no(safe)
 
 
-def _gets_closer(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
-    before_m = math.hypot(*_point(seen.sources[numbers[0]].position))
+def _gets_closer(seen: Seen, numbers: tuple[int, ...]) -> Truth:
+    before_m = math.hypot(*point_of(seen.sources[numbers[0]].position))
     change_m = seen.distance_m(numbers[0]) - before_m
     if abs(change_m) < 0.25 * seen.query.walk_m:
         raise Unclear
@@ -330,8 +236,9 @@ def _gets_closer(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
 # --- two of them ---
 
 
-def _ahead_m(seen: _Seen, a: int, b: int, word: str) -> float:
-    """By how much A is more so than B, metres."""
+def _ahead_m(seen: Seen, numbers: tuple[int, ...], word: str) -> float:
+    """By how much the first is more so than the second, metres."""
+    a, b = numbers
     p, q = seen.points[a], seen.points[b]
     return {
         "closer": seen.distance_m(b) - seen.distance_m(a),
@@ -343,52 +250,52 @@ def _ahead_m(seen: _Seen, a: int, b: int, word: str) -> float:
     }[word]
 
 
-def _compared(seen: _Seen, numbers: tuple[int, ...]) -> bool:
+def _compared(seen: Seen, numbers: tuple[int, ...]) -> bool:
     word = seen.query.word
-    ahead_m = _ahead_m(seen, *numbers, word)
+    ahead_m = _ahead_m(seen, numbers, word)
     if abs(ahead_m) < (CLOSER_LEAST_M if word in ("closer", "farther") else RELATION_LEAST_M):
         raise Unclear
     return ahead_m > 0
 
 
-def _compare(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _compare(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     return _yes_no(_compared(seen, numbers))
 
 
-def _which(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _which(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     number = numbers[not _compared(seen, numbers)]
     return Truth("sounds", seen.query.sounds[numbers.index(number)], sources=_labels(seen, [number]))
 
 
-def _difference(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
-    ahead_m = _ahead_m(seen, *numbers, "closer")
+def _difference(seen: Seen, numbers: tuple[int, ...]) -> Truth:
+    ahead_m = _ahead_m(seen, numbers, "closer")
     if ahead_m < CLOSER_LEAST_M:  # "by how much is A nearer" says that it is
         raise Unclear
     return Truth("metres", format_distance(ahead_m), value=ahead_m)
 
 
-def _apart(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _apart(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     apart_m = math.dist(*(seen.points[number] for number in numbers))
     return Truth("metres", format_distance(apart_m), value=apart_m)
 
 
-def _angle_deg(seen: _Seen, numbers: tuple[int, ...]) -> float:
+def _angle_deg(seen: Seen, numbers: tuple[int, ...]) -> float:
     """Between two directions, seen from above."""
     first, second = (seen.azimuth_deg(number) for number in numbers)
     return abs((first - second + 180) % 360 - 180)
 
 
-def _angle(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _angle(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     degrees = _angle_deg(seen, numbers)
     return Truth("degrees", f"{round(degrees)} degrees", value=degrees)
 
 
-def _same_side(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _same_side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     first, second = (seen.on(number, "left") for number in numbers)
     return _yes_no((first == second) == (seen.query.kind == "same side"))
 
 
-def _am_between(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _am_between(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     degrees = _angle_deg(seen, numbers)
     if 90 < degrees < 135:
         raise Unclear
@@ -398,32 +305,32 @@ def _am_between(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
 # --- what moves, and all of it ---
 
 
-def _is_moving(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _is_moving(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     end = seen.sources[numbers[0]].moves_to
     if end is None:
         return _yes_no(False)
-    if math.dist(seen.points[numbers[0]], _point(end)) < MOVES_LEAST_M:
+    if math.dist(seen.points[numbers[0]], point_of(end)) < MOVES_LEAST_M:
         raise Unclear
     return _yes_no(True)
 
 
-def _approach(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _approach(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     end = seen.sources[numbers[0]].moves_to
-    change_m = 0.0 if end is None else math.hypot(*_point(end)) - seen.distance_m(numbers[0])
+    change_m = 0.0 if end is None else math.hypot(*point_of(end)) - seen.distance_m(numbers[0])
     if abs(change_m) < MOVES_LEAST_M:
         raise Unclear
     return Truth("side", "away" if change_m > 0 else "closer")
 
 
-def _drift(seen: _Seen, numbers: tuple[int, ...]) -> Truth:
+def _drift(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     end = seen.sources[numbers[0]].moves_to
-    change_m = 0.0 if end is None else _point(end)[0] - seen.points[numbers[0]][0]
+    change_m = 0.0 if end is None else point_of(end)[0] - seen.points[numbers[0]][0]
     if abs(change_m) < MOVES_LEAST_M:
         raise Unclear
     return Truth("side", "right" if change_m > 0 else "left")
 
 
-def _describe(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _describe(seen: Seen, _: tuple[int, ...]) -> Truth:
     numbers = tuple(sorted(range(len(seen.sources)), key=seen.distance_m))
     for number in numbers:
         seen.on(number, "left")
@@ -433,12 +340,12 @@ def _describe(seen: _Seen, _: tuple[int, ...]) -> Truth:
     return Truth("scene", ". ".join(parts), sources=_labels(seen, numbers), places=places)
 
 
-def _cannot(seen: _Seen, _: tuple[int, ...]) -> Truth:
+def _cannot(seen: Seen, _: tuple[int, ...]) -> Truth:
     return Truth("cannot", CANNOT_BE_HEARD)
 
 
 _OF_OTHERS = frozenset(("is heard", "what else", "is anything else", "where else"))  # the named one may be missing
-_PROGRAMS: dict[str, Callable[[_Seen, tuple[int, ...]], Truth]] = {
+_PROGRAMS: dict[str, Callable[[Seen, tuple[int, ...]], Truth]] = {
     "what": _what,
     "what else": _what_else,
     "is anything": _is_anything,

@@ -21,7 +21,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "someone": ("Is somebody talking?", "Is there a grown-up talking?"),
     "where": ("Where's {the}?", "Where did {the} go?"),
     "where_someone": ("Where's the one who's talking?",),
-    "left_or_right": ("Which hand do I point with to show {the}, left or right?", "Is {the} over on the left or on the right?"),
+    "left_or_right": (
+        "Which hand do I point with to show {the}, left or right?",
+        "Is {the} over on the left or on the right?",
+    ),
     "front_or_behind": ("Is {the} in front of me or is it behind me?",),
     "above_or_below": ("Is {the} up above me or down below me?", "Do I have to look up or down to see {the}?"),
     "is_side": ("Is {the} {where}?", "Is it true that {the} is {where}?"),
@@ -67,4 +70,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "name": ("What's {the} called? Does it have a name?", "How old is {the}?"),
     "look": ("Is {the} cute?", "Is {the} bigger than me?"),
     "off_topic": ("Why is the sky blue?", "Can you tell me a joke?", "Do you like pizza?"),
-}  # fmt: skip
+}

@@ -66,5 +66,9 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "time": ("How much time is left on the clock of this round?",),
     "name": ("What's the username of {the}?",),
     "look": ("What outfit is {the} wearing?", "How much health does {the} have?"),
-    "off_topic": ("What's the best loadout for this map?", "Who won the finals last year?", "Got any good recipes for lasagna?"),
-}  # fmt: skip
+    "off_topic": (
+        "What's the best loadout for this map?",
+        "Who won the finals last year?",
+        "Got any good recipes for lasagna?",
+    ),
+}

@@ -28,8 +28,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "is_region": ("They reported {the} {where} and {where2}. Is that correct?",),
     "clock": ("{the}: give me the clock direction.",),
     "turn_which": ("Which way do I swing my torch for {the}, left or right?",),
-    "turn_degrees": ("How many degrees do I pan the camera to {the}, and which side?",
-                     "Pan to {the}: degrees and direction, over."),
+    "turn_degrees": (
+        "How many degrees do I pan the camera to {the}, and which side?",
+        "Pan to {the}: degrees and direction, over.",
+    ),
     "walk_where": ("Which direction do I proceed in to intercept {the}?", "I'm going after {the}. Which direction?"),
     "how_far": ("How far is {the} from my post?", "Range on {the}, over?"),
     "within": ("Is {the} inside my {limit} perimeter?", "Has {the} come within {limit} of my post?"),
@@ -68,4 +70,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "name": ("Run the plates: who owns {the}?", "What's the suspect's name?"),
     "look": ("Give me a visual description of {the}.",),
     "off_topic": ("Has payroll gone through this month?", "Who's on duty tomorrow?", "What's in the vending machine?"),
-}  # fmt: skip
+}

@@ -28,8 +28,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "is_region": ("Is {the} {where} and {where2}?", "Is {the} both {where2} and {where}?"),
     "clock": ("At what o'clock is {the}?", "If twelve o'clock is straight ahead, where is {the}?"),
     "turn_which": ("Which way do I turn to face {the}?", "Do I turn left or right to look at {the}?"),
-    "turn_degrees": ("How many degrees do I have to turn to face {the}, and which way?",
-                     "By what angle, and to which side, should I turn towards {the}?"),
+    "turn_degrees": (
+        "How many degrees do I have to turn to face {the}, and which way?",
+        "By what angle, and to which side, should I turn towards {the}?",
+    ),
     "walk_where": ("Which way should I walk to get to {the}?", "In what direction do I walk if I want to reach {the}?"),
     "how_far": ("How far away is {the}?", "How many metres is it to {the}?"),
     "within": ("Is {the} within {limit}?", "Is {the} less than {limit} away?"),
@@ -42,14 +44,22 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "nearer_by": ("By how much is {the} nearer than {the2}?", "How much closer to me is {the} than {the2}?"),
     "apart": ("How far apart are {the} and {the2}?", "What's the distance between {the} and {the2}?"),
     "angle_between": ("What's the angle between {the} and {the2}?", "How many degrees lie between {the} and {the2}?"),
-    "same_side": ("Are {the} and {the2} on the same side of me?", "Do {the} and {the2} come from the same side, left or right?"),
-    "opposite_sides": ("Are {the} and {the2} on opposite sides of me?",
-                       "Is one of {the} and {the2} on my left and the other on my right?"),
+    "same_side": (
+        "Are {the} and {the2} on the same side of me?",
+        "Do {the} and {the2} come from the same side, left or right?",
+    ),
+    "opposite_sides": (
+        "Are {the} and {the2} on opposite sides of me?",
+        "Is one of {the} and {the2} on my left and the other on my right?",
+    ),
     "between": ("Am I between {the} and {the2}?", "Am I standing in between {the} and {the2}?"),
     "safe_step": ("Is it safe to {step}?", "Can I {step} without bumping into anything that sounds?"),
     "gets_closer": ("If I {walked}, would I get closer to {the}?", "Would {the} be nearer if I {walked}?"),
     "turned_side": ("If I {turned}, would {the} be {where}?", "Would {the} be {where} if I {turned}?"),
-    "turned_where": ("If I {turned}, which side would {the} be on?", "Once I {turn}, do I have {the} on my left or on my right?"),
+    "turned_where": (
+        "If I {turned}, which side would {the} be on?",
+        "Once I {turn}, do I have {the} on my left or on my right?",
+    ),
     "walked_far": ("If I {walked}, how far away would {the} be?", "How far would it be to {the} if I {walked}?"),
     "walked_side": ("If I {walked}, would {the} be {where}?", "Would I have {the} {where} if I {walked}?"),
     "moving": ("Is {the} moving?", "Does {the} move about?"),
@@ -68,6 +78,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "time": ("What time is it?", "What day of the week is it today?"),
     "name": ("What's the name of {the}?", "Who does {the} belong to?"),
     "look": ("What does {the} look like?", "How much did {the} cost?"),
-    "off_topic": ("What's the capital of France?", "Can you recommend a good film?", "What is seven times eight?",
-                  "Who wrote Hamlet?"),
-}  # fmt: skip
+    "off_topic": (
+        "What's the capital of France?",
+        "Can you recommend a good film?",
+        "What is seven times eight?",
+        "Who wrote Hamlet?",
+    ),
+}

@@ -39,7 +39,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "which_closer": ("Who is more near, {the} or {the2}?",),
     "which_higher": ("Who is more high, {the} or {the2}?",),
     "nearer_by": ("Of how much metres is {the} more near than {the2}?",),
-    "apart": ("Between {the} and {the2}, how much metres there are?", "Which distance have {the} and {the2} between them?"),
+    "apart": (
+        "Between {the} and {the2}, how much metres there are?",
+        "Which distance have {the} and {the2} between them?",
+    ),
     "angle_between": ("From {the} to {the2}, how much degrees it is?",),
     "same_side": ("{the} and {the2} are at the same side of me?",),
     "opposite_sides": ("{the} and {the2} are at contrary sides of me, opposite?",),
@@ -67,4 +70,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "name": ("How is called {the}?", "How much years has {the}?"),
     "look": ("{the} is beautiful?",),
     "off_topic": ("How one says thank you in Japanese?", "Where I can buy a ticket of train?", "Do you have brothers?"),
-}  # fmt: skip
+}

@@ -67,4 +67,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "name": ("name of {n}", "owner {n}"),
     "look": ("size of {n}", "price {n}"),
     "off_topic": ("weather tomorrow", "12 x 12", "news"),
-}  # fmt: skip
+}

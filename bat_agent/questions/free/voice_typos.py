@@ -67,4 +67,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "name": ("whats teh name of teh {n}", "hwo old is {the}"),
     "look": ("hwo big is {the}", "waht does {the} look liek"),
     "off_topic": ("whats teh captial of spain", "how do i rest my pasword", "cna u write me an emial"),
-}  # fmt: skip
+}
