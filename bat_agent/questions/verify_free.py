@@ -66,6 +66,13 @@ def read_asked(text: str) -> Asked | None:
 
 def verify_free(record: QARecord, sources: Sequence[HeardSource]) -> str | None:
     """``None`` where query, words, geometry and answer agree; else one sentence."""
+    try:
+        return _verified(record, sources)
+    except (IndexError, KeyError, ValueError, StopIteration, ZeroDivisionError):
+        return f"the record has no query that fits its kind and its sources: {record.query!r}"
+
+
+def _verified(record: QARecord, sources: Sequence[HeardSource]) -> str | None:
     asked = read_asked(record.query or "")
     if asked is None or asked.kind not in _CHECKS:
         return f"the record has no query that can be read: {record.query!r}"
@@ -276,7 +283,7 @@ def _scene(answer: str, _: Asked, __: list[int], points: list[Point], sources: S
     if len(told) != len(sources):
         return f"the answer tells of {len(told)} sources, but there are {len(sources)}"
     for part, number in zip(told, sorted(range(len(sources)), key=lambda n: _far(points[n])), strict=True):
-        names, place = part.split(": ")
+        names, _colon, place = part.partition(": ")
         if wrong := _list(names, [number], sources) or _location(place, sources[number]):
             return wrong
     return None

@@ -103,7 +103,7 @@ def _position(rng: np.random.Generator) -> Position:
 
 
 def _record(number: int, scene: Sequence[HeardSource], asked: FreeQuestion) -> QARecord:
-    ids = {}
+    ids: dict[str, str] = {}
     for place in range(len(scene)):
         end = str(place + 1) if place else ""
         ids |= {f"audio_id{end}": f"imagined/{number}-{place}", f"reverb_id{end}": f"imagined/{number}-{place}.npy"}

@@ -81,6 +81,7 @@ class Seen:
         return value > 0
 
     def distance_m(self, number: int) -> float:
+        """How far it is."""
         return math.hypot(*self.points[number])
 
     def azimuth_deg(self, number: int) -> float:
