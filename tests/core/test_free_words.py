@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from bat_agent.labels import labels
-from bat_agent.questions.free import INTENTS
+from bat_agent.questions.free import INTENTS, KINDS, read_query
 from bat_agent.questions.free.asking import split_history, with_history
 from bat_agent.questions.free.names import names_of, sounds_in
 from bat_agent.questions.free.names_table import DOING, EVERYDAY, SHIPPED, STRANGE
@@ -100,3 +101,16 @@ def test_history_and_question_come_apart_again() -> None:
     assert split_history(with_history(history, "And how far is it?")) == (history, "And how far is it?")
     assert split_history("Where is the dog?") == ([], "Where is the dog?")
     assert with_history([], "Where is the dog?") == "Where is the dog?"
+
+
+def test_the_page_tells_of_every_intent_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "free_questions.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert [(row[0].strip("`"), row[1]) for row in rows] == [(i.name, i.asks) for i in INTENTS.values()]
+    for row in rows:
+        assert str(read_query(row[3].strip("`"))) == row[3].strip("`")
+    counts = [sum(len(some) for voice in voices.values() for some in voice.values()) for voices in (TRAIN, HELD_OUT)]
+    assert f"{len(INTENTS)} intents, {len(KINDS)} kinds of query, {sum(counts)} wordings in ten voices" in page
+    for voices, count in zip((TRAIN, HELD_OUT), counts, strict=True):
+        assert f"{', '.join(voices)} | {count} |" in page
+    assert f"and of {len(EVERYDAY) - len(SHIPPED)} others" in page
