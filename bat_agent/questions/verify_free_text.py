@@ -93,7 +93,7 @@ def misworded(
     text = question.lower()
     if kind in _NAMELESS:
         return None
-    text, wrong = _without_names(text, sounds, history, sources)
+    text, wrong = _without_names(text, sounds, history, sources, ("clock",) if kind == "clock" else ())
     if wrong:
         return wrong
     if not re.search(_CUES.get(kind, ""), text):
@@ -103,9 +103,16 @@ def misworded(
 
 
 def _without_names(
-    text: str, sounds: Sequence[str], history: Sequence[tuple[str, str]], sources: Sequence[HeardSource]
+    text: str,
+    sounds: Sequence[str],
+    history: Sequence[tuple[str, str]],
+    sources: Sequence[HeardSource],
+    meant: Sequence[str],
 ) -> tuple[str, str | None]:
-    """The text without the names of the sounds; they must be there, here or before, and no other source's."""
+    """The text without the names of the sounds; they must be there, here or before, and no other source's.
+
+    ``meant`` are names that such a question says without meaning the sound: the clock of "at what o'clock".
+    """
     before = " ".join(asked.lower() for asked, _ in history)
     for number, sound in enumerate(sounds):
         if sound == "someone":
@@ -116,7 +123,7 @@ def _without_names(
         text = pattern.sub("#", text)
     if "someone" in sounds:  # whoever talks is named by what they do
         return text, None
-    others = {label.lower() for source in sources for label in source.labels} - set(sounds)
+    others = {label.lower() for source in sources for label in source.labels} - {*sounds, *meant}
     for other in sorted(others):
         if not any(_alike(other, sound) for sound in sounds) and (found := _names(other).search(text)):
             return text, f"the words name {found[0]!r} as well, which the query does not"

@@ -64,6 +64,16 @@ def test_what_gives_the_question_its_meaning_is_in_every_wording(intent: str) ->
             assert SLOTS[intent] & set(SLOT.findall(text)), text
 
 
+def test_wordings_name_no_sound_but_what_they_ask_about() -> None:
+    """Else "how do I pan the camera" would be taken for the camera that clicks."""
+    free = {"someone", "where_someone", "clock", "time", "off_topic"}
+    for voice in (TRAIN | HELD_OUT).values():
+        for intent, some in voice.items():
+            for text in some:
+                named = set(sounds_in(SLOT.sub("#", text))) - {"walk, footsteps"}
+                assert intent in free or not named, (text, named)
+
+
 def test_names_belong_to_one_class_and_are_read_back() -> None:
     assert len(SHIPPED) == 36
     assert len(EVERYDAY) >= 140

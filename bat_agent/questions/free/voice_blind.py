@@ -21,7 +21,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "several": ("Is it more than one single thing that I'm hearing?", "Are there two or more things around me?"),
     "describe": (
         "Be my eyes for a moment: what's around me, and where?",
-        "Walk me through everything that I hear and its place.",
+        "Take me through everything that I hear and its place.",
     ),
     "heard": ("Is there by any chance {a} nearby?", "Am I hearing {a}?"),
     "someone": ("I'd like to ask for directions, is someone speaking here?", "Is anyone speaking near me?"),
@@ -42,7 +42,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
     "turn_degrees": ("How far round in degrees, and to which hand, do I turn to have {the} straight ahead?",),
     "walk_where": ("Which way do I set off with my cane to come to {the}?", "Guide me to {the}: which way?"),
-    "how_far": ("How far would I have to walk to {the}?", "What distance is there between me and {the}?"),
+    "how_far": ("How far would I have to go to {the}?", "What distance is there between me and {the}?"),
     "within": ("Is {the} nearer to me than {limit}?", "Do I have less than {limit} to go to {the}?"),
     "beyond": ("Do I have more than {limit} to go to {the}?", "Is {the} farther off than {limit}?"),
     "closer_than": ("From where I stand, would {the} be {closer} than {the2}?",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WORDINGS: dict[str, tuple[str, ...]] = {
-    "what_all": ("What are we hearing, guys?", "Call out everything you hear."),
+    "what_all": ("What are we hearing, team?", "Call out everything you hear."),
     "what_side": ("What's {where}, call it.", "Yo, what's that {where}?"),
     "nearest": ("What's closest to me, quick?",),
     "farthest": ("What's the furthest one out?",),
@@ -58,7 +58,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "then_side": ("Is he {where}?", "Is it {where}, yeah?"),
     "then_turn": ("Do I flick left or right for it?",),
     "then_height": ("Above or below?",),
-    "then_other": ("And the other guy, where?",),
+    "then_other": ("And the other one, where?",),
     "then_closer": ("Is that closer than {the2}?",),
     "then_moving": ("Is he on the move?",),
     "colour": ("What colour skin does {the} have?",),

@@ -29,7 +29,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "clock": ("{the}: give me the clock direction.",),
     "turn_which": ("Which way do I swing my torch for {the}, left or right?",),
     "turn_degrees": (
-        "How many degrees do I pan the camera to {the}, and which side?",
+        "How many degrees do I pan the searchlight to {the}, and which side?",
         "Pan to {the}: degrees and direction, over.",
     ),
     "walk_where": ("Which direction do I proceed in to intercept {the}?", "I'm going after {the}. Which direction?"),

@@ -53,10 +53,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "turn_degrees": (
         "I've got this swivel chair here, and I want to point it at {the}, so how many degrees and to which side?",
     ),
-    "walk_where": ("I think I'll get up and go and see what's up with {the}, so which way should I be walking?",),
+    "walk_where": ("I think I'll get up and go and see what's up with {the}, so which way should I be heading?",),
     "how_far": (
         "I'm wondering whether it's worth getting up, so how far is it to {the}, roughly, in metres?",
-        "It could be next door or on the other side of the hall for all I know, how far is {the}?",
+        "It could be around the corner or on the other side of the hall for all I know, how far is {the}?",
     ),
     "within": ("They told me to keep an eye on things nearby, so, would you say {the} is closer than {limit}?",),
     "beyond": ("I'd feel a lot better if I knew that {the} was more than {limit} away, so is it?",),
