@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from bat_agent.labels import labels
 from bat_agent.questions.answers import HeardSource
 from bat_agent.questions.free.names_table import DOING, EVERYDAY
 
@@ -141,9 +142,15 @@ def _names(sound: str) -> re.Pattern[str]:
     said = [re.sub(r"^(?:an?|the) ", "", name) for label, names in EVERYDAY.items() if label.lower() == sound
             for name in names]  # fmt: skip
     said += [DOING[sound]] if sound in DOING else []
-    said += [re.sub(r" ?\(.*?\)", "", sound).split(",")[0]] if not said else []
+    if not said:  # a class that nobody has a word for is "the … sound"; what is no class has its own word
+        said = [re.sub(r" ?\(.*?\)", "", sound).split(",")[0] + (" sound" if sound in _classes() else "")]
     choices = "|".join(re.escape(name) for name in sorted(said, key=len, reverse=True))
     return re.compile(rf"\b(?:{choices})\b")
+
+
+@cache
+def _classes() -> frozenset[str]:
+    return frozenset(label.lower() for label in labels())
 
 
 def _without_moves(text: str, parts: Mapping[str, str]) -> tuple[str, str | None]:

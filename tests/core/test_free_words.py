@@ -70,7 +70,7 @@ def test_wordings_name_no_sound_but_what_they_ask_about() -> None:
     for voice in (TRAIN | HELD_OUT).values():
         for intent, some in voice.items():
             for text in some:
-                named = set(sounds_in(SLOT.sub("#", text))) - {"walk, footsteps"}
+                named = set(sounds_in(SLOT.sub("#", text))) - {"walk, footsteps", "run", "hands", "tap"}
                 assert intent in free or not named, (text, named)
 
 

@@ -123,6 +123,5 @@ def _readable() -> tuple[dict[str, str], int]:
     for said, label in [*whole, *doing, *every, *strange, *parts, *[(f"{s}s", label) for s, label in every + parts]]:
         if key := " ".join(_WORD.findall(said)):
             table.setdefault(key, label)
-    for never in ("hands", "hand", "etc", "run", "tap", "tick s"):
-        table.pop(never, None)
+    table.pop("etc", None)
     return table, max(len(key.split()) for key in table)
