@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.questions.answers import HeardSource, choices_for
 from bat_agent.questions.dice import Dice, Margins
-from bat_agent.questions.free.intents import INTENTS, Intent
+from bat_agent.questions.free.intents import INTENTS, WORDED_AS, Intent
 from bat_agent.questions.free.names_table import EVERYDAY
 from bat_agent.questions.free.phrases import named, slots_of
 from bat_agent.questions.free.query import Query
@@ -119,9 +118,8 @@ def ask_one(intent: Intent, dice: Dice, split: Split, balance: Balance | None) -
     truth = None if query is None else answer(query, dice.sources)
     if query is None or truth is None or _unasked(intent, truth):
         return None
-    kept = "eval" if split == "eval" else "train"
     voice = dice.pick(tuple(voices(split)))
-    text = _worded(intent, query, voice, dice, held_out=voice in HELD_OUT or kept == "eval")
+    text = _worded(intent, query, voice, dice, held_out=voice in HELD_OUT)
     if text is None or (balance is not None and not _admitted(intent, query, truth, balance)):
         return None
     choices = choices_for(truth.answer) if truth.form in ("yes no", "side") else None
@@ -157,13 +155,10 @@ def _worded(intent: Intent, query: Query, voice: str, dice: Dice, held_out: bool
     return with_history([(asked, truth.answer)], text)
 
 
-@cache
 def _templates(intent: Intent, query: Query, voice: str) -> tuple[str, ...]:
-    table = voices("all")[voice]
-    if not intent.worded_as:
-        return table[intent.name]
-    kinds = {"where": "where", "distance": "how_far", "side": "left_or_right", "turn": "turn_which", "clock": "clock"}
-    return table[kinds[query.kind]]
+    """The wordings of an intent; those of the intent that its query belongs to, where it has none of its own."""
+    name = WORDED_AS[query.kind] if intent.worded_as else intent.name
+    return voices("all")[voice][name]
 
 
 def _filled(template: str, slots: dict[str, str], voice: str) -> str:

@@ -19,7 +19,8 @@ _TURNS_DEG = (90, -90, 180)
 _WALKS_M = (1.0, 2.0, 3.0)
 _LIMITS_M = (-2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0)  # how far a limit lies from the truth
 _STRANGE = tuple(name.split(" ", 1)[1] for name in STRANGE)
-_ELSEWHERE = ("where", "how_far", "left_or_right", "turn_which", "clock")
+WORDED_AS = {"where": "where", "distance": "how_far", "side": "left_or_right", "turn": "turn_which", "clock": "clock"}
+"""Kind of a query about what is not there → intent whose wordings it has."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Intent:
     """Whether half of its sources should move."""
     in_turn: bool = False
     """Whether numbers of sources come in turn, as rooms that hold many are rarer."""
-    worded_as: tuple[str, ...] = ()
-    """Intents whose wordings it takes, where it has none of its own."""
+    worded_as: bool = False
+    """Whether it has the wordings of others (:data:`WORDED_AS`)."""
 
 
 # --- parts of queries ---
@@ -84,10 +85,8 @@ def _not_there(dice: Dice) -> Query | None:
     sound = dice.pick(_STRANGE) if dice.random() < 0.3 else dice.stranger("not_there")
     if sound is None:
         return None
-    asked = dice.pick(_ELSEWHERE)
-    if asked == "left_or_right":
-        return Query("side", (sound,), axis=AXES[0])
-    return Query({"where": "where", "how_far": "distance", "turn_which": "turn", "clock": "clock"}[asked], (sound,))
+    kind = dice.pick(tuple(WORDED_AS))
+    return Query(kind, (sound,), axis=AXES[0] if kind == "side" else "")
 
 
 def _is_region(dice: Dice) -> Query | None:
@@ -146,7 +145,7 @@ INTENTS: dict[str, Intent] = {
         Intent("someone", "whether somebody talks", _someone("is heard")),
         Intent("where", "where it is", _one("where")),
         Intent("where_someone", "where whoever talks is", _someone("where")),
-        Intent("not_there", "where or how far something is that is not there", _not_there, worded_as=_ELSEWHERE),
+        Intent("not_there", "where or how far something is that is not there", _not_there, worded_as=True),
         Intent("left_or_right", "left or right", _one("side", axis=AXES[0])),
         Intent("front_or_behind", "in front or behind", _one("side", axis=AXES[1])),
         Intent("above_or_below", "above or below", _one("side", axis=AXES[2])),
