@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(if $(LATEST),latest,locked)
 # On a busy machine two OpenMP threads can be several times slower than one.
 export OMP_NUM_THREADS := 1
+# What the archives of `make dist` are dated, so that two builds are the same.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 # Beside the one that is locked: the oldest that is allowed, and the one that RLlib pins.
 GYMNASIUMS := 1.1.1 1.2.2
 
@@ -50,6 +52,10 @@ format: $(STAMP)  ## Repair style and formatting in place
 
 docs: $(STAMP)  ## Build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+dist: $(STAMP)  ## Build sdist and wheel into dist/, byte for byte the same from the same commit
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m build --no-isolation --outdir dist
 
 lock: | $(BIN)/python  ## Renew requirements/*.txt, the locks with hashes, to the newest releases allowed
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'

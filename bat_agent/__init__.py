@@ -69,10 +69,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"bat_agent.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module 'bat_agent' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the imports above, and tells of names that are not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULE_OF:
+            return getattr(importlib.import_module(f"bat_agent.{_MODULE_OF[name]}"), name)
+        raise AttributeError(f"module 'bat_agent' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

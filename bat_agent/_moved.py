@@ -36,7 +36,7 @@ MOVED = {
     "mixtures": "clips.mixtures",
     "batch": "clips.batch",
     "recorded": "clips.recorded",
-    "imagined": "clips.imagined",
+    "imagined": "clips.oracle",
     "corpus": "clips.corpus",
     "config": "recipes.schema recipes.loading",
     "curriculum": "questions.curriculum",

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.hearing.confidence import Calibration, is_sure
-from bat_agent.hearing.perception import Perception, Thresholds, hears_nothing, perceive
+from bat_agent.hearing.confidence import is_sure
+from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
+from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.sound.waveform import Prepared, prepare
 
-CONFIG_FILE = "config.json"
 SILENCE_ANSWER = "I hear nothing."
+Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
+"""Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f", confidence={self.confidence:.2f}"
+        unsure = "" if self.sure else ", not sure"
+        return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
+
     @property
     def spoken(self) -> str:
         """The text, or ``not sure; perhaps …``."""
@@ -60,24 +65,12 @@ class Answer:
         }
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """What ``config.json`` of a model directory holds: how to build the parts, and how to read their output."""
-
-    name: str
-    encoder: dict[str, Any]
-    """``{"name": …, "options": {…}}``"""
-    reasoner: dict[str, Any]
-    """``{"name": …, "options": {…}}``"""
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    calibration: Calibration = field(default_factory=Calibration)
-
-
 class Bat:
     """Ears: :meth:`perceive` says what sounds where, :meth:`ask` answers questions in plain language.
 
     Waveforms are (2, samples) or (batch, 2, samples), left ear first, 32 kHz, full scale ±1 (numpy or torch). For a
-    batch both methods return a list with one entry per clip.
+    batch both methods return a list with one entry per clip. A type cannot tell how many axes an array has, so type
+    checkers and editors take an array for one clip and a list of clips, such as ``list(batch)``, for a batch.
     """
 
     def __init__(
@@ -101,6 +94,14 @@ class Bat:
         self._load_reasoner = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
         self._last: tuple[str, Encoding] | None = None
 
+    def __repr__(self) -> str:
+        encoder, reasoner = self.config.encoder["name"], self.config.reasoner["name"]
+        level = "" if self.level_known else ", level_known=False"
+        return (
+            f"Bat({_shortened(self.config.name, 40)!r}, encoder={_shortened(encoder, 16)!r}, "
+            f"reasoner={_shortened(reasoner, 16)!r}, device={str(self.device)!r}{level})"
+        )
+
     @property
     def reasoner(self) -> Reasoner:
         """The reasoner, loaded when first used."""
@@ -120,22 +121,39 @@ class Bat:
             return "the level is unknown, but this encoder judges distance by it, so distances are a guess"
         return "distances are judged by level, as in the training clips; where the level is unknown they are a guess"
 
+    # A string is a sequence of strings too, which mypy remarks; the first overload that fits counts.
     @overload
-    def ask(self, waveform: Any, question: str) -> Answer: ...
+    def ask(  # type: ignore[overload-overlap]
+        self, waveform: Sequence[Waveform], question: str
+    ) -> list[Answer]: ...
     @overload
-    def ask(self, waveform: Any, question: Sequence[str]) -> list[Answer]: ...
-    def ask(self, waveform: Any, question: str | Sequence[str]) -> Any:
-        """Answer one question, or several about the same clip (the sound is encoded once)."""
+    def ask(self, waveform: Sequence[Waveform], question: Sequence[str]) -> list[list[Answer]]: ...
+    @overload
+    def ask(self, waveform: Waveform, question: str) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def ask(self, waveform: Waveform, question: Sequence[str]) -> list[Answer]: ...
+    def ask(
+        self, waveform: Waveform | Sequence[Waveform], question: str | Sequence[str]
+    ) -> Answer | list[Answer] | list[list[Answer]]:
+        """Answer one question, or several about the same clip (the sound is encoded once).
+
+        One :class:`Answer` for one clip (2, samples) and one question; a list of them, in the order of the questions,
+        for several questions; and for a batch a list with that of each clip. Raises
+        :class:`~bat_agent.errors.BadInput` for an empty question, and for a waveform of another shape, with samples
+        that are not finite, or shorter than 20 ms.
+        """
         questions = [question] if isinstance(question, str) else list(question)
         if not all(isinstance(q, str) and q.strip() for q in questions):
             raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
         prepared = prepare(waveform, self.encoder)
         encoding = None if all(prepared.silent) else self.encode(prepared)
         answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
-        each = [found[0] if isinstance(question, str) else found for found in answers]
-        return each if prepared.batched else each[0]
+        if isinstance(question, str):
+            first = [found[0] for found in answers]
+            return first if prepared.batched else first[0]
+        return answers if prepared.batched else answers[0]
 
-    def stream(self, waveform: Any, question: str) -> Iterator[str]:
+    def stream(self, waveform: Waveform, question: str) -> Iterator[str]:
         """The answer to one question about one clip (2, samples), piece by piece as a language model says it.
 
         The pieces joined are what :meth:`ask` answers; a reasoner that cannot stream says all at once.
@@ -158,8 +176,16 @@ class Bat:
         else:
             yield str(self.reasoner.answer(encoding, [question])[0])
 
-    def perceive(self, waveform: Any) -> Any:
-        """What sounds where: a :class:`~bat_agent.hearing.perception.Perception` (a list of them for a batch)."""
+    @overload
+    def perceive(self, waveform: Sequence[Waveform]) -> list[Perception]: ...
+    @overload
+    def perceive(self, waveform: Waveform) -> Perception: ...
+    def perceive(self, waveform: Waveform | Sequence[Waveform]) -> Perception | list[Perception]:
+        """What sounds where: a :class:`~bat_agent.hearing.perception.Perception` for one clip (2, samples); for a
+        batch, (batch, 2, samples) or a list of clips of one length, a list of them.
+
+        Raises :class:`~bat_agent.errors.BadInput` for another shape, samples that are not finite, or less than 20 ms.
+        """
         prepared = prepare(waveform, self.encoder)
         config = self.config
         found = perceive(
@@ -268,7 +294,7 @@ class Bat:
         without it, and the notes say what became of the distances.
         Raises :class:`~bat_agent.errors.WeightsError` when there is none, or when files are missing from it.
         """
-        directory = _find_model(name_or_dir)
+        directory = find_model(name_or_dir)
         config = read_config(directory)
         for part in ("encoder", "reasoner"):
             if not (directory / part).is_dir():
@@ -292,66 +318,9 @@ def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, le
     return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
 
 
-def write_config(config: ModelConfig, directory: Path) -> None:
-    """Write the ``config.json`` of a model directory, atomically."""
-    temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, directory / CONFIG_FILE)
-
-
-def read_config(directory: Path) -> ModelConfig:
-    """The ``config.json`` of a model directory."""
-    file = directory / CONFIG_FILE
-    if not file.is_file():
-        raise WeightsError(f"{directory} is no model directory: {CONFIG_FILE} is missing; save_pretrained writes one")
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        thresholds = Thresholds(**data["thresholds"])
-        calibration = Calibration.from_dict(data.get("calibration", {}))
-        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds, calibration)
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
-
-
-def _part(data: Any) -> dict[str, Any]:
-    return {"name": str(data["name"]), "options": dict(data["options"])}
-
-
-def shipped_models() -> dict[str, Path]:
-    """The models inside the package, by name."""
-    folder = Path(str(resources.files("bat_agent") / "models"))
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
-
-
-def _find_model(name_or_dir: str | Path) -> Path:
-    name, path = str(name_or_dir), Path(name_or_dir).expanduser()
-    if name in shipped_models():
-        return shipped_models()[name]
-    if path.is_dir():
-        return path
-    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
-        return _from_hub(name)
-    shipped = ", ".join(shipped_models()) or "none"
-    raise WeightsError(
-        f"no model {name!r}: give a directory, a hub repository owner/name, or a shipped one ({shipped})"
-    )
-
-
-def _from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(repository))
-    except HFValidationError as error:
-        raise WeightsError(
-            f"no model {repository!r}: there is no such directory, and it is no hub repository owner/name either"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(
-            f"cannot fetch the model {repository!r} from the hub ({type(error).__name__}): check the name and the "
-            f"connection, or download it elsewhere with 'hf download {repository}' and pass the directory"
-        ) from error
+def _shortened(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _ready(module: Any, device: torch.device) -> Any:

@@ -17,3 +17,7 @@ class PluginError(BatAgentError):
 
 class WeightsError(BatAgentError):
     """Weights are missing, or do not fit the model they are meant for."""
+
+
+class OldNameWarning(FutureWarning):
+    """A key that has another name now was read under its old one, for one release; commands print it as a note."""

@@ -15,6 +15,7 @@ import pluggy
 PROJECT = "bat_agent"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin, named as a hook, as what answers it."""
 
 
 @dataclass(frozen=True)

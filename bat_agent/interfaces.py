@@ -46,8 +46,19 @@ class SlotEncoding:
     """(B, S, 360)"""
     elevation_logits: Tensor | None = None
     """(B, S, 180)"""
-    claims: Tensor | None = None
-    """(B, S, R, 128), where the encoder has it: share of each slot in every mel band of R equal stretches of time"""
+    masks: Tensor | None = None
+    """(B, S, R, 128), where the encoder has it: a soft time-frequency mask of each slot, its share in every mel band of
+    R equal stretches of time; over the slots they sum to 1
+    """
+
+    @property
+    def claims(self) -> Tensor | None:
+        """The old name of :attr:`masks`, to be read and set until bat-agent 0.3."""
+        return self.masks
+
+    @claims.setter
+    def claims(self, masks: Tensor | None) -> None:
+        self.masks = masks
 
 
 @dataclass
@@ -117,9 +128,9 @@ class Encoder(Protocol):
     * ``perceive(waveform) -> Encoding``: the same heads at less cost, as :class:`HeadsOnly` where tokens are left out.
     * ``place_summary(waveform) -> (B, 2, V)`` and ``place_heads((B, V)) -> Encoding``: where a part of the encoder has
       distance and direction of a single source from a few numbers that nothing learnt goes into (the second row: of the
-      clip with the ears swapped), a stage with ``passes`` trains that part alone, many times as fast.
+      clip with the ears swapped), a stage with ``feature_epochs`` caches them and trains that part alone.
     * ``slot_summaries(waveform) -> (Encoding, (B, S, V))``: the same of each slot, also where several sources sound,
-      with what is heard, by which sources are matched to slots; for a stage with ``passes_over_slots``.
+      with what is heard, by which sources are matched to slots; for a stage with ``slot_features``.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the

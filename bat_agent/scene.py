@@ -80,6 +80,9 @@ class Room:
         if self.rt60_s is not None and not (_is_number(self.rt60_s) and 0 < self.rt60_s < 20):
             raise BadInput(f"room rt60_s must lie in (0, 20) seconds or be null for free field, got {self.rt60_s!r}")
 
+    def _in_words(self) -> str:
+        return f"room {' × '.join(f'{size:.3g}' for size in self.size_m)} m"
+
     def contains(self, position_m: Vector) -> bool:
         """Whether a point lies strictly inside the room."""
         return all(0 < p < s for p, s in zip(position_m, self.size_m, strict=True))
@@ -95,6 +98,9 @@ class MeshRoom:
     """File of the acoustic material table; ``None`` takes the simulator's default."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further acoustic parameters of the simulator that rendered it."""
+
+    def _in_words(self) -> str:
+        return f"mesh …{self.path[-23:]}" if len(self.path) > 24 else f"mesh {self.path}"
 
     def contains(self, position_m: Vector) -> bool:
         """Always true: only the simulator that reads the mesh can tell."""
@@ -157,6 +163,13 @@ class Scene:
         for number, source in enumerate(self.sources):
             if not self.room.contains(source.position_m):
                 raise BadInput(_outside(f"source {number}", source.position_m, self.room))
+
+    def __repr__(self) -> str:
+        named = [source.labels[0] if source.labels else "unnamed" for source in self.sources]
+        sources = ", ".join(label if len(label) <= 16 else f"{label[:15]}…" for label in named[:2])
+        more = f", {len(named) - 2} more" if len(named) > 2 else ""
+        x, y, z = self.listener.position_m
+        return f"Scene({self.room._in_words()}, listener ({x:.3g}, {y:.3g}, {z:.3g}) m, [{sources}{more}])"
 
     def positions(self) -> list[Position]:
         """Where each source is, as the listener hears it (heading included)."""

@@ -1,7 +1,7 @@
 """Answering and training with the reasoner ``llama``: packed, cached and constrained, next to ``generate`` by the book.
 
 Times are the shortest of several rounds in which all contestants take turns. The language model is the built-in tiny
-one, trained here for a minute on imagined scenes, so that its answers are answers. Sections: ``yes_no`` (32 questions
+one, trained here for a minute on oracle encodings, so that its answers are answers. Sections: ``yes_no`` (32 questions
 about one clip), ``locations`` (inside the tree of well-formed ones), ``agreement`` (with generate), ``labels`` (scores
 of all 355), ``training`` (questions packed and not), ``adapters`` (what LLaMA-Adapter V2 and LoRA cost), ``estimate``
 (what --dry-run foretells next to what is measured), ``gpu`` (LLaMA-2 7B's shape, random weights: a training step).
@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bat_agent.clips.batch import truth_of
-from bat_agent.clips.imagined import imagine
+from bat_agent.clips.oracle import oracle_encoding
 from bat_agent.interfaces import Encoding
 from bat_agent.labels import labels
 from bat_agent.questions import HeardSource, Question, QuestionType, compatible, generate, parse_location
@@ -76,7 +76,7 @@ def batch(seed: int, clips: int, per_clip: int) -> tuple[Encoding, list[Question
         types = [kind for kind in TYPES if len(sources) in kind.sources]
         found = generate(sources, types, rng, per_clip, known_labels=KNOWN)
         questions += (found * per_clip)[:per_clip]
-    encoding = imagine(truth_of(heard), DIM, TOKENS, torch.Generator().manual_seed(seed))
+    encoding = oracle_encoding(truth_of(heard), DIM, TOKENS, torch.Generator().manual_seed(seed))
     return encoding, questions
 
 

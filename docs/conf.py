@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # The API pages describe this working tree, whatever version may be installed.
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "envs")]
 
 import bat_agent  # noqa: E402 - found through the line above
 

@@ -4,7 +4,7 @@ Each of the ``runners`` has a process, environments and a model of its own; 0 ke
 heard reaches the policy flattened, beside the pose.
 
 Run: python examples/rllib_audio_goal.py [--iterations 1] [--runners 1] [--envs 2]
-Needs: pip install "bat-agent[ray]" "ray[rllib]"
+Needs: pip install '.[rllib]' in a clone of bat-agent
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
+from bat_agent.extras import how_to_install
 from bat_agent_envs import SpatialHearing
 
 try:
@@ -23,7 +24,7 @@ try:
     from ray.rllib.connectors.env_to_module import FlattenObservations
     from ray.tune.registry import register_env
 except ImportError as error:
-    sys.exit(f'this example needs RLlib ({error}): pip install "bat-agent[ray]" "ray[rllib]"')
+    sys.exit(f"this example needs RLlib ({error}): {how_to_install('rllib')}")
 
 KEYS = ("direction", "distance", "valid", "age")
 

@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 uv venv -q -p 3.11 "$folder/env"
-uv pip install -q -p "$folder/env/bin/python" torch==2.15.0 torchaudio==2.11.0
+uv pip install -q -p "$folder/env/bin/python" torch==2.15.0 torchaudio==2.11.0 numpy
 uv pip check -q -p "$folder/env/bin/python"
 "$folder/env/bin/python" - <<'PYTHON'
 import torch

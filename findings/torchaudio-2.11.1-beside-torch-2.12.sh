@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 uv venv -q -p 3.11 "$folder/env"
-uv pip install -q -p "$folder/env/bin/python" torch==2.12.1 torchaudio==2.11.1
+uv pip install -q -p "$folder/env/bin/python" torch==2.12.1 torchaudio==2.11.1 numpy
 uv pip check -q -p "$folder/env/bin/python"
 "$folder/env/bin/python" - <<'PYTHON'
 from importlib.metadata import requires

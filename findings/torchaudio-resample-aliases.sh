@@ -4,7 +4,7 @@
 #
 # Expected: what soxr's or scipy's defaults do, aliases 60 dB down or more. The default window is 6 zero crossings long.
 # Seen 2026-11-29, torch 2.11.0, torchaudio 2.11.0, soxr 1.1.0, PyPI, Linux x86-64, Python 3.11, level out over level in:
-#   8.4 kHz: torchaudio -9.8 dB, soxr -118.6 dB
+#   8.4 kHz: torchaudio -9.8 dB, soxr -140.9 dB
 #   7.2 kHz: torchaudio -2.4 dB, soxr -0.0 dB
 # Installs about 4.5 GB, as torch on PyPI is a CUDA build.
 set -euo pipefail

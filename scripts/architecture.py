@@ -1,9 +1,9 @@
-"""How the house stands: rooms, floors and who imports whom, read from the source.
+"""How the house stands: parts, floors and who imports whom, read from the source.
 
     python scripts/architecture.py [TREE]           # counts, long files and functions, what breaks the order
     python scripts/architecture.py --draw FILE.svg  # the picture of docs/architecture.md
 
-A room is a package inside ``bat_agent``, one of its own modules, or a package under ``plugins/`` and ``envs/``. Imports
+A part is a package inside ``bat_agent``, one of its own modules, or a package under ``plugins/`` and ``envs/``. Imports
 count wherever they stand: at the top, inside a function, or for types alone.
 """
 
@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("train", "evaluate", "study"),
 )
-"""The rooms of the core from the ground up; a room imports only what lies below it. ``bat_agent`` is its front door."""
+"""The parts of the core from the ground up; a part imports only what lies below it. ``bat_agent`` is its front door."""
 PUBLIC = (
     "bat_agent",
     "bat_agent.checkpoint",
@@ -95,18 +95,18 @@ def _targets(node: ast.AST, known: Modules) -> Iterator[str]:
             yield name
 
 
-def room_of(module: str) -> str:
-    """``bat_agent.sound.audio`` → ``sound``; a plugin is one room."""
+def part_of(module: str) -> str:
+    """``bat_agent.sound.audio`` → ``sound``; a plugin is one part."""
     package, _, inside = module.partition(".")
     return (inside.partition(".")[0] or CORE) if package == CORE else package
 
 
-def between_rooms(arrows: Arrows) -> Arrows:
-    """Room → the rooms it imports from."""
-    rooms: Arrows = defaultdict(set)
+def between_parts(arrows: Arrows) -> Arrows:
+    """Part → the parts it imports from."""
+    parts: Arrows = defaultdict(set)
     for module, targets in arrows.items():
-        rooms[room_of(module)] |= {room_of(target) for target in targets} - {room_of(module)}
-    return dict(rooms)
+        parts[part_of(module)] |= {part_of(target) for target in targets} - {part_of(module)}
+    return dict(parts)
 
 
 def circles(arrows: Arrows) -> list[list[str]]:
@@ -127,17 +127,17 @@ def _reachable(start: str, arrows: Arrows) -> set[str]:
 
 
 def broken(arrows: Arrows) -> list[str]:
-    """One sentence for every import that goes up, sideways or past the public modules, and every room with no floor."""
-    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    """One sentence for every import that goes up, sideways or past the public modules, and every part with no floor."""
+    floor = {part: number for number, parts in enumerate(FLOORS) for part in parts}
     said = []
     for module, targets in sorted(arrows.items()):
-        here = room_of(module)
+        here = part_of(module)
         inside = module.split(".")[0] == CORE
         if inside and here not in floor:
             said.append(f"{module}: {here} has no floor; give it one in FLOORS of scripts/architecture.py")
             continue
         for target in sorted(targets):
-            there = room_of(target)
+            there = part_of(target)
             if inside and there != here and not floor.get(there, len(FLOORS)) < floor[here]:
                 said.append(f"{module} imports {target}, which does not lie below {here}")
             if here in _plugins(arrows) and there != here and not _may(target):
@@ -153,17 +153,17 @@ def _may(target: str) -> bool:
     return target in PUBLIC or target.startswith("bat_agent.questions.") or target == CORE
 
 
-def height(rooms: Arrows) -> dict[str, int]:
-    """How many rooms stand below each other under a room; only where there are no circles."""
+def height(parts: Arrows) -> dict[str, int]:
+    """How many parts stand below each other under a part; only where there are no circles."""
     found: dict[str, int] = {}
 
-    def of(room: str) -> int:
-        if room not in found:
-            found[room] = 1 + max((of(below) for below in rooms.get(room, ())), default=-1)
-        return found[room]
+    def of(part: str) -> int:
+        if part not in found:
+            found[part] = 1 + max((of(below) for below in parts.get(part, ())), default=-1)
+        return found[part]
 
-    for room in rooms:
-        of(room)
+    for part in parts:
+        of(part)
     return found
 
 
@@ -183,16 +183,16 @@ def report(tree: Path) -> str:
     """The figures of a tree, as text."""
     known = modules(tree)
     arrows = imports(known)
-    rooms = between_rooms(arrows)
-    found = circles(arrows), circles(rooms)
+    parts = between_parts(arrows)
+    found = circles(arrows), circles(parts)
     files, functions = longest(known)
     lines = [
         f"files at the top of bat_agent/: {len(list((tree / CORE).glob('*.py')))}",
-        f"rooms: {len(rooms)}, of the core {sum(not room.startswith('bat_agent_') for room in rooms)}",
-        f"floors: {1 + max(height(rooms).values()) if not found[1] else 'none, for the circles'}",
-        f"arrows between rooms: {sum(map(len, rooms.values()))}",
+        f"parts: {len(parts)}, of the core {sum(not part.startswith('bat_agent_') for part in parts)}",
+        f"floors: {1 + max(height(parts).values()) if not found[1] else 'none, for the circles'}",
+        f"arrows between parts: {sum(map(len, parts.values()))}",
         f"circles of modules: {found[0] or 'none'}",
-        f"circles of rooms: {found[1] or 'none'}",
+        f"circles of parts: {found[1] or 'none'}",
         f"longest files: {files}",
         f"longest functions: {functions}",
     ]
@@ -208,7 +208,7 @@ def main() -> int:
     if given.draw:
         from architecture_picture import draw  # needs matplotlib, which counting does not
 
-        draw(between_rooms(imports(modules(given.tree))), FLOORS, given.draw)
+        draw(between_parts(imports(modules(given.tree))), FLOORS, given.draw)
         return 0
     print(report(given.tree))
     if given.tree.resolve() != ROOT:

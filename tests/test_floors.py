@@ -36,7 +36,7 @@ def test_every_import_goes_down() -> None:
     arrows = architecture.imports(architecture.modules(ROOT))
     assert architecture.broken(arrows) == []
     assert architecture.circles(arrows) == []
-    assert architecture.circles(architecture.between_rooms(arrows)) == []
+    assert architecture.circles(architecture.between_parts(arrows)) == []
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,23 @@ def test_circles_are_found() -> None:
 
 def test_the_page_shows_the_floors_as_they_are() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for number, rooms in enumerate(architecture.FLOORS, 1):
-        shown = ", ".join(f"`{room}`" for room in rooms if room not in {"data", "models", "_moved"})
+    for number, parts in enumerate(architecture.FLOORS, 1):
+        shown = ", ".join(f"`{part}`" for part in parts if part not in {"data", "models", "_moved"})
         assert f"| {number} | {shown} |" in text
     for name in architecture.PUBLIC:
         assert f"`{name}`" in (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_what_is_there() -> None:
+    """Every file of the walks, and every name beside its file."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert [file for file in files if "/" in file and not (ROOT / file).is_file()] == []
+    named = re.findall(r"`(?:\w+\.)?(\w+)` \(`([\w/]+\.py)`\)", text)
+    assert len(named) > 40
+    for name, file in named:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE), f"{name} is not in {file}"
 
 
 def test_the_picture_is_drawn_from_the_imports_of_now(tmp_path: Path) -> None:
@@ -110,7 +122,7 @@ def test_what_a_third_party_imported_before_is_there_still() -> None:
         "config": ["Mixing", "Recipe", "Stage", "load_recipe"],
         "metrics": ["angular_errors_deg", "targets_from_position"],
         "sounds": ["SoundSet", "from_folder", "open_sounds"],
-        "rooms": ["ReleasedRooms", "RoomBank"],
+        "parts": ["ReleasedParts", "PartBank"],
         "mixtures": ["Batch", "Mixtures", "Truth"],
         "distributed": ["clip_rand", "world_size"],
         "scene": ["Scene"],

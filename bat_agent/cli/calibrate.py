@@ -34,8 +34,8 @@ def calibrate(
     json: inputs.AsJson = False,
 ) -> None:
     """Fit the confidence of everything a model says to how often it is right, and write the curves into the model."""
-    from bat_agent.agent import CONFIG_FILE, write_config
     from bat_agent.evaluation.calibrate import calibrate as fit
+    from bat_agent.hearing.model_folder import CONFIG_FILE, write_config
 
     if not (model / CONFIG_FILE).is_file():
         raise BadInput(f"{model} is no folder of a model, expected one with {CONFIG_FILE}; give the folder itself")

@@ -46,46 +46,63 @@ class Drawing(str, Enum):
     none = "none"
 
 
+# --- options of qa, in the order of its help ---
+
+Sounds = Annotated[
+    str, typer.Option(metavar="LIBRARY", help="A manifest (CSV), a folder, audioset:ROOT/split, or procedural.")
+]
+Out = Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the set; run again, it stays the same.")]
+Count = Annotated[int, typer.Option(metavar="N", min=1, help="How many questions of the paper's types.")]
+Rirs = Annotated[str | None, typer.Option(metavar="ROOT", help="A set of RIRs, released or made.")]
+SimulatorName = Annotated[str | None, typer.Option(help="What renders RIRs instead, such as shoebox.")]
+SimulatorOptions = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the simulator; may be given again.")
+]
+RoomCount = Annotated[int, typer.Option(min=1, help="Rooms to render.")]
+RirCount = Annotated[int, typer.Option(metavar="M", min=1, help="RIRs to render, four a listener.")]
+Seed = Annotated[int, typer.Option(min=0, help="Another number makes another set.")]
+Part = Annotated[SplitName, typer.Option(help="Which part to make.")]
+Folds = Annotated[
+    str | None, typer.Option(metavar="N,N", help="Folds of the sounds; by default the last is kept for eval.")
+]
 Types = Annotated[
     str | None,
     typer.Option(metavar="A,B,…", help="Only these: letters A to E, N (E but yes/no), or names."),
 ]
+Beyond = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TYPE", help="Also a type beyond the paper (or all), in a stage 4; may be given again."),
+]
+BeyondCount = Annotated[
+    int | None, typer.Option(metavar="M", min=1, help="How many of these; a tenth of --count by default.")
+]
+Free = Annotated[
+    int, typer.Option(metavar="F", min=0, help="Also so many free questions, in anybody's words, in a stage 5.")
+]
+SomeWordings = Annotated[Wordings, typer.Option(help="All wordings, or train and eval apart.")]
+Balancing = Annotated[Drawing, typer.Option(help="Draw sounds by class, by the weights of BAT, or each alike.")]
+Workers = Annotated[int, typer.Option(metavar="K", help="Processes that render RIRs.")]
 
 
 def qa(
-    sounds: Annotated[
-        str, typer.Option(metavar="LIBRARY", help="A manifest (CSV), a folder, audioset:ROOT/split, or procedural.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the set; run again, it stays the same.")],
-    count: Annotated[int, typer.Option(metavar="N", min=1, help="How many questions of the paper's types.")],
-    rirs: Annotated[str | None, typer.Option(metavar="ROOT", help="A set of RIRs, released or made.")] = None,
-    simulator: Annotated[str | None, typer.Option(help="What renders RIRs instead, such as shoebox.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the simulator; may be given again.")
-    ] = None,
-    rooms: Annotated[int, typer.Option(min=1, help="Rooms to render.")] = 200,
-    rir_count: Annotated[int, typer.Option(metavar="M", min=1, help="RIRs to render, four a listener.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Another number makes another set.")] = 0,
-    split: Annotated[SplitName, typer.Option(help="Which part to make.")] = SplitName.train,
-    folds: Annotated[
-        str | None, typer.Option(metavar="N,N", help="Folds of the sounds; by default the last is kept for eval.")
-    ] = None,
+    sounds: Sounds,
+    out: Out,
+    count: Count,
+    rirs: Rirs = None,
+    simulator: SimulatorName = None,
+    option: SimulatorOptions = None,
+    rooms: RoomCount = 200,
+    rir_count: RirCount = 2000,
+    seed: Seed = 0,
+    split: Part = SplitName.train,
+    folds: Folds = None,
     types: Types = None,
-    beyond: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TYPE", help="Also a type beyond the paper (or all), in a stage 4; may be given again."),
-    ] = None,
-    beyond_count: Annotated[
-        int | None, typer.Option(metavar="M", min=1, help="How many of these; a tenth of --count by default.")
-    ] = None,
-    free: Annotated[
-        int, typer.Option(metavar="F", min=0, help="Also so many free questions, in anybody's words, in a stage 5.")
-    ] = 0,
-    wordings: Annotated[Wordings, typer.Option(help="All wordings, or train and eval apart.")] = Wordings.all,
-    balance: Annotated[
-        Drawing, typer.Option(help="Draw sounds by class, by the weights of BAT, or each alike.")
-    ] = Drawing.by_class,
-    workers: Annotated[int, typer.Option(metavar="K", help="Processes that render RIRs.")] = 1,
+    beyond: Beyond = None,
+    beyond_count: BeyondCount = None,
+    free: Free = 0,
+    wordings: SomeWordings = Wordings.all,
+    balance: Balancing = Drawing.by_class,
+    workers: Workers = 1,
     json: inputs.AsJson = False,
 ) -> None:
     """Make questions with true answers about sounds in rooms, in the layout of SpatialSoundQA (BAT, section 3.2).
@@ -100,7 +117,8 @@ def qa(
 
     wanted = parse_types(types) if types is not None else None
     if wanted is not None and (foreign := [kind for kind in wanted if kind not in SHARES]):
-        raise BadInput(f"--types chooses among the paper's types; ask for {foreign[0].value} with --beyond")
+        option_of = "--free" if foreign[0].letter == "F" else "--beyond"
+        raise BadInput(f"--types chooses among the paper's types; ask for {foreign[0].value} with {option_of}")
     extra = _beyond(beyond or [], simulator)
     if beyond_count is not None and not extra:
         raise BadInput("--beyond-count says how many of --beyond TYPE; name a type, or all")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 
-from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
+from bat_agent.errors import BadInput, BatAgentError, OldNameWarning, PluginError, WeightsError
 from bat_agent.extras import sentence_about
 
 
@@ -19,7 +21,8 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None)
     is told in one line on standard error.
     """
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+        with _old_names_as_notes():
+            code = app(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
     except (BadInput, PluginError, WeightsError) as error:
         _fail(str(error), 2)
     except BatAgentError as error:
@@ -38,6 +41,24 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None)
             raise
         _end_usage(error)
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _old_names_as_notes() -> Iterator[None]:
+    """Old names that were read are told in one line each; other warnings as ever."""
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, OldNameWarning):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = note
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _end_usage(error: Any) -> NoReturn:

@@ -7,14 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from bat_agent.cli import inputs
+from bat_agent.cli import listen_options as options
 from bat_agent.cli.entry import run_app
+from bat_agent.cli.listen_options import Input, View
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 
@@ -26,73 +27,43 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True)
 
 
-class View(str, Enum):
-    """How to show what is heard."""
-
-    radar = "radar"
-    plain = "plain"
-    none = "none"
-
-
 @app.callback()
 def listen(
     context: typer.Context,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Microphone: number or part of its name, see bat-listen devices; else the default."),
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="An audio file, or a scene file (.yaml), as if it sounded now.")
-    ] = None,
-    walk: Annotated[
-        str | None, typer.Option(metavar="LABEL|FILE", help="A rendered sound, Siren or dog.wav, walks around you.")
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Interleaved samples on standard input, e.g. from arecord.")
-    ] = False,
-    tcp: Annotated[str | None, typer.Option(metavar="[HOST:]PORT", help="Wait for a robot that sends samples.")] = None,
-    ws: Annotated[str | None, typer.Option(metavar="[HOST:]PORT", help="The same as a WebSocket.")] = None,
-    rate: Annotated[int, typer.Option(help="Sample rate of --raw, --tcp and --ws, Hz.")] = 32_000,
-    form: Annotated[str, typer.Option("--format", help="Their samples: s16le, s32le or f32le.")] = "s16le",
-    num_channels: Annotated[int, typer.Option(help="How many channels they send.")] = 2,
-    allow_remote: Annotated[bool, typer.Option(help="Let --tcp and --ws be reached by other machines.")] = False,
-    channels: Annotated[str, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")] = "1,2",
-    swap: Annotated[bool, typer.Option("--swap", help="The ears are the wrong way round.")] = False,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="A file as fast as possible: the same events each time.")
-    ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="The file again and again.")] = False,
-    start: Annotated[float, typer.Option(metavar="SECONDS", help="Where to begin in the file.")] = 0.0,
-    ask: Annotated[list[str] | None, typer.Option(metavar="QUESTION", help="Asked once; may be given again.")] = None,
-    ask_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Ask again after so long.")] = None,
-    view: Annotated[View | None, typer.Option(help="Radar in a terminal, or plain lines, or nothing.")] = None,
-    jsonl: Annotated[str | None, typer.Option(metavar="PATH|-", help="Also write one JSON object a look.")] = None,
-    web: Annotated[bool, typer.Option("--web", help="Also show a page in the browser, on this machine alone.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the page.")] = 8765,
-    host: Annotated[
-        str, typer.Option(help="Address of the page; others than 127.0.0.1 need the token it prints.")
-    ] = "127.0.0.1",
-    allow_host: Annotated[list[str] | None, typer.Option(help="A name under which the page may be called.")] = None,
+    device: options.Device = None,
+    file: options.File = None,
+    walk: options.Walk = None,
+    raw: options.Raw = False,
+    tcp: options.Tcp = None,
+    ws: options.Ws = None,
+    rate: options.Rate = 32_000,
+    form: options.Form = "s16le",
+    num_channels: options.NumChannels = 2,
+    allow_remote: options.AllowRemote = False,
+    channels: options.Channels = "1,2",
+    swap: options.Swap = False,
+    fast: options.Fast = False,
+    loop: options.Loop = False,
+    start: options.Start = 0.0,
+    ask: options.Ask = None,
+    ask_every: options.AskEvery = None,
+    view: options.Shown = None,
+    jsonl: options.Jsonl = None,
+    web: options.Web = False,
+    port: options.Port = 8765,
+    host: options.Host = "127.0.0.1",
+    allow_host: options.AllowHost = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
-    compute: Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0.")] = None,
-    window: Annotated[float, typer.Option(metavar="SECONDS", help="How much sound a look is about.")] = 2.0,
-    hop: Annotated[float, typer.Option(metavar="SECONDS", help="Time between looks.")] = 0.25,
-    level: Annotated[
-        bool | None,
-        typer.Option("--level-known/--unknown-level", help="Whether the level tells distances; by itself for files."),
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="Tell of this class alone; may be given again.")
-    ] = None,
-    without: Annotated[
-        list[str] | None, typer.Option("--not", metavar="LABEL", help="Never tell of this class.")
-    ] = None,
-    min_confidence: Annotated[float, typer.Option(help="Tell of nothing less sure.")] = 0.0,
-    save: Annotated[
-        Path | None, typer.Option(help="Write what is heard into this folder; nothing is kept otherwise.")
-    ] = None,
-    save_most_mb: Annotated[float, typer.Option(help="Delete the oldest beyond this.")] = 1000.0,
-    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop by itself.")] = None,
+    compute: options.Compute = None,
+    window: options.Window = 2.0,
+    hop: options.Hop = 0.25,
+    level: options.Level = None,
+    only: options.Only = None,
+    without: options.Without = None,
+    min_confidence: options.MinConfidence = 0.0,
+    save: options.Save = None,
+    save_most_mb: options.SaveMost = 1000.0,
+    seconds: options.Seconds = None,
 ) -> None:
     """Listen: what sounds around two microphones and where, live; type a question and press Enter.
 
@@ -104,16 +75,17 @@ def listen(
     from bat_agent.listening.saving import Recorder
 
     pair = _pair(channels)
+    given = Input(
+        device, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds
+    )  # fmt: skip
     ears = open_ears(
-        _source(
-            device, file, walk, raw, tcp, ws, pair, rate, form, num_channels, allow_remote, fast, loop, start, seconds
-        ),
+        _source(given, pair),
         model=model, device=compute, level_known=level, channels=pair, swap=swap,
         save=None if save is None else Recorder(save, save_most_mb),
         window_s=window, hop_s=hop, questions=tuple(ask or ()), ask_every_s=ask_every,
         only=_labels(only), without=_labels(without), least_confidence=min_confidence,
     )  # fmt: skip
-    shown = view or (View.radar if jsonl != "-" else View.none)
+    view = view or (View.radar if jsonl != "-" else View.none)
     remarks = ears.remarks
     with ExitStack() as open_things:
         shows = [open_things.enter_context(_json_lines(jsonl))] if jsonl else []
@@ -123,8 +95,8 @@ def listen(
             remarks.append(f"the page is at {page.url}")
         for remark in (f"listening to {ears.source_name} with {ears.model_name}; {_kept(save)}", *remarks):
             _say(remark)
-        if shown is not View.none:
-            shows.append(open_things.enter_context(_terminal(ears, shown, remarks)))
+        if view is not View.none:
+            shows.append(open_things.enter_context(_terminal(ears, view, remarks)))
         open_things.enter_context(_signals(ears))
         _run(ears, shows, seconds)
 
@@ -164,7 +136,7 @@ def devices(json: inputs.AsJson = False) -> None:
 @app.command()
 def calibrate(
     device: Annotated[str | None, typer.Option(help="Microphone, as for bat-listen.")] = None,
-    channels: Annotated[str, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")] = "1,2",
+    channels: options.Channels = "1,2",
     seconds: Annotated[float, typer.Option(help="How long to wait for each clap.")] = 4.0,
 ) -> None:
     """Find out whether the ears are swapped: clap on your left, then on your right. What is found is kept."""
@@ -183,37 +155,44 @@ def calibrate(
 # --- what it is about ---
 
 
-def _source(
-    device: str | None, file: Path | None, walk: str | None, raw: bool, tcp: str | None, ws: str | None,
-    pair: tuple[int, int], rate: int, form: str, num_channels: int, remote: bool, fast: bool, loop: bool, start: float,
-    seconds: float | None,
-) -> SoundSource:  # fmt: skip
+def _source(given: Input, pair: tuple[int, int]) -> SoundSource:
     from bat_agent.listening import feeds, simulated
     from bat_agent.listening.microphone import Microphone
     from bat_agent.listening.opening import open_file
 
-    given = {"--device": device, "--file": file, "--walk": walk, "--raw": raw or None, "--tcp": tcp, "--ws": ws}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
-    if (fast or loop or start) and not (file or (walk and fast)):
-        raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
-    samples: dict[str, Any] = {"sample_rate_hz": rate, "channels": num_channels, "form": form}
-    if file is not None:
-        return open_file(file, fast=fast, start_s=start, loop=loop, seconds=seconds)
-    if walk is not None:
-        return simulated.walk(walk, pace="fast" if fast else "real", seconds=seconds)
-    if raw:
+    _check_one(given)
+    samples: dict[str, Any] = {"sample_rate_hz": given.rate_hz, "channels": given.num_channels, "form": given.form}
+    if given.file is not None:
+        return open_file(given.file, fast=given.fast, start_s=given.start_s, loop=given.loop, seconds=given.seconds)
+    if given.walk is not None:
+        return simulated.walk(given.walk, pace="fast" if given.fast else "real", seconds=given.seconds)
+    if given.raw:
         return feeds.Raw(**samples)
-    if tcp is not None:
-        where, number = _address(tcp, "--tcp")
-        return feeds.Tcp(number, where, remote=remote, **samples)
-    if ws is not None:
+    if given.tcp is not None:
+        where, number = _address(given.tcp, "--tcp")
+        return feeds.Tcp(number, where, remote=given.remote, **samples)
+    if given.ws is not None:
         from bat_agent.listening.websocket import WebSocketFeed
 
-        where, number = _address(ws, "--ws")
-        return WebSocketFeed(number, where, remote=remote, **samples)
-    return Microphone(device, channels=pair)
+        where, number = _address(given.ws, "--ws")
+        return WebSocketFeed(number, where, remote=given.remote, **samples)
+    return Microphone(given.device, channels=pair)
+
+
+def _check_one(given: Input) -> None:
+    inputs_given = {
+        "--device": given.device,
+        "--file": given.file,
+        "--walk": given.walk,
+        "--raw": given.raw or None,
+        "--tcp": given.tcp,
+        "--ws": given.ws,
+    }
+    names = [name for name, value in inputs_given.items() if value is not None]
+    if len(names) > 1:
+        raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
+    if (given.fast or given.loop or given.start_s) and not (given.file or (given.walk and given.fast)):
+        raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
 
 
 def _pair(channels: str) -> tuple[int, int]:

@@ -124,14 +124,14 @@ def validation(
     questions_per_clip: int = 0,
     clips_per_batch: int = 32,
     seed: int = 0,
-    imagined: bool = False,
+    truth_only: bool = False,
     simple_words: bool = False,
     energies: bool = False,
 ) -> Mixtures:
     """Unaugmented clips of the validation split in batches; the same arguments give the same clips. As many of them are
     cut out of sound already going on as the recipe says for training.
 
-    ``imagined`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only; ``energies``
+    ``truth_only`` clips have no sound, only the truth about it; ``simple_words`` asks in one wording only; ``energies``
     adds to the truth where in time and frequency each source is.
     """
     clips_per_batch = min(clips_per_batch, max(clips, 1))
@@ -155,7 +155,7 @@ def validation(
         question_types=question_types(letters),
         questions_per_clip=questions_per_clip,
         wording="all" if recipe.wordings == "all" else "eval",
-        imagined=imagined,
+        truth_only=truth_only,
         simple_words=simple_words,
         energies=energies,
     )
@@ -179,13 +179,13 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
         question_types=question_types(stage.question_types) if asks else (),
         questions_per_clip=stage.questions_per_clip if asks else 0,
         wording="all" if recipe.wordings == "all" else "train",
-        loose_words=recipe.loose_words,
-        imagined=stage.imagined,
+        word_dropout=recipe.word_dropout,
+        truth_only=stage.oracle_heads,
         simple_words=stage.simple_words,
         question_kinds=stage.question_kinds if asks else (),
         shard=shard,
         render_on=render_on(recipe),
-        energies=stage.claim_weight > 0,
+        energies=stage.mask_weight > 0,
     )
 
 

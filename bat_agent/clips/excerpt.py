@@ -3,8 +3,8 @@
 Where sounds may have begun before their clip, every stretch is longer by a *lead-in*: samples that are rendered, but of
 which only the reverberation reaches the clip.
 
-What is drawn by lot (:func:`draw`) is apart from the sum (:func:`lay`), so that a training device that holds the sounds
-can do the same sum for a whole batch (:class:`bat_agent.clips.sound_bank.SoundBank`).
+What is drawn by lot (:func:`draw_excerpt`) is apart from the sum (:func:`cut_excerpt`), so that a training device that
+holds the sounds can do the same sum for a whole batch (:class:`bat_agent.clips.sound_bank.SoundBank`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cut(NamedTuple):
     """Multiplies it."""
 
 
-class Laid(NamedTuple):
+class Excerpt(NamedTuple):
     """A source before its sum: a cut of its sound, or of two that are mixed up."""
 
     cuts: tuple[Cut, ...]
@@ -50,7 +50,7 @@ class Laid(NamedTuple):
     gain: float
 
 
-def draw(
+def draw_excerpt(
     waves: Sequence[Samples],
     shares: Sequence[float],
     samples: int,
@@ -58,7 +58,7 @@ def draw(
     rng: np.random.Generator,
     lead_in: int = 0,
     going_on: bool = False,
-) -> Laid:
+) -> Excerpt:
     """What to take of each sound for a clip of so many samples and a lead-in of ``lead_in``, which is silent but for
     sounds that are ``going_on``.
     """
@@ -69,16 +69,16 @@ def draw(
         cuts = tuple(cut._replace(start=cut.start + lead_in) for cut in cuts)
     # Drawn in any case, so that a switch in the recipe changes what it says and nothing else.
     turn, gain = int(rng.integers(samples)), 0.5 + float(rng.beta(BETA, BETA))
-    return Laid(cuts, tuple(shares), turn if mixing.roll else 0, gain if mixing.gain else 1.0)
+    return Excerpt(cuts, tuple(shares), turn if mixing.roll else 0, gain if mixing.gain else 1.0)
 
 
-def lay(waves: Sequence[Samples], laid: Laid, samples: int) -> Samples:
+def cut_excerpt(waves: Sequence[Samples], excerpt: Excerpt, samples: int) -> Samples:
     """(samples,) of what was drawn."""
     out = np.zeros(samples, dtype=np.float32)
-    for wave, cut, share in zip(waves, laid.cuts, laid.shares, strict=True):
+    for wave, cut, share in zip(waves, excerpt.cuts, excerpt.shares, strict=True):
         out[cut.start : cut.start + cut.length] += np.float32(share) * (_played(wave, cut) * cut.level)
-    out = np.roll(out, laid.turn) if laid.turn else out
-    return out if laid.gain == 1 else out * np.float32(laid.gain)
+    out = np.roll(out, excerpt.turn) if excerpt.turn else out
+    return out if excerpt.gain == 1 else out * np.float32(excerpt.gain)
 
 
 def choose_cut(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Generator) -> Cut:

@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from bat_agent.clips.batch import MAX_SOURCES, Batch, Truth, truth_of
-from bat_agent.clips.excerpt import BETA, Laid, Samples, draw, lay
-from bat_agent.clips.plan import Drawn, Microphones, Placed
+from bat_agent.clips.excerpt import BETA, Excerpt, Samples, cut_excerpt, draw_excerpt
+from bat_agent.clips.plan import ClipPlan, Microphones, PlannedSource
 from bat_agent.clips.room_bank import RoomBank
 from bat_agent.clips.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.clips.spatialise import Reverberant, Unrendered, apart, only, render, render_apart
@@ -59,8 +59,8 @@ class Mixtures(Dataset[Batch]):
         question_types: Sequence[QuestionType] = (),
         questions_per_clip: int = 0,
         wording: Split = "train",
-        loose_words: float = 0.0,
-        imagined: bool = False,
+        word_dropout: float = 0.0,
+        truth_only: bool = False,
         simple_words: bool = False,
         question_kinds: Sequence[str] = (),
         shard: tuple[int, int] = (0, 1),
@@ -73,8 +73,8 @@ class Mixtures(Dataset[Batch]):
         self.two_sources = mixing.two_sources if two_sources is None else two_sources
         self.question_types, self.questions_per_clip = tuple(question_types), questions_per_clip
         self.wording: Split = wording
-        self.loose_words = loose_words
-        self.imagined = imagined
+        self.word_dropout = word_dropout
+        self.truth_only = truth_only
         self.simple_words = simple_words
         self.question_kinds = known_kinds(question_kinds)
         self.known_labels = pool.labels()
@@ -115,10 +115,10 @@ class Mixtures(Dataset[Batch]):
         asked = dict(zip(everyone, self._ask(list(drawn.values())), strict=True))
         clips = [drawn[clip] for clip in mine]
         heard = [clip.heard for clip in clips]
-        truth = truth_of(heard, [[placed.weighted for placed in clip.placed] for clip in clips])
-        ids = [", ".join(self._name(placed) for placed in clip.placed) for clip in clips]
+        truth = truth_of(heard, [[source.weighted for source in clip.sources] for clip in clips])
+        ids = [", ".join(self._name(source) for source in clip.sources) for clip in clips]
         batch = Batch(torch.zeros(len(clips), 2, 0), truth, heard, [asked[clip] for clip in mine], ids)
-        if self.imagined:
+        if self.truth_only:
             return batch
         batch.dry = self._dry(clips, round(seconds * SAMPLE_RATE_HZ))
         return batch if self.render_on == "device" else self.finish(batch, "cpu")
@@ -166,15 +166,15 @@ class Mixtures(Dataset[Batch]):
 
     # --- what is drawn by lot ---
 
-    def _draw(self, step: int, clip: int) -> Drawn:
+    def _draw(self, step: int, clip: int) -> ClipPlan:
         # Streams of their own: a switch that needs more numbers leaves everything else as it was.
         place, microphones, cut, equalise, ask, empty, before = np.random.default_rng((self.seed, step, clip)).spawn(7)
         silent = not self.question_types and empty.random() < self.mixing.no_source
         placed = [] if silent else self._place_to_ask(place)
         going_on = bool(before.random() < self.mixing.going_on)
-        return Drawn(placed, self._microphones(microphones), cut, equalise, ask, going_on)
+        return ClipPlan(placed, self._microphones(microphones), cut, equalise, ask, going_on)
 
-    def _place_to_ask(self, rng: np.random.Generator) -> list[Placed]:
+    def _place_to_ask(self, rng: np.random.Generator) -> list[PlannedSource]:
         """As :meth:`_place`, but two sources for certain where every question needs two."""
         if not self.question_types or any(kind.num_sources != 2 for kind in self.question_types):
             return self._place(rng)
@@ -186,7 +186,7 @@ class Mixtures(Dataset[Batch]):
             "rooms more sources"
         )
 
-    def _place(self, rng: np.random.Generator) -> list[Placed]:
+    def _place(self, rng: np.random.Generator) -> list[PlannedSource]:
         """Choose a room and one or two sounds with disjoint labels in different regions of it."""
         number, rooms = int(rng.integers(sum(len(bank) for bank in self.banks))), 0
         while number >= len(self.banks[rooms]):
@@ -194,13 +194,13 @@ class Mixtures(Dataset[Batch]):
         place = self.banks[rooms].place(number, rng)
         wanted = 2 if rng.random() < self.two_sources else 1
         mixed_up = rng.random() < self.mixing.mixup and not self.question_types
-        placed: list[Placed] = []
+        placed: list[PlannedSource] = []
         for spot in rng.permutation(len(place.positions)):
             sounds, shares = [self.pool.sample(rng)], [1.0]
             if mixed_up:
                 share = float(rng.beta(BETA, BETA))
                 sounds, shares = [*sounds, self.pool.sample(rng)], [share, 1 - share]
-            candidate = Placed(tuple(sounds), tuple(shares), place.positions[spot], rooms, place, int(spot))
+            candidate = PlannedSource(tuple(sounds), tuple(shares), place.positions[spot], rooms, place, int(spot))
             if not placed or compatible(placed[0].heard, candidate.heard):
                 placed.append(candidate)
             if len(placed) == wanted:
@@ -221,9 +221,9 @@ class Mixtures(Dataset[Batch]):
 
     # --- what is rendered ---
 
-    def _dry(self, clips: Sequence[Drawn], samples: int) -> Unrendered:
+    def _dry(self, clips: Sequence[ClipPlan], samples: int) -> Unrendered:
         """The dry sounds of clips, and where their rooms are."""
-        placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.placed]
+        placed = [(number, clip, p) for number, clip in enumerate(clips) for p in clip.sources]
         lead_in = round(self.mixing.lead_in_seconds * SAMPLE_RATE_HZ) if self.mixing.going_on else 0
         cuts, sounds = self._sounds([(p, clip) for _, clip, p in placed], samples, lead_in)
         limit, microphones = self.mixing.equalise_db, [clip.microphones for clip in clips]
@@ -246,19 +246,19 @@ class Mixtures(Dataset[Batch]):
         )
 
     def _sounds(
-        self, placed: Sequence[tuple[Placed, Drawn]], samples: int, lead_in: int
+        self, placed: Sequence[tuple[PlannedSource, ClipPlan]], samples: int, lead_in: int
     ) -> tuple[Cuts | None, torch.Tensor]:
         """The dry sounds (M, lead_in + samples) of sources, or, where the device cuts them, none and what to cut."""
         total = lead_in + samples
         out: list[Samples] = []
-        cut: list[tuple[list[int], Laid]] = []
+        cut: list[tuple[list[int], Excerpt]] = []
         for p, clip in placed:
             waves = [sound.waveform() for sound in p.sounds]
-            laid = draw(waves, p.shares, samples, self.mixing, clip.to_cut, lead_in, clip.going_on)
+            excerpt = draw_excerpt(waves, p.shares, samples, self.mixing, clip.to_cut, lead_in, clip.going_on)
             if self.sounds_on_device:
-                cut.append(([self.pool.number(sound) for sound in p.sounds], laid))
+                cut.append(([self.pool.number(sound) for sound in p.sounds], excerpt))
             else:
-                out.append(lay(waves, laid, total))
+                out.append(cut_excerpt(waves, excerpt, total))
         sounds = torch.from_numpy(np.stack(out)) if out else torch.zeros(0, total)
         return Cuts.of(cut) if self.sounds_on_device else None, sounds
 
@@ -271,7 +271,7 @@ class Mixtures(Dataset[Batch]):
         sounds = self._banks_of_sounds[str(device)].cut(clips.cuts, len(clips.clip), clips.sounds.shape[-1])
         return replace(clips, sounds=sounds, cuts=None)
 
-    def _where(self, placed: Sequence[Placed]) -> list[Reverberant]:
+    def _where(self, placed: Sequence[PlannedSource]) -> list[Reverberant]:
         """Where the RIRs of sources are to be found."""
         found = []
         for rooms in sorted({p.rooms for p in placed}):
@@ -312,7 +312,7 @@ class Mixtures(Dataset[Batch]):
 
     # --- what is asked and said ---
 
-    def _ask(self, clips: Sequence[Drawn]) -> list[list[Question]]:
+    def _ask(self, clips: Sequence[ClipPlan]) -> list[list[Question]]:
         """Equally many questions for every clip; a clip that admits fewer is asked some of them again."""
         if not self.question_types:
             return [[] for _ in clips]
@@ -332,12 +332,12 @@ class Mixtures(Dataset[Batch]):
             # Balance may refuse all that a clip admits, or none of the kinds fit it; then it is asked all the same.
             kinds = self.question_kinds
             found = ask(balance=balance, kinds=kinds) or ask(kinds=kinds) or ask()
-            if self.loose_words and not self.simple_words:
-                found = [replace(q, text=loosen(q.text, clip.to_ask, self.loose_words)) for q in found]
+            if self.word_dropout and not self.simple_words:
+                found = [replace(q, text=loosen(q.text, clip.to_ask, self.word_dropout)) for q in found]
             asked.append([found[i % len(found)] for i in range(wanted)])
         return asked
 
-    def _name(self, placed: Placed) -> str:
+    def _name(self, placed: PlannedSource) -> str:
         sounds = " + ".join(sound.id for sound in placed.sounds)
         room = self.banks[placed.rooms].name(placed.place.rows[placed.spot], placed.place.scene)
         return f"{sounds} in rooms {placed.rooms} {room}"
@@ -363,7 +363,7 @@ def clips_in(seconds_per_step: float, seconds: float) -> int:
     return max(1, round(seconds_per_step / seconds))
 
 
-def _heard_part(place: Place, placed: Sequence[Placed]) -> Any:
+def _heard_part(place: Place, placed: Sequence[PlannedSource]) -> Any:
     """The scene of a place with only the sources that sound, in their order."""
     assert place.scene is not None
     chosen = [place.rows[p.spot] for p in placed if p.place is place]

@@ -1,4 +1,4 @@
-"""What is drawn by lot for one clip, before any sound is loaded."""
+"""The plan of one clip: all that is drawn at random, before any sound is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bat_agent.scene import Position, mirror_azimuth_deg
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlannedSource:
     """One source: its sound (or two, mixed up), where it is, and where its RIR is to be found."""
 
     sounds: tuple[Sound, ...]
@@ -51,10 +51,10 @@ class Microphones:
 
 
 @dataclass
-class Drawn:
-    """A clip before any sound is loaded."""
+class ClipPlan:
+    """A clip before any sound is loaded: its sources, its microphones and the generators of what comes later."""
 
-    placed: list[Placed]
+    sources: list[PlannedSource]
     microphones: Microphones
     to_cut: np.random.Generator
     to_equalise: np.random.Generator
@@ -65,7 +65,7 @@ class Drawn:
     @property
     def heard(self) -> list[HeardSource]:
         """Its sources, mirrored where the ears are swapped."""
-        heard = [placed.heard for placed in self.placed]
+        heard = [source.heard for source in self.sources]
         return [mirrored_source(source) for source in heard] if self.microphones.mirrored else heard
 
 

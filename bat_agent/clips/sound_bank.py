@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.clips.excerpt import Laid
+from bat_agent.clips.excerpt import Excerpt
 from bat_agent.datasets.cache import Cached
 from bat_agent.datasets.sounds import Balance, Sound, SoundSet
 
@@ -85,12 +85,12 @@ class Cuts:
     """float32: multiplies the sound"""
 
     @classmethod
-    def of(cls, sources: Sequence[tuple[Sequence[int], Laid]]) -> Cuts:
+    def of(cls, sources: Sequence[tuple[Sequence[int], Excerpt]]) -> Cuts:
         """The cuts of M sources: the numbers of their sounds, and what was drawn of them."""
         rows = [
-            (m, sound, cut.start, cut.length, cut.begin, cut.piece, laid.turn, float(cut.level) * share * laid.gain)
-            for m, (sounds, laid) in enumerate(sources)
-            for sound, cut, share in zip(sounds, laid.cuts, laid.shares, strict=True)
+            (m, sound, cut.start, cut.length, cut.begin, cut.piece, some.turn, float(cut.level) * share * some.gain)
+            for m, (sounds, some) in enumerate(sources)
+            for sound, cut, share in zip(sounds, some.cuts, some.shares, strict=True)
         ]
         *whole, gain = torch.tensor(rows, dtype=torch.float64).reshape(-1, 8).unbind(1)
         source, sound, start, length, begin, piece, turn = (column.long() for column in whole)
@@ -120,7 +120,7 @@ class SoundBank:
             self._samples[first : first + len(samples)] = torch.from_numpy(samples)
 
     def cut(self, cuts: Cuts, sources: int, samples: int) -> Tensor:
-        """The dry sources (M, N) float32 that :func:`bat_agent.clips.excerpt.lay` would make, but for rounding."""
+        """The dry sources (M, N) float32 of :func:`bat_agent.clips.excerpt.cut_excerpt`, but for rounding."""
         out = torch.zeros(sources, samples, device=self._samples.device)
         cuts = cuts.to(out.device)
         at_once = max(1, _SAMPLES_AT_ONCE // samples)

@@ -120,6 +120,8 @@ def flatten(encoding: Encoding) -> dict[str, Tensor]:
 def unflatten(tensors: dict[str, Tensor]) -> Encoding:
     """The inverse of :func:`flatten`, but for the precision."""
     slots = {name.removeprefix("slots."): value for name, value in tensors.items() if name.startswith("slots.")}
+    if "claims" in slots:  # the name of masks in files until bat-agent 0.3
+        slots["masks"] = slots.pop("claims")
     rest: dict[str, Any] = {name: value for name, value in tensors.items() if not name.startswith("slots.")}
     return Encoding(**rest, slots=SlotEncoding(**slots) if slots else None)
 

@@ -13,7 +13,7 @@ from bat_agent.agent import Bat
 from bat_agent.checkpoint import find_weights, read_tensors
 from bat_agent.clips import corpus
 from bat_agent.clips.batch import Batch
-from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
+from bat_agent.clips.oracle import ORACLE_TOKENS, oracle_encoding
 from bat_agent.distributed.sharding import load_trained_state
 from bat_agent.evaluation.figures import Figures
 from bat_agent.evaluation.hearing import batches
@@ -38,12 +38,12 @@ SHOWN = {
 """Name of a figure → the measure it is the mean of; larger is better in all, so an error rate counts what is right."""
 
 
-def imagination(bat: Bat, stage: Stage) -> Callable[[Batch], Encoding]:
-    """What the encoder is imagined to say in a stage: the same of the same batch each time."""
+def oracle_encoder(bat: Bat, stage: Stage) -> Callable[[Batch], Encoding]:
+    """Encodings of a stage made from the truth: the same of the same batch each time."""
 
     def encode(batch: Batch) -> Encoding:
         generator = torch.Generator().manual_seed(0)
-        encoding = imagine(batch.truth, bat.encoder.token_dim, IMAGINED_TOKENS, generator, stage.ideal_ear)
+        encoding = oracle_encoding(batch.truth, bat.encoder.token_dim, ORACLE_TOKENS, generator, stage.oracle_tokens)
         return encoding.to(bat.device)
 
     return encode
@@ -53,7 +53,7 @@ def curriculum_figures(recipe: Recipe, run: Path, clips: int, seconds: float = 1
     """Figures of the answers to validation questions on ``clips`` clips with one source and as many with two.
 
     Those after the last reasoner stage bear the plain names of :data:`SHOWN`, with the kinds of E beside them; those
-    after an earlier one stand behind its name. A stage is asked in its own words, and of imagined clips if it had such.
+    after an earlier one stand behind its name. A stage is asked in its own words, and with its oracle encodings.
     """
     bat = Bat.from_pretrained(str(run / "agent"))
     stages = [stage for stage in recipe.stages if stage.trains == "reasoner"]
@@ -77,10 +77,10 @@ def _values(bat: Bat, recipe: Recipe, stage: Stage, clips: int, seconds: float) 
             two_sources=two_sources,
             letters=letters,
             questions_per_clip=per_clip,
-            imagined=stage.imagined,
+            truth_only=stage.oracle_heads,
             simple_words=stage.simple_words,
         )
-        encode = imagination(bat, stage) if stage.imagined else None
+        encode = oracle_encoder(bat, stage) if stage.oracle_heads else None
         for question, answer in answered(bat, batches(data, bat.device), encode):
             scores = score_answer(question.type, question.answer, answer)
             for name, measure in SHOWN[question.type].items():

@@ -19,7 +19,12 @@ from bat_agent.clips.batch import Batch
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.metrics import angular_errors_deg
 from bat_agent.hearing.confidence import WITHIN_BINS, WITHIN_DEG, direction_confidence, distance_confidence
-from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
+from bat_agent.hearing.perception import (
+    decode_azimuth_deg,
+    decode_distance_m,
+    decode_elevation_deg,
+    exclusive_directions,
+)
 from bat_agent.hearing.targets import targets_from_position
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
@@ -114,7 +119,7 @@ def listen(
 def said(heads: Encoding | SlotEncoding, decode: Decode) -> tuple[Array | None, Array | None]:
     """Directions (…, 2) in degrees and distance bins (…) of an encoding or of its slots; ``None`` without the head."""
     if decode == "kernel" and isinstance(heads, SlotEncoding):
-        heads = told_apart(heads)
+        heads = exclusive_directions(heads)
     azimuth, elevation, distance = heads.azimuth_logits, heads.elevation_logits, heads.distance_logits
     both: list[Array | None]
     if decode == "kernel":

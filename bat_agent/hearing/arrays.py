@@ -6,7 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bat_agent.hearing.perception import decode_azimuth_deg, decode_distance_m, decode_elevation_deg, told_apart
+from bat_agent.hearing.perception import (
+    decode_azimuth_deg,
+    decode_distance_m,
+    decode_elevation_deg,
+    exclusive_directions,
+)
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
 from bat_agent.sound.waveform import Prepared, prepare
 
@@ -94,7 +99,7 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
 
 def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors (B, S, 3) and metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
-    said: Encoding | SlotEncoding = told_apart(encoding.slots) if encoding.slots else encoding
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
 
     def ranked(values: np.ndarray | None) -> np.ndarray:
         if values is None:

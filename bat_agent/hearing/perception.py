@@ -48,6 +48,18 @@ class PerceivedSource:
     """Probability that what is said is right: ``label`` (the first one sounds), ``direction`` (within 20°),
     ``distance`` (within 0.5 m); see :mod:`bat_agent.hearing.confidence`."""
 
+    def __repr__(self) -> str:
+        return f"PerceivedSource({self._in_words(40)})"
+
+    def _in_words(self, most: int) -> str:
+        """E.g. ``Siren 0.93 az 87° el 3° 2.5 m``, the label in at most so many characters."""
+        label = self.labels[0] if self.labels else "unnamed"
+        label = label if len(label) <= most else f"{label[: most - 1]}…"
+        where = (("az {:.0f}°", self.azimuth_deg), ("el {:.0f}°", self.elevation_deg), ("{:.1f} m", self.distance_m))
+        return " ".join(
+            [f"{label} {self.confidence:.2f}", *(text.format(value) for text, value in where if value is not None)]
+        )
+
     @property
     def region(self) -> str | None:
         """E.g. ``left, front, above``."""
@@ -78,6 +90,13 @@ class Perception:
     """Probability that each class is heard anywhere in the clip."""
     notes: tuple[str, ...] = ()
     """What the listener should know about the input (silence, cut, clipped, …)."""
+
+    def __repr__(self) -> str:
+        # One screen line whatever is heard: the strongest two, and how many more.
+        said = [f"[{source._in_words(12)}]" for source in self.sources[:2]] or ["nothing"]
+        said += [f"{len(self.sources) - 2} more"] if len(self.sources) > 2 else []
+        said += [f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}"] if self.notes else []
+        return f"Perception({', '.join(said)})"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -169,7 +188,7 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:
     """The slots of each clip; an encoder without slots has one, as active as its likeliest class."""
-    said: Encoding | SlotEncoding = told_apart(encoding.slots) if encoding.slots else encoding
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     shape = (len(encoding.tokens), -1)
 
     def per_slot(values: np.ndarray | None, *bins: int) -> np.ndarray | None:
@@ -213,7 +232,7 @@ def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
 
 
-def told_apart(slots: SlotEncoding) -> SlotEncoding:
+def exclusive_directions(slots: SlotEncoding) -> SlotEncoding:
     """The slots with their azimuths made exclusive: what one has is less likely to be another's.
 
     Where two sounds mix, the slots of an encoder often hear both directions and are unsure which is whose: each then
@@ -236,6 +255,10 @@ def told_apart(slots: SlotEncoding) -> SlotEncoding:
         apart = (bins - said[:, None] + 180) % NUM_AZIMUTH_BINS - 180
         taken = taken + torch.log(1 - (1 - SHARED_DIRECTION) * torch.exp(-0.5 * (apart / APART_DEG) ** 2))
     return dataclasses.replace(slots, azimuth_logits=out)
+
+
+told_apart = exclusive_directions
+"""The old name, to be imported until bat-agent 0.3."""
 
 
 def hears_nothing(encoding: Encoding, thresholds: Thresholds) -> list[float | None]:

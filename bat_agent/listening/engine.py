@@ -24,31 +24,25 @@ import numpy as np
 
 from bat_agent.agent import Answer, Bat
 from bat_agent.errors import BadInput
-from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening import words
-from bat_agent.listening.answering import SHORTEST_S, Answering
+from bat_agent.listening.answering import Answering
 from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
-from bat_agent.listening.health import NOTHING_DBFS, Health, forbids_direction, level_dbfs, peak_dbfs
+from bat_agent.listening.health import NOTHING_DBFS, level_dbfs, peak_dbfs
 from bat_agent.listening.intake import Intake, Sides
+from bat_agent.listening.looking import Looking
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
-from bat_agent.listening.tracker import Tracker
-from bat_agent.sound.ring import Waveform
+from bat_agent.listening.source_notes import BEHIND, DRIFT_S, SourceNotes, drift_note, slow_note
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 HEALTH_S = 1.0
-DRIFT_S = 0.5
-BEHIND = 3
-"""Looks in a row that took longer than the hop, before that is said."""
 _QUEUE = 256
 _WAIT_S = 0.05
-_PATIENCE_S = 3.0
 _GOODBYE_S = 0.4
-_LIKELY = 0.05
 
 
 class LiveEars:
@@ -69,10 +63,10 @@ class LiveEars:
         self.source_name, self.model_name = source.name, bat.config.name
         self._source, self._bat = source, bat
         self._intake, self._recorder = Intake(sides), recorder
-        self._health, self._tracker = Health(), Tracker()
+        self._looking = Looking(bat, self.settings)
         self._lock = threading.RLock()  # a signal may stop listening while this very thread holds it
         self._arrived = threading.Condition(self._lock)
-        self._notes: dict[str, HealthNote] = {}
+        self._notes = SourceNotes()
         self._updates: queue.Queue[Update | None] = queue.Queue(_QUEUE)
         self._answering = Answering(bat, self.settings.questions, self.settings.ask_every_s)
         self._threads: list[threading.Thread] = []
@@ -252,7 +246,7 @@ class LiveEars:
             if not self._intake.heard_s:  # a robot may connect late: time begins with the first sound
                 self._begin_s = item.arrived_s - len(item.samples) / self._source.sample_rate_hz
             chunk = self._intake.take(item)
-            self._notes.pop("lost", None)
+            self._notes.over("lost")
             if self._recorder is not None:
                 self._recorder.write(chunk)
             return
@@ -261,10 +255,10 @@ class LiveEars:
             return
         t_s = self._intake.t_s
         if item.kind == "back":
-            self._notes.pop("lost", None)
+            self._notes.over("lost")
         if item.kind != "note":
             self._forget(item.missing_s)
-        self._notes[item.kind] = HealthNote(item.kind, item.text, t_s)
+        self._notes.tell(item.kind, item.text, t_s)
 
     def _forget(self, missing_s: float, *, wanted: bool = False) -> None:
         """After a gap: nothing is joined across it."""
@@ -313,79 +307,50 @@ class LiveEars:
             t_s, newest_s = self._intake.t_s, self._intake.newest_s
             anew, self._anew = self._anew, False
         if anew:
-            self._health.clear()
-            self._tracker.clear()
-        health = [*self._health.look(recent, t_s), *self._own_notes(t_s)]
-        perception = self._perceive(window)
-        sources = [self._allowed(source, health) for source in perception.sources if self._wanted(source)]
-        tracks = self._tracker.look(sources, t_s)
+            self._looking.clear()
+        look = self._looking.look(window, recent, t_s, self._own_notes(t_s))
         full = self._ended or window.shape[1] >= round(settings.window_s * SAMPLE_RATE_HZ)
         self._answering.look(window, t_s, full, wait=not self._source.live)
         hop = recent[:, -round(self.hop_s * SAMPLE_RATE_HZ) :]
-        emitted_s = self._source.clock_s()
-        return Update(
-            t_s=t_s,
-            emitted_s=emitted_s - self._begin_s,
-            lag_s=max(emitted_s - newest_s, 0.0),
+        return replace(
+            self._bare_update(t_s, newest_s),
             window_s=window.shape[1] / SAMPLE_RATE_HZ,
-            dropped=self._dropped,
-            lost_s=self._intake.lost_s,
             levels_dbfs=level_dbfs(hop),
             peaks_dbfs=peak_dbfs(hop),
-            sources=tracks,
-            answers=self._answering.new(),
-            health=tuple(health),
-            saving_to=str(self._recorder.folder) if self._recorder is not None else None,
-            class_probs={label: p for label, p in perception.class_probs.items() if p >= _LIKELY},
+            sources=look.sources,
+            health=look.health,
+            class_probs=look.class_probs,
         )
 
     def _standing_still(self) -> Update:
+        t_s = self._intake.t_s
+        update = self._bare_update(t_s, self._intake.newest_s)
+        return replace(update, health=tuple(self._own_notes(t_s)), paused=self._paused.is_set())
+
+    def _bare_update(self, t_s: float, newest_s: float) -> Update:
+        """What there is to say without a look: time, what was lost, and answers that are ready."""
         now_s = self._source.clock_s()
         return Update(
-            t_s=self._intake.t_s,
+            t_s=t_s,
             emitted_s=now_s - self._begin_s,
-            lag_s=max(now_s - self._intake.newest_s, 0.0),
+            lag_s=max(now_s - newest_s, 0.0),
             window_s=0.0,
             dropped=self._dropped,
             lost_s=self._intake.lost_s,
             levels_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             peaks_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             answers=self._answering.new(),
-            health=tuple(self._own_notes(self._intake.t_s)),
-            paused=self._paused.is_set(),
             saving_to=str(self._recorder.folder) if self._recorder is not None else None,
         )
 
-    def _perceive(self, window: Waveform) -> Perception:
-        if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ or not window.any():
-            return Perception()
-        found: Perception = self._bat.perceive(window)
-        return found
-
-    def _wanted(self, source: PerceivedSource) -> bool:
-        settings, label = self.settings, source.labels[0] if source.labels else ""
-        named = not settings.only or label in settings.only
-        return named and label not in settings.without and source.confidence >= settings.least_confidence
-
-    @staticmethod
-    def _allowed(source: PerceivedSource, health: list[HealthNote]) -> PerceivedSource:
-        if not forbids_direction(health):
-            return source
-        return replace(source, azimuth_deg=None, elevation_deg=None, distance_m=None)
-
     def _own_notes(self, t_s: float) -> list[HealthNote]:
         with self._lock:
-            for kind in ("gap", "back", "switched", "note"):  # said for a few seconds
-                if kind in self._notes and t_s - self._notes[kind].since_s > _PATIENCE_S:
-                    self._notes.pop(kind)
-            notes = list(self._notes.values())
+            notes = self._notes.standing(t_s)
         if self._behind >= BEHIND:
-            text = f"hearing takes longer than the hop of {self.hop_s:g} s: looks are left out; take a longer hop"
-            notes.append(HealthNote("slow", text, t_s))
+            notes.append(slow_note(self.hop_s, t_s))
         drift_s = self._source.clock_s() - self._begin_s - t_s
         if self._source.live and abs(drift_s) > DRIFT_S and not notes and not self._paused.is_set():
-            text = f"the sound is {abs(drift_s):.1f} s {'behind' if drift_s > 0 else 'ahead of'} the clock"
-            notes.append(HealthNote("drift", text, t_s))
+            notes.append(drift_note(drift_s, t_s))
         return notes
 
     def _finish_answers(self) -> None:

@@ -6,6 +6,7 @@ made up. So these checks look at the samples alone; what the driver says of itse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,7 @@ class Health:
         ]
 
 
-def forbids_direction(notes: list[HealthNote]) -> bool:
+def forbids_direction(notes: Sequence[HealthNote]) -> bool:
     """Whether a direction heard now would be made up."""
     return any(note.kind in _NO_DIRECTION for note in notes)
 

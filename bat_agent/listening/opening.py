@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bat_agent.errors import BadInput
 from bat_agent.listening import feeds, simulated
@@ -13,10 +13,12 @@ from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.microphone import Microphone
 from bat_agent.listening.saving import Recorder
-from bat_agent.listening.settings import Settings
+from bat_agent.listening.settings import Settings, SettingsGiven
 from bat_agent.listening.sides import DeviceSides, load_sides
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from bat_agent.agent import Bat
 
 SCENE_FILES = (".yaml", ".yml", ".json")
@@ -32,7 +34,7 @@ def listen(
     swap: bool = False,
     fast: bool = False,
     save: str | os.PathLike[str] | Recorder | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsGiven],
 ) -> LiveEars:
     """Ears that stay open: iterate over the result for :class:`~bat_agent.listening.events.Update` objects.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.intake import LONGEST_S
@@ -35,3 +36,15 @@ class Settings:
             )
         if self.ask_every_s is not None and self.ask_every_s <= 0:
             raise BadInput(f"ask_every_s must be above 0, got {self.ask_every_s:g}")
+
+
+class SettingsGiven(TypedDict, total=False):
+    """The same as keyword arguments, so that an editor completes them."""
+
+    window_s: float
+    hop_s: float
+    questions: tuple[str, ...]
+    ask_every_s: float | None
+    only: tuple[str, ...]
+    without: tuple[str, ...]
+    least_confidence: float

@@ -34,23 +34,27 @@ def check_recipe(recipe: Recipe) -> None:
     for stage in recipe.stages:
         if stage.trains not in ("encoder", "reasoner"):
             raise BadInput(f"stage {stage.name!r}: trains must be 'encoder' or 'reasoner', got {stage.trains!r}")
-        if stage.imagined and stage.trains != "reasoner":
-            raise BadInput(f"stage {stage.name!r} trains the encoder, which needs sound; imagined is for the reasoner")
-        if stage.ideal_ear and not stage.imagined:
-            raise BadInput(f"stage {stage.name!r} has an ideal_ear but is not imagined; set imagined: true")
+        if stage.oracle_heads and stage.trains != "reasoner":
+            raise BadInput(
+                f"stage {stage.name!r} trains the encoder, which needs sound; oracle_heads is for the reasoner"
+            )
+        if stage.oracle_tokens and not stage.oracle_heads:
+            raise BadInput(f"stage {stage.name!r} has oracle_tokens without oracle_heads; set oracle_heads: true")
         if stage.trains == "reasoner":
             _check_questions(recipe, stage)
         elif stage.records is not None:
             raise BadInput(
                 f"stage {stage.name!r} trains the encoder; records hold questions, so they are for a reasoner"
             )
-        if stage.passes < 0 or (stage.passes and stage.clips_per_batch < 2):
+        if stage.feature_epochs < 0 or (stage.feature_epochs and stage.clips_per_batch < 2):
             raise BadInput(
-                f"stage {stage.name!r}: passes must be 0 or more, and clips_per_batch at least 2, got "
-                f"{stage.passes} and {stage.clips_per_batch}"
+                f"stage {stage.name!r}: feature_epochs must be 0 or more, and clips_per_batch at least 2, got "
+                f"{stage.feature_epochs} and {stage.clips_per_batch}"
             )
-        if stage.passes and stage.trains != "encoder":
-            raise BadInput(f"stage {stage.name!r} trains the reasoner; passes are for the encoder, so leave them out")
+        if stage.feature_epochs and stage.trains != "encoder":
+            raise BadInput(
+                f"stage {stage.name!r} trains the reasoner; feature_epochs are for the encoder, so leave them out"
+            )
         if stage.records is None and stage.records_stage is not None:
             raise BadInput(f"stage {stage.name!r}: records_stage chooses among the files of records; name records too")
     mixing = recipe.mixing
@@ -81,7 +85,7 @@ def _check_signs(recipe: Recipe) -> None:
         "steps",
         "learning_rate",
         "weight_decay",
-        *(f"{w}_weight" for w in ("class", "distance", "direction", "claim")),
+        *(f"{w}_weight" for w in ("class", "distance", "direction", "mask")),
     )
     for number, stage in enumerate(recipe.stages):
         check_schedule(stage)
@@ -127,9 +131,9 @@ def _check_questions(recipe: Recipe, stage: Stage) -> None:
         )
     if stage.records is not None:
         question_types(stage.question_types)
-        if stage.imagined or stage.question_kinds:
+        if stage.oracle_heads or stage.question_kinds:
             raise BadInput(
-                f"stage {stage.name!r} trains on records, so imagined and question_kinds do not belong to it"
+                f"stage {stage.name!r} trains on records, so oracle_heads and question_kinds do not belong to it"
             )
         return
     if not stage.question_types:

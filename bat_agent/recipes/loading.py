@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bat_agent.errors import BadInput
 from bat_agent.recipes.checks import check_recipe
+from bat_agent.recipes.renamed import rename_keys, renamed_override
 from bat_agent.recipes.schema import Mixing, Part, Recipe, Rooms, Sounds, Stage
 
 
@@ -27,7 +28,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         given = _with_base(path)
         merged = OmegaConf.merge(OmegaConf.structured(Recipe), given)
         assert isinstance(merged, DictConfig)
-        _override(merged, overrides or [])
+        _override(merged, list(overrides or []))
         recipe = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
@@ -61,6 +62,7 @@ def _with_base(path: Path, below: tuple[Path, ...] = ()) -> DictConfig:
     if path in below:
         raise BadInput(f"recipe {path.name} is, by its base, based on itself; take one base out")
     given = OmegaConf.load(path)
+    rename_keys(given, f"recipe {path.name}")
     _check_keys(given, path.name)
     assert isinstance(given, DictConfig)
     base = given.pop("base", None)
@@ -93,12 +95,13 @@ _LISTS: dict[str, tuple[type, str]] = {
 
 def _override(recipe: DictConfig, overrides: list[str]) -> None:
     """Set each ``key=value``; a list cannot be merged from a dotted path by OmegaConf, so each is set on its own."""
-    for override in overrides:
-        _check_override(override, recipe)
+    for number, override in enumerate(overrides):
         try:
             OmegaConf.from_dotlist([override])
+            overrides[number] = renamed_override(override)
         except yaml.YAMLError as error:
             raise BadInput(f"override {override!r}: the value is no YAML ({' '.join(str(error).split())})") from error
+        _check_override(overrides[number], recipe)
     changes = OmegaConf.from_dotlist(overrides)
     for override in overrides:
         key = override.partition("=")[0]

@@ -118,16 +118,16 @@ class Stage:
     """Share of the training sounds that counts as an epoch; BAT takes a tenth of AudioSet-2M."""
     seconds_per_step: float = 128.0
     """Seconds of sound in one step, of all processes together; the number of clips varies with their length."""
-    passes: int = 0
-    """Above 0, the clips of the stage's steps are heard once, and what the encoder keeps of each (``place_summary``) is
-    gone through so many times, in batches of ``clips_per_batch``: trains the part that hears places, many times faster.
+    feature_epochs: int = 0
+    """Above 0, the clips of the stage's steps are encoded once, features of each (``place_summary``) are cached, and
+    the part of the encoder that localises is trained on those for so many epochs, in batches of ``clips_per_batch``.
     """
-    passes_over_slots: bool = False
-    """With ``passes``: keep what each slot claims of clips with any number of sources (``slot_summaries``), by the
-    encoder as it is then, instead of clips with one source whole.
+    slot_features: bool = False
+    """With ``feature_epochs``: cache features of each slot, under its mask, of clips with any number of sources
+    (``slot_summaries``), by the encoder as it is then, instead of those of whole clips with one source.
     """
     clips_per_batch: int = 256
-    """With ``passes``: clips (or slots) of a step of the optimiser."""
+    """With ``feature_epochs``: clips (or slots) of a step of the optimiser."""
     accumulate: int = 1
     """Pieces that each process makes its share of a step in, to save memory."""
     learning_rate: float = 1e-3
@@ -156,14 +156,14 @@ class Stage:
     """λ2: weight of the distance loss."""
     direction_weight: float = 2.0
     """λ3: weight of the azimuth and elevation losses."""
-    claim_weight: float = 0.0
-    """Weight of which bands each slot claims, told from the sources apart (``slot_summary`` of spatial-ast)."""
+    mask_weight: float = 0.0
+    """Weight of the loss of the slots' soft masks against the energy of each source (spatial-ast: ``slot_summary``)."""
     smoothing_deg: float = 0.0
     """Width of the Gaussian around the true angle in the target; 0 is the paper's one bin."""
-    imagined: bool = False
-    """A reasoner stage without sound: the heads are told the truth (:mod:`bat_agent.clips.imagined`)."""
-    ideal_ear: bool = False
-    """In an imagined stage, the encoder's first tokens tell the truth too, one for each source; else they are empty."""
+    oracle_heads: bool = False
+    """A reasoner stage without sound: the encoder's heads are given the truth (:mod:`bat_agent.clips.oracle`)."""
+    oracle_tokens: bool = False
+    """With ``oracle_heads``: the encoder's first tokens hold the truth too, one a source; else all are empty."""
     frozen: list[str] = field(default_factory=list)
     """Beginnings of the names of parameters of the trained part that this stage leaves as they are."""
     question_types: list[str] = field(default_factory=list)
@@ -216,8 +216,10 @@ class Recipe:
     """How clips are made of them."""
     wordings: str = "train"
     """Question wordings to train on: ``train`` keeps some back for validation, ``all`` validates on the same ones."""
-    loose_words: float = 0.0
-    """Share of meaningless words left out of training questions, so that other wordings are understood too."""
+    word_dropout: float = 0.0
+    """Share of meaningless words dropped from training questions (and a third as many put in), so that other wordings
+    are understood too.
+    """
     stages: list[Stage] = field(default_factory=list)
     """The curriculum, in order."""
     run_dir: str = "runs/${name}"

@@ -1,6 +1,7 @@
 """What the stages of a run are asked: the questions of a data set, or of the validation split of its recipe.
 
-Both are records whose clips are rendered when they are needed, or, for a reasoner that learnt without sound, imagined.
+Both are records whose clips are rendered when they are needed. For a reasoner that learnt without sound, encodings are
+made from their truth instead.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from bat_agent.clips import corpus
 from bat_agent.clips.batch import truth_of
-from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.clips.mixtures import Mixtures
+from bat_agent.clips.oracle import ORACLE_TOKENS, oracle_encoding
 from bat_agent.datasets.sound_libraries import expand
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import CLIP_SECONDS, Encoding
@@ -72,9 +73,9 @@ def questions_of(recipe: Recipe, data: Path | None = None, count: int | None = N
     return _recorded(data if data is not None else Path(expand(str(last))), count)
 
 
-def imagining(records: Mapping[int, QARecord], token_dim: int, ideal_ear: bool = False) -> Encode:
-    """Encodings of what records ask about, imagined from where they say that everything is; with ``ideal_ear`` the
-    tokens tell it too (:mod:`bat_agent.clips.imagined`).
+def oracle_encodings(records: Mapping[int, QARecord], token_dim: int, oracle_tokens: bool = False) -> Encode:
+    """Encodings of what records ask about, made from where they say that everything is; with ``oracle_tokens`` the
+    tokens tell it too (:mod:`bat_agent.clips.oracle`).
 
     Raises :class:`~bat_agent.errors.BadInput` for a record that does not say it.
     """
@@ -82,11 +83,11 @@ def imagining(records: Mapping[int, QARecord], token_dim: int, ideal_ear: bool =
         if record.geometry is None:
             raise BadInput(
                 f"question {record.key} does not say where its sounds are, which a reasoner that was trained on "
-                "imagined scenes needs; give --data made by bat-agent dataset qa, or none"
+                "oracle heads needs; give --data made by bat-agent dataset qa, or none"
             )
 
     def encode(numbers: Sequence[int]) -> Encoding:
-        return _joined([_imagined(records[number], token_dim, ideal_ear) for number in numbers])
+        return _joined([_oracle_encoding(records[number], token_dim, oracle_tokens) for number in numbers])
 
     return encode
 
@@ -132,7 +133,7 @@ class DrawnClips:
     def records(self) -> list[QARecord]:
         """All questions, clip by clip, without rendering any."""
         silent = copy.copy(self.data)
-        silent.imagined = True
+        silent.truth_only = True
         found: list[QARecord] = []
         for step in range(len(silent)):
             batch = silent[step]
@@ -158,10 +159,10 @@ def _record(clip: int, number: int, heard: Sequence[HeardSource], question: Ques
     )  # fmt: skip
 
 
-def _imagined(record: QARecord, token_dim: int, ideal_ear: bool) -> Encoding:
+def _oracle_encoding(record: QARecord, token_dim: int, oracle_tokens: bool) -> Encoding:
     # Lots are drawn by clip, so that an answer depends neither on its batch nor on where a killed run went on.
     generator = torch.Generator().manual_seed(zlib.crc32(repr(record.sources).encode()))
-    return imagine(truth_of([record.geometry or ()]), token_dim, IMAGINED_TOKENS, generator, ideal_ear)
+    return oracle_encoding(truth_of([record.geometry or ()]), token_dim, ORACLE_TOKENS, generator, oracle_tokens)
 
 
 Part = TypeVar("Part")

@@ -42,7 +42,7 @@ def rows_of(recipe: Recipe, stage: str) -> tuple[str, ...]:
     if kinds not in ROWS:
         return ()
     rows = ROWS[kinds]
-    if not is_imagined(recipe):
+    if not has_oracle_heads(recipe):
         if _option("encoder", recipe.encoder, "features") == "mono":
             return ("4/mono",) if kinds in (ONE_STAGE, THREE_STAGES) else ()
         tokens = _option("reasoner", recipe.reasoner, "tokens") or "all"
@@ -92,10 +92,10 @@ def reasoner_stages(recipe: Recipe) -> list[Stage]:
     return [stage for stage in recipe.stages if stage.trains == "reasoner"]
 
 
-def is_imagined(recipe: Recipe) -> bool:
-    """Whether the reasoner ends without having heard sound: its last stage is an imagined one."""
+def has_oracle_heads(recipe: Recipe) -> bool:
+    """Whether the reasoner ends without having heard sound: its last stage has oracle heads."""
     stages = reasoner_stages(recipe)
-    return bool(stages) and stages[-1].imagined
+    return bool(stages) and stages[-1].oracle_heads
 
 
 def _option(kind: Any, part: Part, name: str) -> Any:

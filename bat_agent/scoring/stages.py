@@ -18,7 +18,7 @@ from bat_agent.evaluation.tables import NONE, Table
 from bat_agent.questions import QuestionType
 from bat_agent.recipes.loading import to_yaml
 from bat_agent.scoring.ask import AnswerLog, Progress, ask_all
-from bat_agent.scoring.asked import QuestionSet, imagining
+from bat_agent.scoring.asked import QuestionSet, oracle_encodings
 from bat_agent.scoring.classes import ClassScorer
 from bat_agent.scoring.curricula import rows_of
 from bat_agent.scoring.report import ANSWERS, Report, evaluate_answers, write_json
@@ -130,14 +130,16 @@ class Evaluation:
         stage = run.stages[number]
         folder = run.folder / stage.name / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        who = hashlib.sha256(f"{run.weights_id(stage)} {run.imagined} {questions.id}".encode()).hexdigest()[:12]
+        who = hashlib.sha256(f"{run.weights_id(stage)} {run.oracle_heads} {questions.id}".encode()).hexdigest()[:12]
         model = f"{run.recipe.name}/{stage.name} {who}"
         return AnswerLog.open(folder / ANSWERS, model, questions.keys, advice=f"move {folder} away to ask anew")
 
     def _ask(self, run: TrainedRun, questions: QuestionSet, logs: Sequence[AnswerLog]) -> None:
         ears = Ears(run, self.device)
         heard, whole = ears.encoder.clip_seconds, questions.seconds
-        encode = imagining(questions.records, ears.encoder.token_dim, run.ideal_ear) if run.imagined else None
+        encode = (
+            oracle_encodings(questions.records, ears.encoder.token_dim, run.oracle_tokens) if run.oracle_heads else None
+        )
         if encode is None and heard < whole:
             self.notes.append(
                 f"{run.folder} hears only the first {heard:g} s of each clip of {whole:g} s, so some of its questions "
@@ -155,7 +157,7 @@ class Evaluation:
         rows = rows_of(run.recipe, stage)
         about = {
             "name": f"{run.recipe.name}/{stage}", "data": questions.words, "model": log.model, "stage": stage,
-            "training_seed": run.recipe.seed, "imagined": run.imagined, "rows": list(rows),
+            "training_seed": run.recipe.seed, "oracle_heads": run.oracle_heads, "rows": list(rows),
         }  # fmt: skip
         records, answers = list(questions.records.values()), log.answers(list(questions.records))
         beside = self._beside.get(questions.id)
@@ -190,7 +192,7 @@ def _names(runs: Sequence[TrainedRun]) -> list[str]:
 
 def _called(name: str, stage: str, reports: Sequence[StageReport]) -> str:
     seeds = f", {len(reports)} seeds" if len(reports) > 1 else ""
-    return f"{name}/{stage}{', imagined' if reports[0].run.imagined else ''}{seeds}"
+    return f"{name}/{stage}{', oracle heads' if reports[0].run.oracle_heads else ''}{seeds}"
 
 
 def averaged(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -268,8 +270,8 @@ def notes_of(groups: Sequence[Sequence[Row]]) -> list[str]:
     rows = [row for group in groups for row in group]
     reports = [each for row in rows for each in row.reports]
     notes = [note for each in reports for note in (*each.run.notes, *each.questions.notes)]
-    if any(each.run.imagined for each in reports):
-        notes.append("a run marked as imagined heard no sound: it was told by an encoder that is always right")
+    if any(each.run.oracle_heads for each in reports):
+        notes.append("a run marked as oracle heads heard no sound: it was told by an encoder that is always right")
     if len({each.questions.id for each in reports}) > 1:
         notes.append("the runs were asked different questions, so their figures cannot be compared; give --data")
     for group in groups:

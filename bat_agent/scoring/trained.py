@@ -16,7 +16,7 @@ from bat_agent.errors import BadInput
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.registry import load_encoder, load_reasoner
-from bat_agent.scoring.curricula import is_imagined, reasoner_stages
+from bat_agent.scoring.curricula import has_oracle_heads, reasoner_stages
 
 RECIPE, DONE = "recipe.yaml", "done"
 _PORTION = 2**20  # bytes read at once
@@ -34,14 +34,14 @@ class TrainedRun:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def imagined(self) -> bool:
-        """Whether its reasoner is given imagined encodings instead of sound."""
-        return is_imagined(self.recipe)
+    def oracle_heads(self) -> bool:
+        """Whether its reasoner is given oracle encodings instead of sound."""
+        return has_oracle_heads(self.recipe)
 
     @property
-    def ideal_ear(self) -> bool:
-        """Whether the tokens of imagined encodings tell the truth."""
-        return self.imagined and reasoner_stages(self.recipe)[-1].ideal_ear
+    def oracle_tokens(self) -> bool:
+        """Whether the tokens of oracle encodings hold the truth too."""
+        return self.oracle_heads and reasoner_stages(self.recipe)[-1].oracle_tokens
 
     def encoder_stage(self, stage: Stage) -> Stage | None:
         """The stage that trained the encoder which ``stage`` listened with: the last finished one before it."""

@@ -81,10 +81,10 @@ class Ears:
         want = frozenset().union(*(job.want for job in jobs))
         # Arrays first: they take the whole encoding, which then serves the perceptions too.
         arrays = hearing_arrays(self.bat, batch) if ARRAYS in want else {}
-        perceptions = self.bat.perceive(batch) if PERCEPTIONS in want else [None] * len(jobs)
+        perceptions = self.bat.perceive(list(batch)) if PERCEPTIONS in want else [None for _ in jobs]
         return [
             Heard(
-                perception.to_dict() if PERCEPTIONS in job.want else None,
+                perception.to_dict() if perception is not None and PERCEPTIONS in job.want else None,
                 {key: array[clip] for key, array in arrays.items()} if ARRAYS in job.want else None,
             )
             for clip, (job, perception) in enumerate(zip(jobs, perceptions, strict=True))

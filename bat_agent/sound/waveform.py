@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,8 @@ def prepare(waveform: Any, encoder: Encoder) -> Prepared:
 
 
 def _as_tensor(waveform: Any) -> Tensor:
+    if isinstance(waveform, (list, tuple)) and waveform and all(isinstance(clip, Tensor) for clip in waveform):
+        waveform = _stacked(waveform)
     if isinstance(waveform, (np.ndarray, list, tuple)):
         waveform = _from_numpy(waveform)
     if not isinstance(waveform, Tensor):
@@ -79,6 +82,14 @@ def _as_tensor(waveform: Any) -> Tensor:
     if not bool(waveform.isfinite().all()):
         raise BadInput("the waveform contains NaN or infinite samples: check how it was recorded or computed")
     return waveform.contiguous()
+
+
+def _stacked(clips: Sequence[Tensor]) -> Tensor:
+    """Clips from wherever they lie; numpy would take those of a CPU without gradients alone."""
+    if len({clip.shape for clip in clips}) > 1:
+        shapes = ", ".join(sorted({str(tuple(clip.shape)) for clip in clips}))
+        raise BadInput(f"the clips of a batch must have one shape (2, samples), got {shapes}: cut or pad them")
+    return torch.stack([clip.detach().cpu() for clip in clips])
 
 
 def _from_numpy(waveform: Any) -> Tensor:

@@ -31,9 +31,9 @@ from bat_agent.questions.curriculum import question_types
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scene import Position
 from bat_agent.sound.features import NUM_MELS, num_frames
+from bat_agent.training.cached_features import check_feature_epochs, features_of
 from bat_agent.training.losses import encoder_loss
 from bat_agent.training.optimizers import trained_parameters
-from bat_agent.training.passes import check_passes, summaries
 
 REACHED = {"cpu": 0.6, "cuda": 0.25}
 """Share of the matmul rate that training reaches, by benchmarks/bench_reasoner.py: on a CPU, and on an H200."""
@@ -144,7 +144,7 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     if trains:
         costs = [_encoder_cost(encoder, stage, seconds, half, train=True)]
     else:
-        costs = [] if stage.imagined else [_encoder_cost(encoder, stage, seconds, half, train=False)]
+        costs = [] if stage.oracle_heads else [_encoder_cost(encoder, stage, seconds, half, train=False)]
         costs.append(_reasoner_cost(encoder, reasoner, stage, per_clip, half))
     module: nn.Module = encoder if trains else reasoner
     trained = sum(parameter.numel() for _, parameter in trained_parameters(module, stage))
@@ -182,7 +182,7 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
     clips = 2 if train else 1
     waveform = 0.1 * torch.randn(clips, 2, samples)
     truth = truth_of([_SCENE[:1]] * clips)
-    if stage.claim_weight:
+    if stage.mask_weight:
         truth.energy_db = torch.zeros(*truth.active.shape, num_frames(samples), NUM_MELS)
 
     def work() -> Tensor | None:
@@ -190,27 +190,27 @@ def _encoder_cost(encoder: Any, stage: Stage, seconds: float, bf16: bool, train:
             encoding = encoder(waveform)
             return encoder_loss(encoding, truth, stage)[0] if train else None
 
-    def go_through() -> Tensor:
+    def train_on_features() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return encoder_loss(encoder.place_heads(summary), many, stage)[0]
 
     with torch.random.fork_rng(devices=[]):
-        if not stage.passes:
+        if not stage.feature_epochs:
             cost = count(work)
         else:
-            check_passes(encoder, stage)
+            check_feature_epochs(encoder, stage)
             # A step is one product with the weights whatever the batch, so it is timed with that of the stage.
             rows = stage.clips_per_batch
-            summary = summaries(encoder, stage, waveform, truth)[0][:1, 0].repeat(rows, 1)
+            summary = features_of(encoder, stage, waveform, truth)[0][:1, 0].repeat(rows, 1)
             many = truth_of([_SCENE[:1]] * rows)
-            once = count(lambda: summaries(encoder, stage, waveform, truth)[0])
-            cost = _together(once, count(go_through), stage.passes * clips / rows)
+            once = count(lambda: features_of(encoder, stage, waveform, truth)[0])
+            cost = _together(once, count(train_on_features), stage.feature_epochs * clips / rows)
     encoder.zero_grad(set_to_none=True)
     return Cost(cost.flop / clips, cost.kept_bytes // clips, None if cost.seconds is None else cost.seconds / clips)
 
 
 def _together(once: Cost, often: Cost, times: float) -> Cost:
-    """Of clips that are heard once and gone through so many times."""
+    """Of clips that are encoded once and whose features are trained on so many times."""
     seconds = None if once.seconds is None or often.seconds is None else once.seconds + times * often.seconds
     return Cost(once.flop + times * often.flop, round(often.kept_bytes), seconds)
 

@@ -38,7 +38,7 @@ def keep_recipe(recipe: Recipe, folder: Path) -> None:
         begun = [stage for stage in before.stages if (folder / stage.name / LAST).exists()]
         matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
         if any(stage.trains == "reasoner" for stage in begun):
-            matters += ["reasoner", "wordings", "loose_words"]
+            matters += ["reasoner", "wordings", "word_dropout"]
         changed = [name for name in matters if getattr(before, name) != getattr(recipe, name)]
         changed += [f"stage {stage.name}" for stage in begun if stages.get(stage.name) != stage]
         if begun and changed:

@@ -64,14 +64,14 @@ def _weighed(encoding: Encoding, truth: Truth, stage: Stage) -> tuple[dict[str, 
     """Each part of the loss for every slot and source (B, slots, sources), and their weighted sum."""
     heads = {name: logits for name, logits in _heads(encoding).items() if logits is not None}
     weights = _weights(stage)
-    if not any(weights[name] for name in heads) and not stage.claim_weight:
+    if not any(weights[name] for name in heads) and not stage.mask_weight:
         raise BadInput(
             f"stage {stage.name!r} trains nothing: the encoder has heads for {', '.join(heads) or 'nothing'}, and "
             "their weights are 0; raise class_weight, distance_weight or direction_weight, or give the encoder the head"
         )
     parts = _pairwise(heads, truth, stage)
-    if stage.claim_weight:
-        parts["claim"] = _claims(encoding, truth, stage)
+    if stage.mask_weight:
+        parts["mask"] = _mask_loss(encoding, truth, stage)
     return parts, torch.stack([weights[name] * value for name, value in parts.items() if weights[name]]).sum(dim=0)
 
 
@@ -82,7 +82,7 @@ def _weights(stage: Stage) -> dict[str, float]:
         "distance": stage.distance_weight,
         "azimuth": direction,
         "elevation": direction,
-        "claim": stage.claim_weight,
+        "mask": stage.mask_weight,
     }
 
 
@@ -133,26 +133,26 @@ def _pairwise(heads: dict[str, Tensor], truth: Truth, stage: Stage) -> dict[str,
     return parts
 
 
-def _claims(encoding: Encoding, truth: Truth, stage: Stage) -> Tensor:
-    """(B, slots, sources): cross-entropy of what each slot claims against what each source has of the energy, a mean
+def _mask_loss(encoding: Encoding, truth: Truth, stage: Stage) -> Tensor:
+    """(B, slots, sources): cross-entropy of the mask of each slot against what each source has of the energy, a mean
     over the bands and stretches of time in which anything is heard (−40 dB of the loudest counts nothing).
     """
-    claims = None if encoding.slots is None else encoding.slots.claims
-    if claims is None or truth.energy_db is None:
+    masks = None if encoding.slots is None else encoding.slots.masks
+    if masks is None or truth.energy_db is None:
         raise BadInput(
-            f"stage {stage.name!r} has a claim_weight, but the encoder says of no slot which bands it claims; set it "
-            "to 0, or give spatial-ast the option slot_summary"
+            f"stage {stage.name!r} has a mask_weight, but the encoder has no masks of its slots; set it to 0, "
+            " or give spatial-ast the option slot_summary"
         )
     energy = truth.energy_db.float()
     energy = 10 ** ((energy - energy.amax(dim=(1, 2, 3), keepdim=True)) / 10)
-    rows = claims.shape[2]
+    rows = masks.shape[2]
     frames = max(energy.shape[2] // rows, 1)
     energy = energy[:, :, : rows * frames].unflatten(2, (-1, frames)).sum(dim=3)
     total = energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
     level_db = 10 * torch.log10(total / total.amax(dim=(2, 3), keepdim=True))
     heard = (1 + level_db / AUDIBLE_DB).clamp(min=0)
     share = energy / total * heard / heard.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
-    return -torch.einsum("birm,bjrm->bij", claims.float().clamp(min=1e-4).log(), share)
+    return -torch.einsum("birm,bjrm->bij", masks.float().clamp(min=1e-4).log(), share)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

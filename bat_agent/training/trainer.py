@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
@@ -22,44 +21,34 @@ from torch.utils.data import DataLoader
 from bat_agent.extras import needed
 
 with needed("train", "training"):
-    from accelerate.utils import gather_object
     from torch.utils.tensorboard import SummaryWriter
 
 from bat_agent import distributed, registry
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.checkpoint import WEIGHTS_FILE, read_tensors, write_tensors
 from bat_agent.clips import corpus
-from bat_agent.clips.imagined import IMAGINED_TOKENS, imagine
 from bat_agent.clips.mixtures import Batch, Mixtures, check_shares
 from bat_agent.clips.recorded import Batches, Recorded
 from bat_agent.clips.token_cache import TokenCache, digest
 from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
-from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
 from bat_agent.recipes.schema import Part, Recipe, Stage
 from bat_agent.sound.waveform import fit
 from bat_agent.training import folder as files
+from bat_agent.training.cached_features import (
+    FeatureStage,
+    LocalisationObjective,
+    features_of,
+    train_on_features,
+    truth_of_bins,
+)
 from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
-from bat_agent.training.launch import accelerator_of_run, held_back, shares_out, slow_precision, too_large
-from bat_agent.training.objective import EncoderObjective, ReasonerObjective, part_of, pieces
-from bat_agent.training.optimizers import Optimizers, Schedule, only_trained, schedule
-from bat_agent.training.passes import Place, PlaceObjective, go_through, summaries, truth_of_bins
+from bat_agent.training.launch import accelerator_of_run, shares_out, slow_precision
+from bat_agent.training.objective import EncoderObjective, ReasonerObjective
+from bat_agent.training.optimizers import Optimizers, only_trained, schedule
+from bat_agent.training.step import Now, Stepper
 from bat_agent.training.validation import Validation
-
-
-@dataclass(frozen=True)
-class Now:
-    """The stage that is being trained."""
-
-    number: int
-    stage: Stage
-    folder: Path
-    module: nn.Module
-    """The part that it trains."""
-    objective: nn.Module
-    """What it minimises."""
-    optimizers: Optimizers
-    rates: Schedule
 
 
 class Trainer:
@@ -81,6 +70,7 @@ class Trainer:
         self.sharded = shares_out(recipe, self.accelerator)
         if self.sharded:
             shard(self.reasoner)
+        self.stepper = Stepper(recipe, self.encoder, self.reasoner, self.accelerator)
         self.validation = Validation(recipe, self.encoder, self.reasoner, self.device)
 
     def run(self) -> Path:
@@ -146,8 +136,8 @@ class Trainer:
         with only_trained(module, stage):
             rates = schedule(stage, corpus.clips_per_step(self.recipe, stage))
             now = Now(number, stage, folder, module, self._objective(stage), Optimizers(module, stage), rates)
-            if stage.passes:
-                self._go_through(now, data, progress)
+            if stage.feature_epochs:
+                self._train_on_features(now, data, progress)
             else:
                 self._steps(now, data, files.resume(folder, module, now.optimizers), progress)
         weights = trained_state(module) if self.leads or is_sharded(module) else {}
@@ -181,12 +171,14 @@ class Trainer:
             progress.remove_task(task)
         self.accelerator.wait_for_everyone()
 
-    def _go_through(self, now: Now, data: Batches, progress: Progress) -> None:
-        """A stage of many passes over what the encoder keeps of each clip."""
-        steps = go_through(
-            Place(now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"),
+    def _train_on_features(self, now: Now, data: Batches, progress: Progress) -> None:
+        """A stage of epochs over cached features."""
+        steps = train_on_features(
+            FeatureStage(
+                now.stage, now.folder, self.encoder, now.objective, self.device, self.recipe.precision == "bf16"
+            ),
             partial(self._batches, data),
-            partial(self._seed, now),
+            partial(self.stepper.seed, now),
             progress,
             leads=self.leads,
             save_every=10 * self.recipe.save_every,
@@ -198,8 +190,8 @@ class Trainer:
 
     def _objective(self, stage: Stage) -> nn.Module:
         objective = (
-            PlaceObjective(self.encoder, stage)
-            if stage.passes
+            LocalisationObjective(self.encoder, stage)
+            if stage.feature_epochs
             else EncoderObjective(self.encoder, stage, self.recipe.compile)
             if stage.trains == "encoder"
             else ReasonerObjective(self.reasoner)
@@ -218,7 +210,7 @@ class Trainer:
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
         smooth = Smooth()
         for step, batch in self._batches(data, start):
-            log = self._step(now, batch, step)
+            log = self.stepper.take(now, batch, step)
             curve.add(step, log["loss"])
             done = {name: log[name] for name in log if name in ("questions", "answer_tokens")}
             smooth.add(log, {"clips": float(len(batch.waveform) * distributed.world_size()), **done})
@@ -250,104 +242,18 @@ class Trainer:
         for step, batch in zip(range(start, data.steps), loader, strict=True):
             yield step, data.finish(batch, self.device)
 
-    def _step(self, now: Now, batch: Batch, step: int) -> dict[str, float]:
-        """One step of the optimiser; what is logged is of all processes."""
-        now.optimizers.zero()
-        try:
-            sums = self._backward(now, batch, step)
-        except torch.OutOfMemoryError as error:
-            raise too_large(now.stage, now.number, step, error) from error
-        log = dict(zip(sums, distributed.summed(torch.stack(list(sums.values()))).tolist(), strict=True))
-        if not np.isfinite(log["loss"]):
-            self._stop(now, batch, step, "loss", log["loss"])
-        rate = now.rates.rate(step)
-        norm = float(now.optimizers.update(rate))
-        if not np.isfinite(norm):
-            self._stop(now, batch, step, "gradient", norm)
-        return {**log, "gradient_norm": norm, "learning_rate": rate}
-
-    def _backward(self, now: Now, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Gradients of the mean loss over the clips of all processes; that loss and its parts, this process' share."""
-        here, world = len(batch.waveform), distributed.world_size()
-        total = here * world  # clips are shared out evenly, so every process has as many pieces to meet the others in
-        spans = pieces(here, now.stage.accumulate)
-        sums: dict[str, Tensor] = {}
-        for (start, stop), share in zip(spans, self._shares(now, batch, spans), strict=True):
-            torch.manual_seed(self._seed(now, step))
-            with held_back(now.objective, held=stop < here), distributed.computing(total, start, stop):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-                    loss, log = self._loss(now, part_of(batch, start, stop))
-                # Wrapped for several processes, the gradient is the mean over them: here it shall be the sum.
-                (loss * (share * world)).backward()
-            for name, value in {"loss": loss.detach(), **log}.items():
-                counts = name in ("questions", "answer_tokens")
-                sums[name] = sums.get(name, 0.0) + value.float() * (1.0 if counts else share)
-        return sums
-
-    def _shares(self, now: Now, batch: Batch, spans: list[tuple[int, int]]) -> list[float]:
-        """What each piece of this process counts in the loss of all: its clips, or, where known, its answer tokens."""
-        if len(spans) == distributed.world_size() == 1:
-            return [1.0]
-        count = getattr(self.reasoner, "answer_tokens", None)
-        if now.stage.trains == "encoder" or count is None:
-            return [(stop - start) / (spans[-1][1] * distributed.world_size()) for start, stop in spans]
-        counts = [count([q.answer for some in batch.questions[a:b] for q in some]) for a, b in spans]
-        total = float(distributed.summed(torch.tensor(float(sum(counts)), device=self.device)))
-        return [number / total for number in counts]
-
-    def _seed(self, now: Now, step: int) -> int:
-        """Seed of all that is drawn while a step is computed; the same on every machine."""
-        drawn = np.random.SeedSequence((self.recipe.seed, now.number, step)).generate_state(1, np.uint64)
-        return int(drawn[0] >> np.uint64(1))
-
-    def _loss(self, now: Now, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        if now.stage.trains == "encoder":
-            self.encoder.train()
-            return now.objective(fit(batch.waveform.to(self.device), self.encoder), batch.truth)
-        self.encoder.eval()
-        self.reasoner.train()
-        questions = [q for asked in batch.questions for q in asked]
-        encoding = self._encode(now.stage, batch)
-        return now.objective(encoding, [q.text for q in questions], [q.answer for q in questions])
-
-    @torch.no_grad()
-    def _encode(self, stage: Stage, batch: Batch, generator: torch.Generator | None = None) -> Encoding:
-        if batch.encoding is not None:
-            return batch.encoding.to(self.device)
-        return self._imagine(batch, stage, generator) if stage.imagined else self._hear(batch)
-
-    def _stop(self, now: Now, batch: Batch, step: int, what: str, value: float) -> NoReturn:
-        """Keep what is needed to look at a step that went wrong, and end the run."""
-        finite = batch.waveform.isfinite().flatten(1).all(dim=1).tolist()
-        clips = gather_object(list(zip(batch.ids, finite, strict=True)))
-        failure = files.Failure(step, what, value, self._seed(now, step), clips)
-        if self.leads or is_sharded(now.module):
-            files.save_failure(now.folder, now.module, now.optimizers, failure, writes=self.leads)
-        self.accelerator.wait_for_everyone()  # the end of one process ends the others, also in the middle of a file
-        raise BatAgentError(
-            f"stage {now.stage.name}: the {what} of step {step} is {value:g} ({failure.suspects}); lower "
-            f"learning_rate, or look at the clips: {now.folder / files.FAILED} keeps the state, failed.json names them"
-        )
-
-    def _hear(self, batch: Batch) -> Encoding:
-        return self.encoder(fit(batch.waveform.to(self.device), self.encoder))
-
-    def _imagine(self, batch: Batch, stage: Stage, generator: torch.Generator | None) -> Encoding:
-        width = self.encoder.token_dim
-        return imagine(batch.truth, width, IMAGINED_TOKENS, generator, stage.ideal_ear).to(self.device)
-
     def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
         plain = getattr(now.objective, "module", now.objective)
 
         def encode(batch: Batch) -> Encoding:
             # Lots of its own, alike in all processes: those that share parameters must compute the same.
-            return self._encode(now.stage, batch, torch.Generator().manual_seed(self.recipe.seed))
+            return self.stepper.encode(now.stage, batch, torch.Generator().manual_seed(self.recipe.seed))
 
         def loss(batch: Batch) -> tuple[Tensor, int]:
             if now.stage.trains == "encoder":
                 sound = fit(batch.waveform.to(self.device), self.encoder)
-                if now.stage.passes:
-                    summary, bins = summaries(self.encoder, now.stage, sound, batch.truth)
+                if now.stage.feature_epochs:
+                    summary, bins = features_of(self.encoder, now.stage, sound, batch.truth)
                     return plain(summary[:, 0].float(), truth_of_bins(bins))[0], len(summary)
                 return plain(sound, batch.truth)[0], len(batch.waveform)
             asked = [q for some in batch.questions for q in some]

@@ -85,11 +85,11 @@ class Validation:
         if stage.records is not None:
             return corpus.recorded(self.recipe, stage, "eval")
         if stage.trains == "encoder":
-            return self._fresh(energies=stage.claim_weight > 0)
+            return self._fresh(energies=stage.mask_weight > 0)
         two = self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources
         return self._fresh(
             two_sources=two, letters=stage.question_types, questions_per_clip=QUESTIONS_PER_CLIP,
-            imagined=stage.imagined, simple_words=stage.simple_words,
+            truth_only=stage.oracle_heads, simple_words=stage.simple_words,
         )  # fmt: skip
 
     def _fresh(self, **what: Any) -> Mixtures:

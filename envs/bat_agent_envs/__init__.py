@@ -10,24 +10,35 @@ if TYPE_CHECKING:
     from bat_agent_envs.check import check_hearing_env
     from bat_agent_envs.client import HearingClient
     from bat_agent_envs.habitat import HabitatHearing
+    from bat_agent_envs.record_sound import RecordSound
     from bat_agent_envs.vector import VectorSpatialHearing
     from bat_agent_envs.wrapper import SpatialHearing
 
 _HOME = {
     "HabitatHearing": "habitat",
     "HearingClient": "client",
+    "RecordSound": "record_sound",
     "SpatialHearing": "wrapper",
     "VectorSpatialHearing": "vector",
     "check_hearing_env": "check",
 }
 
-__all__ = ["HabitatHearing", "HearingClient", "SpatialHearing", "VectorSpatialHearing", "check_hearing_env"]
+__all__ = [
+    "HabitatHearing",
+    "HearingClient",
+    "RecordSound",
+    "SpatialHearing",
+    "VectorSpatialHearing",
+    "check_hearing_env",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"bat_agent_envs.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'bat_agent_envs' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the imports above, and tells of names that are not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            return getattr(importlib.import_module(f"bat_agent_envs.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'bat_agent_envs' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

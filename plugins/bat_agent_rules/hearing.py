@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from bat_agent.errors import BadInput
-from bat_agent.hearing.perception import PerceivedSource, Thresholds, perceive, told_apart
+from bat_agent.hearing.perception import PerceivedSource, Thresholds, exclusive_directions, perceive
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES
@@ -200,7 +200,7 @@ def _heads(encoding: Encoding, class_logits: Tensor) -> tuple[np.ndarray, np.nda
         singles = [getattr(encoding, f"{name}_logits") for name in _HEADS]
         posteriors = [None if head is None else _posterior(head[:, None]) for head in singles]
         return class_probs.max(axis=2), class_probs, posteriors
-    slots = told_apart(slots)
+    slots = exclusive_directions(slots)
     heads = [getattr(slots, f"{name}_logits") for name in _HEADS]
     posteriors = [None if head is None else _posterior(head) for head in heads]
     return _numpy(slots.activity_logits.float().sigmoid()), _numpy(slots.class_logits.float().sigmoid()), posteriors

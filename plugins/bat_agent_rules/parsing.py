@@ -46,7 +46,7 @@ _SHORT = (
 )
 _ARTICLES = frozenset(("the", "a", "an", "any"))
 _LEAD = re.compile(
-    r"^(?:please |would you say (?:that )?|is it (?:true|correct|right) (?:that )?|do you think (?:that )?"
+    r"^(?:please |would you say (?:that )?|is it (?:true|correct) (?:that )?|is it right that |do you think (?:that )?"
     r"|seen from where you are )+"
 )
 _SIDE_WORDS = {

@@ -18,7 +18,7 @@ class ShoeboxConfig:
 
     head: str = "kemar"
     """``kemar``: measured mannequin (MIT, 1994); ``sphere``: rigid sphere, no pinnae and so weak elevation cues; or the
-    path of a SOFA file (SimpleFreeFieldHRIR, needs ``bat-agent[sofa]``)."""
+    path of a SOFA file (SimpleFreeFieldHRIR, needs the extra ``sofa``)."""
     head_sha256: str = ""
     """SHA-256 of the SOFA file, written into drawn scenes; a file with another one is refused. Empty takes any."""
     order: int = 8

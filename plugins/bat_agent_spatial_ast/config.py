@@ -56,9 +56,9 @@ class SpatialASTConfig:
     summary_hidden: int = 512
     """Hidden width of the network that makes summary tokens."""
     slot_summary: bool = False
-    """Each slot claims bands of the spectrogram and hears its direction and distance in them alone."""
+    """Each slot has a soft mask over the bands of the spectrogram; direction and distance are read under it alone."""
     slot_hidden: int = 0
-    """Hidden width of the network that hears places in what a slot claims; 0 for ``summary_hidden``."""
+    """Hidden width of the network that hears places under a slot's mask; 0 for ``summary_hidden``."""
     direct_sound: bool = False
     """With ``slot_summary``: also weigh frames by how much louder they are than all that came just before, which direct
     sound is and reflections are not."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,10 +29,10 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
-from bat_agent.sound import features
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
+from bat_agent_spatial_ast.front_end import Heard, front_end
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, to_reference
@@ -129,7 +128,7 @@ class SpatialAST(nn.Module):
             return self.read_heads(heard.tokens)
         return self._read_slots(heard)[0]
 
-    def _listen(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> _Heard:
+    def _listen(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> _Listened:
         level = level_dbfs = None
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level != "absolute":
@@ -144,21 +143,21 @@ class SpatialAST(nn.Module):
             level = level.repeat(2, 1)
         summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
-        return _Heard(tokens, sums, mel.shape[2], level, level_dbfs)
+        return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
 
-    def _read_slots(self, heard: _Heard) -> tuple[Encoding, Tensor, Tensor]:
-        """What the slots say, the means over what each claims, and the transformer's own tokens of its place."""
+    def _read_slots(self, heard: _Listened) -> tuple[Encoding, Tensor, Tensor]:
+        """What the slots say, the means over the mask of each, and the transformer's own tokens of its place."""
         slots, sums = self.config.num_slots, heard.sums
         assert sums is not None
         own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
         patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
         places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
-        claims = self.slot_summary.masks(what[:, :, 0], patches)
-        means = self.slot_summary.means(claims, sums)
+        masks = self.slot_summary.masks(what[:, :, 0], patches)
+        means = self.slot_summary.means(masks, sums)
         placed = torch.cat((self.slot_summary(means, heard.level, places), what), dim=2)
         encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
-        encoding.slots.claims = claims
+        encoding.slots.masks = masks
         return encoding, means, places
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
@@ -169,29 +168,10 @@ class SpatialAST(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level != "absolute":
                 waveform, _ = to_reference(waveform)
-            return self._front_end(waveform)[0]
+            return self._front_end(waveform).maps
 
-    def _front_end(self, waveform: Tensor, mirrored: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """The stacked maps, the log-mel of both ears in dB, and (cos, sin) of the phase difference scaled to ±1.
-
-        What the configuration does not hear is as if both ears were alike, in the summaries too. With ``mirrored`` the
-        maps, and they alone, are also those of the clips with their ears swapped, which come after them.
-        """
-        filters = self.logmel_extractor.melW
-        power = self.config.mel_of == "power"
-        if self.config.features == "mono":
-            mel = features.monaural_features(waveform, filters, power=power)
-            maps = self.bn(mel.repeat(2, 1, 1, 1) if mirrored else mel)
-            return self._fit_frames(maps), mel.expand(-1, 2, -1, -1), _no_phase(mel)
-        mel, phase = features.binaural_features(waveform, filters, power=power)
-        unit_phase = phase / filters.sum(dim=0)
-        maps = self.bn(torch.cat((mel, mel.flip(1))) if mirrored else mel)
-        if self.config.features == "mel":
-            return self._fit_frames(maps), mel, _no_phase(mel)
-        heard = unit_phase if self.config.unit_ipd else phase
-        if mirrored:  # the sine changes its sign
-            heard = torch.cat((heard, heard * heard.new_tensor([1.0, -1.0])[:, None, None]))
-        return self._fit_frames(torch.cat((maps, heard), dim=1)), mel, unit_phase
+    def _front_end(self, waveform: Tensor, mirrored: bool = False) -> Heard:
+        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored)
 
     def encode_maps(
         self,
@@ -269,7 +249,7 @@ class SpatialAST(nn.Module):
     def slot_summaries(self, waveform: Float[Tensor, "B 2 N"]) -> tuple[Encoding, Float[Tensor, "B S V"]]:
         """What clips with any number of sources sound like, and what :meth:`place_heads` needs of each slot.
 
-        That is the means over what the slot claims, the transformer's own distance and direction tokens, and the level.
+        That is the means over the mask of the slot, the transformer's own distance and direction tokens, and the level.
         Raises :class:`~bat_agent.errors.BadInput` for an encoder without ``slot_summary``.
         """
         self._check_slot_summary()
@@ -327,20 +307,6 @@ class SpatialAST(nn.Module):
         """Write ``model.safetensors`` into a folder; ``half`` stores matrices as float16."""
         save_module(self, directory, half=half)
 
-    def _fit_frames(self, maps: Tensor) -> Tensor:
-        target = self.config.target_frames
-        if target is None:
-            frames = max(maps.shape[2] // self.config.patch_frames, 1) * self.config.patch_frames
-            missing = frames - maps.shape[2]
-            return F.pad(maps, (0, 0, 0, missing), mode="replicate") if missing > 0 else maps[:, :, :frames]
-        if self.config.short_clips:
-            full = features.num_frames(round(self.config.clip_seconds * SAMPLE_RATE_HZ))
-            rows = max(round(maps.shape[2] * target / full / self.config.patch_frames), 1)
-            target = min(rows * self.config.patch_frames, target)
-        if maps.shape[2] == target:
-            return maps
-        return features.stretch_frames(maps, target)
-
     def _positions(self, rows: int) -> Tensor:
         """Positions of ``rows`` time steps; a short training clip starts anywhere, so that all of them are trained."""
         total, mels = self.config.grid
@@ -369,7 +335,7 @@ class SpatialAST(nn.Module):
             nn.init.constant_(self.head.bias, -5.0)
 
 
-class _Heard(NamedTuple):
+class _Listened(NamedTuple):
     """What the transformer makes of clips, and what else is known of them."""
 
     tokens: Tensor
@@ -393,12 +359,6 @@ def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
         _of(slots.elevation_logits, rows, best),
         slots,
     )
-
-
-def _no_phase(mel: Tensor) -> Tensor:
-    """(cos, sin) of no phase difference at all."""
-    one = torch.ones_like(mel[:, :1])
-    return torch.cat((one, torch.zeros_like(one)), dim=1)
 
 
 def _of(logits: Tensor | None, rows: Tensor, slots: Tensor) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Where each of several sources is: interaural summaries of the parts of the spectrogram that belong to one slot.
 
-The summary of a whole clip mixes its sources. Here every slot claims bands of every patch, softly and against the other
-slots, and the means of :mod:`bat_agent_spatial_ast.summary` are taken over what it claims: what is left is what one
+The summary of a whole clip mixes its sources. Here every slot has a soft mask over the bands of every patch (over the
+slots they sum to 1), and the means of :mod:`bat_agent_spatial_ast.summary` are taken under it: what is left is what one
 source alone would have. A network of its own, that no other loss pulls at, reads direction and distance from them. (In
 trials with one source and 22 000 clips it came to a mean error of 22°, where the same summaries as mere input tokens of
 the transformer led to 39° after 185 000.)
@@ -21,7 +21,7 @@ DROPOUT = 0.1
 
 
 class SlotSummary(nn.Module):
-    """Makes the distance and direction tokens of each slot of what the bands it claims say of them."""
+    """Makes the distance and direction tokens of each slot from the means under its mask."""
 
     def __init__(self, width: int, hidden: int, patch_mels: int = NUM_MELS, direct_sound: bool = False) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class SlotSummary(nn.Module):
         level: Float[Tensor, "B D"] | None = None,
         own: Float[Tensor, "B S 2 D"] | None = None,
     ) -> Float[Tensor, "B S 2 D"]:
-        """Distance and direction tokens of each slot from the :meth:`means` over what it claims, and the level.
+        """Distance and direction tokens of each slot from the :meth:`means` under its mask, and the level.
 
         Of the transformer's ``own`` two tokens a learnt ``share`` is added, at first nothing.
         """
@@ -79,7 +79,7 @@ class SlotSummary(nn.Module):
 
     @staticmethod
     def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B W 5 rows 128"]) -> Float[Tensor, "B S V"]:
-        """Weighted means of the four quantities over what each slot claims, V = weightings · quantities · 128."""
+        """Weighted means of the four quantities under each slot's mask, V = weightings · quantities · 128."""
         with torch.autocast(sums.device.type, enabled=False):
             claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums[:, :, :, : masks.shape[2]])
             return means_of(claimed).flatten(2)

@@ -30,7 +30,7 @@ def averaged(both: SlotEncoding) -> SlotEncoding:
     """Slots of B clips from those of 2·B: first the clips as they are, then with their ears swapped.
 
     Slots have no order, so each is averaged with that of the swapped clip which is likest to it. Logits of activity and
-    classes are averaged; of what is a posterior, the probabilities. The claims are those of the clips as they are.
+    classes are averaged; of what is a posterior, the probabilities. The masks are those of the clips as they are.
     """
     said = {name: getattr(both, name).float() for name in HEADS if getattr(both, name) is not None}
     said = {name: value.log_softmax(-1) if name in POSTERIORS else value for name, value in said.items()}
@@ -45,8 +45,8 @@ def averaged(both: SlotEncoding) -> SlotEncoding:
     for name, value in own.items():
         match = other[name][rows, order]
         mean[name] = torch.logaddexp(value, match) - math.log(2) if name in POSTERIORS else (value + match) / 2
-    claims = None if both.claims is None else both.claims[:clips]
-    return SlotEncoding(**mean, claims=claims)
+    masks = None if both.masks is None else both.masks[:clips]
+    return SlotEncoding(**mean, masks=masks)
 
 
 def _likest(own: dict[str, Tensor], other: dict[str, Tensor]) -> Tensor:

@@ -100,7 +100,7 @@ def test_questions_are_those_of_the_stage() -> None:
     assert all(question.kind.startswith(("side", "which_side", "is_side")) for question in one)
 
 
-def test_stages_of_passes_and_of_claims_are_counted() -> None:
+def test_stages_over_cached_features_and_with_masks_are_counted() -> None:
     """All stages of the shipped recipe."""
     sounds = "sounds=[{source: 'procedural:5', train_folds: [1], valid_folds: [4]}]"
     stages = {stage.name: stage for stage in costs.stage_costs(load_recipe("bat-small", [sounds]))}

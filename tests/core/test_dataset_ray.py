@@ -96,5 +96,5 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BadInput, match=r"--ray needs Ray, .*pip install 'bat-agent\[ray\]'"):
+    with pytest.raises(BadInput, match=r"--ray needs the package ray, .*'\.\[ray\]'"):
         engines.engine_of(1, "auto")

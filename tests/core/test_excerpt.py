@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bat_agent.clips.excerpt import Laid, Samples, choose_cut, choose_going_on, draw, lay
+from bat_agent.clips.excerpt import Excerpt, Samples, choose_cut, choose_going_on, cut_excerpt, draw_excerpt
 from bat_agent.clips.sound_bank import Cuts, SoundBank, SoundPool
 from bat_agent.datasets.cache import Cached
 from bat_agent.datasets.sounds import Row, Sound, SoundSet
@@ -28,14 +28,14 @@ def sound(wave: Samples, name: str = "one") -> Sound:
 
 
 def stretch(wave: Samples, samples: int, mixing: Mixing, rng: np.random.Generator) -> Samples:
-    return lay([wave], Laid((choose_cut(wave, samples, mixing, rng),), (1.0,), 0, 1.0), samples)
+    return cut_excerpt([wave], Excerpt((choose_cut(wave, samples, mixing, rng),), (1.0,), 0, 1.0), samples)
 
 
 def dry_source(
     sounds: list[Sound], shares: list[float], samples: int, mixing: Mixing, rng: np.random.Generator
 ) -> Samples:
     waves = [sound.waveform() for sound in sounds]
-    return lay(waves, draw(waves, shares, samples, mixing, rng), samples)
+    return cut_excerpt(waves, draw_excerpt(waves, shares, samples, mixing, rng), samples)
 
 
 def level_dbfs(wave: Samples) -> float:
@@ -137,8 +137,8 @@ def test_two_mixed_up_sounds_are_each_normalised_and_then_shared_out(rng: np.ran
 
 
 def going_on(wave: Samples, samples: int, lead_in: int, rng: np.random.Generator, mixing: Mixing = PLAIN) -> Samples:
-    laid = Laid((choose_going_on(wave, samples, lead_in, mixing, rng),), (1.0,), 0, 1.0)
-    return lay([wave], laid, lead_in + samples)
+    excerpt = Excerpt((choose_going_on(wave, samples, lead_in, mixing, rng),), (1.0,), 0, 1.0)
+    return cut_excerpt([wave], excerpt, lead_in + samples)
 
 
 def test_what_goes_on_sounds_before_the_clip_and_in_it(rng: np.random.Generator) -> None:
@@ -180,11 +180,11 @@ def test_other_clips_are_silent_before_and_else_as_ever() -> None:
     """A lead-in does not change what is drawn."""
     for seed in range(20):
         wave = hiss(0.05, seed)
-        plain = draw([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed))
-        led = draw([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed), 1600, False)
-        later = lay([wave], led, 4800)
+        plain = draw_excerpt([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed))
+        led = draw_excerpt([wave], [1.0], 3200, Mixing(speed=0.2), np.random.default_rng(seed), 1600, False)
+        later = cut_excerpt([wave], led, 4800)
         assert not later[:1600].any()
-        np.testing.assert_array_equal(later[1600:], lay([wave], plain, 3200))
+        np.testing.assert_array_equal(later[1600:], cut_excerpt([wave], plain, 3200))
 
 
 # --- many at once, on a device ---
@@ -199,9 +199,9 @@ def test_a_bank_of_sounds_cuts_what_the_processor_cuts(rng: np.random.Generator)
     for mixing in (PLAIN, Mixing(speed=0.3, roll=True, gain=True), Mixing(normalise=False)):
         chosen = [[sounds[n] for n in rng.integers(len(sounds), size=1 + m % 2)] for m in range(40)]
         waves = [[sound.waveform() for sound in some] for some in chosen]
-        laid = [draw(some, [0.6, 0.4][: len(some)], 3200, mixing, rng) for some in waves]
-        wanted = np.stack([lay(some, what, 3200) for some, what in zip(waves, laid, strict=True)])
-        cuts = Cuts.of([([pool.number(s) for s in some], what) for some, what in zip(chosen, laid, strict=True)])
+        excerpt = [draw_excerpt(some, [0.6, 0.4][: len(some)], 3200, mixing, rng) for some in waves]
+        wanted = np.stack([cut_excerpt(some, what, 3200) for some, what in zip(waves, excerpt, strict=True)])
+        cuts = Cuts.of([([pool.number(s) for s in some], what) for some, what in zip(chosen, excerpt, strict=True)])
         found = SoundBank(pool, torch.device("cpu")).cut(cuts, len(chosen), 3200).numpy()
         np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
         assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99999
@@ -212,9 +212,11 @@ def test_a_bank_of_sounds_repeats_what_goes_on(rng: np.random.Generator) -> None
     pool = SoundPool([SoundSet((Row(name, (0,), None) for name in library), Cached(lambda n: library[n]))], [1.0])
     chosen = list(pool.sets[0]) * 8
     waves = [sound.waveform() for sound in chosen]
-    laid = [draw([wave], [1.0], 2400, Mixing(speed=0.3), rng, 800, n % 3 > 0) for n, wave in enumerate(waves)]
-    wanted = np.stack([lay([wave], what, 3200) for wave, what in zip(waves, laid, strict=True)])
-    cuts = Cuts.of([([pool.number(sound)], what) for sound, what in zip(chosen, laid, strict=True)])
+    excerpt = [
+        draw_excerpt([wave], [1.0], 2400, Mixing(speed=0.3), rng, 800, n % 3 > 0) for n, wave in enumerate(waves)
+    ]
+    wanted = np.stack([cut_excerpt([wave], what, 3200) for wave, what in zip(waves, excerpt, strict=True)])
+    cuts = Cuts.of([([pool.number(sound)], what) for sound, what in zip(chosen, excerpt, strict=True)])
     found = SoundBank(pool, torch.device("cpu")).cut(cuts, len(chosen), 3200).numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
 

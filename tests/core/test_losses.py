@@ -286,17 +286,17 @@ def test_mixed_up_classes_are_learnt_with_their_shares() -> None:
     assert costs[0] != pytest.approx(costs[1], rel=1e-3)
 
 
-def test_claims_are_compared_with_who_sounds_where() -> None:
+def test_masks_are_compared_with_who_sounds_where() -> None:
     """Source 0 has the first half of the time, source 1 the second; a quarter of the bands is silent."""
     energy = torch.full((1, 2, 16, 128), -100.0)
     energy[0, 0, :8, 32:], energy[0, 1, 8:, 32:] = -20.0, -26.0
     first = torch.full((1, 2, 2, 128), 0.5)
     first[0, :, 0, 32:], first[0, :, 1, 32:] = torch.tensor([[0.9], [0.1]]), torch.tensor([[0.2], [0.8]])
     wanted = truth([[True, True]])
-    stage = replace(PAPER, class_weight=0.0, distance_weight=0.0, direction_weight=0.0, claim_weight=1.0)
+    stage = replace(PAPER, class_weight=0.0, distance_weight=0.0, direction_weight=0.0, mask_weight=1.0)
 
-    def cost(claims: Tensor, energy_db: Tensor) -> float:
-        slots = SlotEncoding(torch.full((1, 2), 30.0), **random_heads(1, 2), claims=claims)
+    def cost(masks: Tensor, energy_db: Tensor) -> float:
+        slots = SlotEncoding(torch.full((1, 2), 30.0), **random_heads(1, 2), masks=masks)
         encoding = Encoding(torch.zeros(1, 6, 4), slots=slots)
         return float(encoder_loss(encoding, replace(wanted, energy_db=energy_db.half()), stage)[0])
 
@@ -306,5 +306,5 @@ def test_claims_are_compared_with_who_sounds_where() -> None:
     assert cost(first.flip(1), energy) == pytest.approx(by_hand, rel=1e-2), "slots have no order"
     assert cost(torch.full_like(first, 0.5), energy) == pytest.approx(np.log(2), rel=1e-3)
     assert cost(first, torch.cat((energy, energy[:, :, :1]), dim=2)) == pytest.approx(by_hand, rel=1e-2), "a last frame"
-    with pytest.raises(BadInput, match="has a claim_weight, but the encoder says of no slot"):
+    with pytest.raises(BadInput, match="has a mask_weight, but the encoder has no masks"):
         encoder_loss(slots_of(2), truth(MIXED), stage)

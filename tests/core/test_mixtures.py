@@ -353,7 +353,7 @@ def test_truth_holds_two_slots_whatever_is_heard() -> None:
 
 def test_a_stage_may_ask_some_kinds_in_simple_words(make: Make) -> None:
     asked = {"question_types": question_types(["P"]), "questions_per_clip": 3, "two_sources": 0.0}
-    data = make(question_kinds=["is_side"], simple_words=True, loose_words=1.0, **asked)
+    data = make(question_kinds=["is_side"], simple_words=True, word_dropout=1.0, **asked)
     questions = [q for row in data[0].questions for q in row]
     assert {q.kind.split(".")[0] for q in questions} == {"is_side"}
     assert all(q.text.endswith("?") and q.text.startswith("Is the ") for q in questions)

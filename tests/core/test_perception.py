@@ -17,9 +17,9 @@ from bat_agent.hearing.perception import (
     decode_azimuth_deg,
     decode_distance_m,
     decode_elevation_deg,
+    exclusive_directions,
     hears_nothing,
     perceive,
-    told_apart,
 )
 from bat_agent.hearing.targets import decode_bins
 from bat_agent.interfaces import Encoding, SlotEncoding
@@ -228,7 +228,7 @@ def slots_at(*peaks: dict[int, float], activity: tuple[float, ...] = (3.0, 2.0))
 
 
 def azimuths(slots: SlotEncoding) -> list[float]:
-    found = decode_azimuth_deg(told_apart(slots).azimuth_logits)
+    found = decode_azimuth_deg(exclusive_directions(slots).azimuth_logits)
     assert found is not None
     return found[0].tolist()
 
@@ -255,8 +255,8 @@ def test_a_third_slot_avoids_both_others_and_clips_do_not_mix() -> None:
         *(torch.cat((getattr(slots, n), getattr(other, n))) for n in ("activity_logits", "class_logits"))
     )
     joined.azimuth_logits = torch.cat((slots.azimuth_logits, other.azimuth_logits))  # type: ignore[arg-type]
-    together = told_apart(joined).azimuth_logits
+    together = exclusive_directions(joined).azimuth_logits
     assert together is not None
-    torch.testing.assert_close(together[:1], told_apart(slots).azimuth_logits)
+    torch.testing.assert_close(together[:1], exclusive_directions(slots).azimuth_logits)
     torch.testing.assert_close(together.exp().sum(dim=-1), torch.ones(2, 3))
-    assert told_apart(SlotEncoding(torch.zeros(1, 2), torch.zeros(1, 2, 355))).azimuth_logits is None
+    assert exclusive_directions(SlotEncoding(torch.zeros(1, 2), torch.zeros(1, 2, 355))).azimuth_logits is None

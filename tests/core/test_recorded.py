@@ -134,7 +134,7 @@ def test_validation_is_spread_over_all_files(qa_set: Path, tmp_path: Path) -> No
     ("stage", "message"),
     [
         ({"trains": "encoder"}, "records hold questions, so they are for a reasoner"),
-        ({"imagined": True}, "imagined and question_kinds do not belong to it"),
+        ({"oracle_heads": True}, "oracle_heads and question_kinds do not belong to it"),
         ({"records": None, "records_stage": 1, "question_types": ["A"]}, "name records too"),
         ({"question_types": ["Q"]}, "unknown question types"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -269,6 +270,31 @@ def test_a_strangers_encoder_is_listed_and_keeps_the_contract(site: Site) -> Non
     done = site.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-rA", check)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("PASSED") >= 6
+
+
+def test_a_plugin_written_against_the_old_paths_loads_and_is_told_the_new_ones(site: Site) -> None:
+    shutil.copytree(THIRD_PARTY / "corncrake", site.folder / "corncrake")
+    site.register("corncrake-hearing", "corncrake", "corncrake.hooks")
+    assert site.listing()["torch"] is False
+    program = (
+        "import torch, bat_agent\n"
+        "encoder = bat_agent.load_encoder('corncrake', token_dim=6).eval()\n"
+        "assert isinstance(encoder, bat_agent.Encoder)\n"
+        "(heard,) = encoder.heard(torch.randn(1, 2, 32_000))\n"
+        "assert isinstance(heard, bat_agent.Perception)\n"
+        "assert encoder.train()(torch.randn(2, 2, 32_000)).tokens.shape == (2, 1, 6)\n"
+    )
+    done = site.python("-W", "always::DeprecationWarning", "-c", program)
+    assert done.returncode == 0, done.stderr
+    told = re.findall(
+        r"corncrake/encoder\.py:\d+: DeprecationWarning: (bat_agent\.\w+) is now (bat_agent\.\S+);", done.stderr
+    )
+    assert dict(told) == {
+        "bat_agent.acoustics": "bat_agent.sound.acoustics",
+        "bat_agent.features": "bat_agent.sound.features",
+        "bat_agent.masking": "bat_agent.training.helpers",
+        "bat_agent.perception": "bat_agent.hearing.perception",
+    }, "what has not moved, such as bat_agent.interfaces, is not remarked upon"
 
 
 def test_contract_catches_a_broken_encoder(site: Site) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import bat_agent
-from bat_agent.agent import Bat, shipped_models
+from bat_agent.agent import Bat
+from bat_agent.hearing.model_folder import shipped_models
 from bat_agent.scene import Listener, Room, Scene, Source
 from bat_agent.sound.acoustics import spatialise
 from bat_agent.sound.audio import read_mono

@@ -110,6 +110,7 @@ def broken(tmp_path: Path) -> Broken:
     return Broken(tmp_path, OS_ERROR)
 
 
+@pytest.mark.slow
 def test_demo_ask_perceive_and_listen_never_import_it(broken: Broken) -> None:
     said = broken.run("-c", COMMANDS)
     assert "right: 10 of 10" in said
@@ -118,6 +119,7 @@ def test_demo_ask_perceive_and_listen_never_import_it(broken: Broken) -> None:
     assert not broken.tried
 
 
+@pytest.mark.slow
 def test_training_a_spatial_ast_never_imports_it(broken: Broken) -> None:
     recipe = broken.folder / "mouse.yaml"
     recipe.write_text(yaml.safe_dump(TINY | {"run_dir": str(broken.folder / "run")}), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -17,12 +16,12 @@ from safetensors.torch import load_file
 import bat_agent
 from bat_agent.clips import corpus
 from bat_agent.clips.mixtures import Batch, Mixtures
-from bat_agent.errors import BadInput, BatAgentError, WeightsError
+from bat_agent.errors import BadInput
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
-from bat_agent.training import objective
 from bat_agent.training.folder import read_losses
-from bat_agent.training.trainer import Now, Trainer
+from bat_agent.training.step import Now, Stepper
+from bat_agent.training.trainer import Trainer
 
 ENCODER = {
     "clip_seconds": 0.5,
@@ -103,28 +102,28 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
     """The run dies in the middle of a step, once."""
-    step_of = Trainer._step
+    step_of = Stepper.take
 
-    def step(self: Trainer, now: Now, batch: Batch, step: int) -> Any:
+    def step(self: Stepper, now: Now, batch: Batch, step: int) -> Any:
         if (now.stage.name, step) == (name, at):
-            monkeypatch.setattr(Trainer, "_step", step_of)
+            monkeypatch.setattr(Stepper, "take", step_of)
             raise KeyboardInterrupt
         return step_of(self, now, batch, step)
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
 
 
 def losses_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
     """What every step of every run says: (stage, step, loss)."""
     seen: list[tuple[str, int, float]] = []
-    step_of = Trainer._step
+    step_of = Stepper.take
 
-    def step(self: Trainer, now: Now, batch: Batch, step: int) -> dict[str, float]:
+    def step(self: Stepper, now: Now, batch: Batch, step: int) -> dict[str, float]:
         log = step_of(self, now, batch, step)
         seen.append((now.stage.name, step, log["loss"]))
         return log
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Stepper, "take", step)
     return seen
 
 
@@ -265,84 +264,14 @@ def test_clips_reach_an_encoder_of_fixed_length_padded_to_it(write: Write, monke
 # --- where it stops ---
 
 
-@pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_not_a_number_stops_the_run_names_the_batch_and_keeps_the_state(
-    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
-) -> None:
-    """A gradient that is not a number would spoil the weights, and the checkpoint with them."""
-    calls, loss_of = [], objective.encoder_loss
-
-    def loss(*arguments: Any) -> Any:
-        value, log = loss_of(*arguments)
-        calls.append(value)
-        if len(calls) == 4 and what == "loss":
-            value = value * math.nan
-        elif len(calls) == 4:
-            value.register_hook(lambda gradient: gradient * math.nan)
-        return value, log
-
-    recipe = write(LISTEN)
-    ids = corpus.training(recipe, 0)[3].ids
-    monkeypatch.setattr(objective, "encoder_loss", loss)
-    with pytest.raises(BatAgentError) as stopped:
-        Trainer(recipe).run()
-    said = str(stopped.value)
-    assert said.startswith(
-        f"stage listen: the {what} of step 3 is nan (its clips {'; '.join(ids[:3])}; … 1 more); lower"
-    )
-    assert "\n" not in said
-    stage = tmp_path / "run" / "listen"
-    kept, failed = load_file(stage / "last.safetensors"), load_file(stage / "failed.safetensors")
-    assert (int(kept["step"]), int(failed["step"])) == (2, 3)
-    assert all(bool(value.isfinite().all()) for value in (*kept.values(), *failed.values()))
-    told = json.loads((stage / "failed.json").read_text())
-    assert (told["step"], told["what"], told["value"], told["clips"]) == (3, what, "nan", ids)
-    assert [step for step, _ in read_losses(stage / "losses.csv")] == [0, 1, 2]
-
-
-def test_a_clip_that_is_not_finite_is_the_suspect(
-    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    item = Mixtures.__getitem__
-
-    def broken(self: Mixtures, step: int) -> Batch:
-        batch = item(self, step)
-        if step == 1 and self.steps == 5:
-            batch.waveform[2, 1, 100] = math.inf
-        return batch
-
-    monkeypatch.setattr(Mixtures, "__getitem__", broken)
-    recipe = write(LISTEN)
-    name = corpus.training(recipe, 0)[1].ids[2]
-    with pytest.raises(BatAgentError) as stopped:
-        Trainer(recipe).run()
-    assert f"step 1 is nan (not finite are the clips {name});" in str(stopped.value)
-    told = json.loads((tmp_path / "run" / "listen" / "failed.json").read_text())
-    assert told["clips_not_finite"] == [name]
-
-
-def test_a_checkpoint_of_another_architecture_is_refused(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed_at(monkeypatch, "listen", 3)
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(write(LISTEN)).run()
-    wider = {"name": "spatial-ast", "options": ENCODER | {"width": 64}}
-    with pytest.raises(BadInput, match="holds a run with another encoder"):
-        Trainer(write(LISTEN, encoder=wider)).run()
-    (tmp_path / "run" / "recipe.yaml").unlink()
-    with pytest.raises(WeightsError, match=r"last\.safetensors does not fit SpatialAST.*misshapen"):
-        Trainer(write(LISTEN, encoder=wider)).run()
-
-
-def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
+def test_a_stage_of_oracle_heads_trains_the_reasoner_without_the_encoder(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deaf(self: Trainer, batch: Batch) -> None:
-        raise AssertionError("an imagined stage has no sound to hear")
+    def deaf(self: Stepper, batch: Batch) -> None:
+        raise AssertionError("a stage of oracle heads has no sound to hear")
 
-    trainer = Trainer(write({**ANSWER, "imagined": True}))
-    monkeypatch.setattr(Trainer, "_hear", deaf)
+    trainer = Trainer(write({**ANSWER, "oracle_heads": True}))
+    monkeypatch.setattr(Stepper, "_hear", deaf)
     monkeypatch.setattr(Trainer, "_validate", lambda *_: None)
     before = {name: value.clone() for name, value in trainer.reasoner.state_dict().items()}
     trainer.run()
@@ -351,7 +280,7 @@ def test_an_imagined_stage_trains_the_reasoner_without_the_encoder(
 
 def test_the_encoder_cannot_be_trained_on_imagination(write: Write) -> None:
     with pytest.raises(BadInput, match="needs sound"):
-        write({**LISTEN, "imagined": True})
+        write({**LISTEN, "oracle_heads": True})
 
 
 def test_only_heads_that_are_weighted_are_trained(write: Write) -> None:

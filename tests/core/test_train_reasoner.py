@@ -135,9 +135,9 @@ def test_shared_out_parameters_come_to_the_result_of_one_process(write: Write, t
 def test_a_run_that_is_shared_out_is_killed_and_goes_on(write: Write, tmp_path: Path) -> None:
     """The optimiser's state is gathered, and shared out again; all comes to what one process has that ran through.
 
-    Of imagined scenes, whose lots must be alike in both: a process that validates something else would hang the other.
+    Of oracle encodings, whose lots must be alike in both: a process that validates something else would hang the other.
     """
-    file = write({"spoken_slots": 1}, stages=[_long() | {"steps": STEPS, "imagined": True}])
+    file = write({"spoken_slots": 1}, stages=[_long() | {"steps": STEPS, "oracle_heads": True}])
     Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/one"])).run()
     shared = [str(file), f"run_dir={tmp_path}/two", "sharding=full"]
     killed = subprocess.Popen(

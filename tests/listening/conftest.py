@@ -48,7 +48,7 @@ def missing() -> str | None:
     if ctypes.util.find_library("portaudio") is None:
         return "needs PortAudio (apt install libportaudio2)"
     if importlib.util.find_spec("sounddevice") is None:
-        return "needs sounddevice (pip install 'bat-agent[listen]')"
+        return "needs sounddevice (the extra listen)"
     return None
 
 

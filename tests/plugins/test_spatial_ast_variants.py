@@ -17,6 +17,7 @@ from bat_agent.sound.features import mel_filterbank, num_frames
 from bat_agent.testing import EncoderContract
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
+from bat_agent_spatial_ast.front_end import fit_frames
 from bat_agent_spatial_ast.level import REFERENCE_DBFS, to_reference
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "heads": 4, "clip_seconds": 2.0, "target_frames": 208}
@@ -133,8 +134,8 @@ def test_half_a_clip_sounds_like_the_first_half_of_the_maps() -> None:
     encoder = build(short_clips=True, depth=1)
     sound = torch.nn.functional.avg_pool1d(noise(64_000), 9, 1, 4)
     with torch.no_grad():
-        whole = encoder._fit_frames(encoder.input_maps(sound))
-        half = encoder._fit_frames(encoder.input_maps(sound[..., : 92 * 320]))
+        whole = fit_frames(encoder.input_maps(sound), encoder.config)
+        half = fit_frames(encoder.input_maps(sound[..., : 92 * 320]), encoder.config)
     rows = half.shape[2]
     assert rows == 6 * 16
     apart = (half - whole[:, :, :rows])[:, :2].abs().mean() / whole[:, :2].std()

@@ -13,9 +13,9 @@ from bat_agent.scoring.curricula import curriculum_of, letter_of, rows_of
 from bat_agent.scoring.published import TABLES
 
 
-def curriculum(*asks: str, encoder: str = "spatial-ast", dreams: bool = False, **options: Any) -> Recipe:
+def curriculum(*asks: str, encoder: str = "spatial-ast", oracle: bool = False, **options: Any) -> Recipe:
     found = [
-        Stage(f"s{n}", "reasoner", question_types=list(letters), imagined=dreams) for n, letters in enumerate(asks)
+        Stage(f"s{n}", "reasoner", question_types=list(letters), oracle_heads=oracle) for n, letters in enumerate(asks)
     ]
     ears = Part(encoder, {"features": "mono"} if options.pop("mono", False) else {})
     return Recipe("r", encoder=ears, reasoner=Part("llama", options), stages=[Stage("listen", "encoder"), *found])
@@ -50,7 +50,7 @@ def curriculum(*asks: str, encoder: str = "spatial-ast", dreams: bool = False, *
         (curriculum("AB", "ABCD", "ABCDE", mono=True), ("4/mono",)),
         (curriculum("ABCDE", mono=True), ("4/mono",)),
         (curriculum("AB", "ABCD", mono=True), ()),
-        (curriculum("ABCDE", dreams=True, mono=True, tokens="cls"), ("4/one-stage", "10/stage-3")),
+        (curriculum("ABCDE", oracle=True, mono=True, tokens="cls"), ("4/one-stage", "10/stage-3")),
         (curriculum("ABCDE", encoder="echo"), ("4/one-stage", "10/stage-3", "11/both")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -106,7 +106,7 @@ def test_a_model_of_sentence_transformers() -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(BadInput, match=r"pip install 'bat-agent\[embed\]'"):
+    with pytest.raises(BadInput, match=r"--embed lexical does not.*'\.\[embed\]'"):
         open_embedder("sentence-transformers:letters")
 
 

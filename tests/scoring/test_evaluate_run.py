@@ -19,7 +19,7 @@ from bat_agent.errors import BadInput, WeightsError
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scoring import asked, stages, trained
-from bat_agent.scoring.asked import imagining, questions_of
+from bat_agent.scoring.asked import oracle_encodings, questions_of
 from bat_agent.scoring.curricula import letter_of
 from bat_agent.scoring.stages import averaged
 from bat_agent.scoring.trained import Ears, open_run
@@ -99,11 +99,11 @@ def make(finished: Path, tmp_path: Path) -> Make:
     return copy
 
 
-def imagined(run: Path) -> Path:
+def oracle(run: Path) -> Path:
     """The run, as if its reasoner had learnt without sound."""
     content = yaml.safe_load((run / "recipe.yaml").read_text())
     for stage in content["stages"][1:]:
-        stage["imagined"] = True
+        stage["oracle_heads"] = True
     (run / "recipe.yaml").write_text(yaml.safe_dump(content))
     return run
 
@@ -189,14 +189,14 @@ def test_the_mean_over_seeds_has_its_standard_error() -> None:
 
 
 def test_what_learnt_without_sound_is_told_the_truth(run: Run, make: Make, data_set: Path) -> None:
-    folder = imagined(make(reasoner__options={**LLAMA, "spoken_slots": 2}))
+    folder = oracle(make(reasoner__options={**LLAMA, "spoken_slots": 2}))
     for stage in ASKS:
         module = Ears(open_run(folder)).reasoner
         save_file({k: v.clone() for k, v in trained_state(module).items()}, folder / stage / "model.safetensors")
     code, text, err = run("evaluate", "run", folder, "--stage", "three", "--json")
     assert code == 0, err
     (found,) = json.loads(text)["results"]
-    assert found["name"] == "mouse/three, imagined"
+    assert found["name"] == "mouse/three, oracle heads"
     assert found["rows"] == ["4/three-stages", "10/three-stages"]
     assert "heard no sound" in err
     code, _, err = run("evaluate", "run", folder, "--data", data_set)
@@ -208,11 +208,11 @@ def test_what_learnt_without_sound_is_told_the_truth(run: Run, make: Make, data_
     assert "question DOA-0 does not say where its sounds are" in err
 
 
-def test_imagined_encodings_do_not_depend_on_their_batch(finished: Path) -> None:
+def test_oracle_encodings_do_not_depend_on_their_batch(finished: Path) -> None:
     records = questions_of(open_run(finished).recipe).records
-    encode = imagining(records, 8)
+    encode = oracle_encodings(records, 8)
     together, alone = encode([0, 9, 12]), encode([9])
-    assert together.tokens.shape == (3, asked.IMAGINED_TOKENS, 8)
+    assert together.tokens.shape == (3, asked.ORACLE_TOKENS, 8)
     assert together.slots is not None
     assert alone.slots is not None
     assert torch.equal(together.slots.activity_logits[[1]], alone.slots.activity_logits)

@@ -1,4 +1,4 @@
-"""Many passes over what an encoder keeps of a clip: only the part that hears places learns, it mirrors, it resumes."""
+"""Epochs over cached features: only the part that localises learns, it mirrors, it resumes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe, Stage
 from bat_agent.scene import Position, mirror_azimuth_deg
-from bat_agent.training import passes as module
+from bat_agent.training import cached_features as module
+from bat_agent.training.cached_features import CachedFeatures
 from bat_agent.training.folder import read_losses
-from bat_agent.training.passes import Kept
 from bat_agent.training.trainer import Trainer
 
 ENCODER = {
@@ -28,8 +28,8 @@ ENCODER = {
     "summary_hidden": 32,
 }  # fmt: skip
 PLACE = {
-    "name": "place", "trains": "encoder", "steps": 6, "seconds_per_step": 4.0, "passes": 5, "clips_per_batch": 8,
-    "two_sources": 0.2, "smoothing_deg": 10.0,
+    "name": "place", "trains": "encoder", "steps": 6, "seconds_per_step": 4.0, "feature_epochs": 5,
+    "clips_per_batch": 8, "two_sources": 0.2, "smoothing_deg": 10.0,
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def _small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_learns_places_and_leaves_the_rest_alone(tmp_path: Path) -> None:
-    trainer = Trainer(recipe(tmp_path, PLACE | {"passes": 30, "learning_rate": 3e-3}))
+    trainer = Trainer(recipe(tmp_path, PLACE | {"feature_epochs": 30, "learning_rate": 3e-3}))
     before = {name: value.clone() for name, value in trainer.encoder.state_dict().items()}
     trainer.run()
     losses = [loss for _, loss in read_losses(tmp_path / "run" / "place" / "losses.csv")]
@@ -69,24 +69,24 @@ def test_it_learns_places_and_leaves_the_rest_alone(tmp_path: Path) -> None:
     parts += ("elevation_head", "distance_head")
     for name, value in trainer.encoder.state_dict().items():
         assert torch.equal(value, before[name]) != name.startswith(parts), name
-    kept = sorted(file.name for file in (tmp_path / "run" / "place").glob("kept-*"))
-    assert kept == [f"kept-{start:06d}.safetensors" for start in (0, 2, 4)]
+    cached = sorted(file.name for file in (tmp_path / "run" / "place").glob("features-*"))
+    assert cached == [f"features-{start:06d}.safetensors" for start in (0, 2, 4)]
 
 
-def test_over_slots_every_source_is_kept_and_the_claims_stay(tmp_path: Path) -> None:
-    stage = PLACE | {"passes": 30, "learning_rate": 3e-3, "two_sources": 1.0, "passes_over_slots": True}
+def test_of_slots_every_source_is_cached_and_the_masks_stay(tmp_path: Path) -> None:
+    stage = PLACE | {"feature_epochs": 30, "learning_rate": 3e-3, "two_sources": 1.0, "slot_features": True}
     trainer = Trainer(recipe(tmp_path, stage))
-    claims = trainer.encoder.slot_summary.slot_factors.weight.clone()
+    masks = trainer.encoder.slot_summary.slot_factors.weight.clone()
     trainer.run()
     losses = [loss for _, loss in read_losses(tmp_path / "run" / "place" / "losses.csv")]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-    assert torch.equal(trainer.encoder.slot_summary.slot_factors.weight, claims)
-    kept = load_file(tmp_path / "run" / "place" / "kept-000000.safetensors")
+    assert torch.equal(trainer.encoder.slot_summary.slot_factors.weight, masks)
+    kept = load_file(tmp_path / "run" / "place" / "features-000000.safetensors")
     # Two steps of eight clips; in rooms where no two sounds can be told apart a clip has one.
     assert 2 * 8 < len(kept["summary"]) == len(kept["bins"]) <= 2 * 8 * 2
 
 
-def test_each_source_is_kept_with_the_slot_that_holds_it() -> None:
+def test_each_source_is_cached_with_the_slot_that_holds_it() -> None:
     """An encoder whose slots say all they know, in an order that differs between the two ways round."""
 
     class Known:
@@ -106,8 +106,8 @@ def test_each_source_is_kept_with_the_slot_that_holds_it() -> None:
     bins = torch.zeros(2, 2, dtype=torch.long)
     truth = Truth(torch.tensor([[True, True], [False, True]]), torch.zeros(2, 2, 355), bins, azimuth, bins)
     stage = Stage(name="x", trains="encoder", direction_weight=1.0, distance_weight=0.0, class_weight=0.0)
-    stage.passes_over_slots = True
-    summary, kept = module.summaries(Known(), stage, sound, truth)
+    stage.slot_features = True
+    summary, kept = module.features_of(Known(), stage, sound, truth)
     assert summary[:, 0, 0].tolist() == kept[:, 1].tolist() == [10, 200, 40]
     assert summary[:, 1, 0].tolist() == [170, 340, 140]
 
@@ -133,16 +133,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
             patch.setattr(module, "save_checkpoint", save)
         with pytest.raises((KeyboardInterrupt, StopIteration, RuntimeError)):
             Trainer(recipe(tmp_path / "broken")).run()
+    for file in (tmp_path / "broken" / "run" / "place").glob("features-*"):  # as an older version called them
+        file.rename(file.with_name(file.name.replace("features", "kept")))
     Trainer(recipe(tmp_path / "broken")).run()
     one, other = (load_file(tmp_path / name / "run" / "place" / "model.safetensors") for name in ("straight", "broken"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_stage_that_teaches_claims_trains_and_validates(tmp_path: Path) -> None:
+def test_a_stage_that_teaches_masks_trains_and_validates(tmp_path: Path) -> None:
     """Validation clips know where each source is, too, as the loss asks for it."""
     stage = {"name": "slots", "trains": "encoder", "steps": 2, "seconds_per_step": 2.0, "two_sources": 1.0}
-    Trainer(recipe(tmp_path, stage | {"claim_weight": 1.0})).run()
+    Trainer(recipe(tmp_path, stage | {"mask_weight": 1.0})).run()
     assert (tmp_path / "run" / "slots" / "best.json").exists()
 
 
@@ -150,7 +152,7 @@ def test_swapped_ears_have_the_mirrored_azimuth() -> None:
     places = [Position(float(azimuth), -20.0, 2.0) for azimuth in range(360)]
     bins = torch.tensor([targets_from_position(place) for place in places])
     summary = torch.stack((torch.arange(360), -torch.arange(360)), dim=1)[:, :, None].half()
-    seen = list(batches(Kept(summary, bins.short())))
+    seen = list(batches(CachedFeatures(summary, bins.short())))
     assert sum(len(values) for values, _ in seen) == 360
     swapped = 0
     for values, truth in seen:
@@ -161,14 +163,14 @@ def test_swapped_ears_have_the_mirrored_azimuth() -> None:
     assert 120 < swapped < 240
 
 
-def batches(kept: Kept) -> Iterator[Any]:
-    return kept.batches(40, seed=3)
+def batches(cached: CachedFeatures) -> Iterator[Any]:
+    return cached.batches(40, seed=3)
 
 
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="the encoder EchoEncoder keeps nothing of a clip to go through again"):
+    with pytest.raises(BadInput, match="the encoder EchoEncoder has no features to cache"):
         Trainer(recipe(tmp_path, encoder={"name": "echo"})).run()
-    with pytest.raises(BadInput, match=r"kept .* clips with one source, fewer than a batch of 500"):
+    with pytest.raises(BadInput, match=r"cached .* clips with one source, fewer than a batch of 500"):
         Trainer(recipe(tmp_path / "few", PLACE | {"clips_per_batch": 500})).run()
-    with pytest.raises(BadInput, match="passes are for the encoder"):
+    with pytest.raises(BadInput, match="feature_epochs are for the encoder"):
         recipe(tmp_path, PLACE | {"trains": "reasoner", "question_types": ["A", "C"]})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bat_agent.clips.imagined import imagine, telling_tokens
 from bat_agent.clips.mixtures import truth_of
+from bat_agent.clips.oracle import oracle_encoding, source_tokens
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate
 from bat_agent.scene import Position
 from bat_agent_rules.config import RulesConfig
@@ -30,14 +30,14 @@ def scene(rng: np.random.Generator) -> list[HeardSource]:
             return found
 
 
-def test_the_rules_answer_an_imagined_scene_rightly(rng: np.random.Generator) -> None:
+def test_the_rules_answer_an_oracle_encoding_rightly(rng: np.random.Generator) -> None:
     rules, generator = RulesReasoner(RulesConfig()), torch.Generator().manual_seed(0)
     types = [QuestionType.MIXUP_SINGLE_DOA, QuestionType.MIXUP_SINGLE_CLASSIFICATION, QuestionType.MIXUP_DIRECTION]
     right = []
     for _ in range(40):
         heard = scene(rng)
         questions = generate(heard, types, rng, 6, typed=False)
-        encoding = imagine(truth_of([heard]), 8, 4, generator)
+        encoding = oracle_encoding(truth_of([heard]), 8, 4, generator)
         said = rules.answer(encoding, [question.text for question in questions])
         right += [str(answer) == question.answer for answer, question in zip(said, questions, strict=True)]
     assert np.mean(right) > 0.97
@@ -46,7 +46,7 @@ def test_the_rules_answer_an_imagined_scene_rightly(rng: np.random.Generator) ->
 def test_either_slot_may_be_the_louder_one_and_a_seed_repeats() -> None:
     heard = scene(np.random.default_rng(1))
     truth = truth_of([heard] * 200)
-    first, again = (imagine(truth, 8, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    first, again = (oracle_encoding(truth, 8, 4, torch.Generator().manual_seed(3)) for _ in range(2))
     assert first.slots is not None
     assert again.slots is not None
     assert torch.equal(first.slots.activity_logits, again.slots.activity_logits)
@@ -55,19 +55,19 @@ def test_either_slot_may_be_the_louder_one_and_a_seed_repeats() -> None:
 
 
 def test_an_absent_source_is_silent_and_tokens_are_empty() -> None:
-    encoding = imagine(truth_of([scene(np.random.default_rng(2))[:1]]), 8, 4, torch.Generator().manual_seed(0))
+    encoding = oracle_encoding(truth_of([scene(np.random.default_rng(2))[:1]]), 8, 4, torch.Generator().manual_seed(0))
     assert encoding.slots is not None
     assert (encoding.slots.activity_logits > 0).tolist() == [[True, False]]
     assert encoding.tokens.shape == (1, 4, 8)
     assert not encoding.tokens.any()
 
 
-def test_tokens_of_an_ideal_ear_tell_the_truth_of_each_source_apart() -> None:
+def test_oracle_tokens_tell_the_truth_of_each_source_apart() -> None:
     rng = np.random.default_rng(3)
     scenes = [scene(rng) for _ in range(300)]
     truth = truth_of([*scenes, scenes[0][:1]])
-    encoding = imagine(truth, 512, 4, torch.Generator().manual_seed(0), telling=True)
-    tokens = telling_tokens(truth, 512)
+    encoding = oracle_encoding(truth, 512, 4, torch.Generator().manual_seed(0), truth_in_tokens=True)
+    tokens = source_tokens(truth, 512)
     assert torch.equal(encoding.tokens[:, :2], tokens)
     assert not encoding.tokens[:, 2:].any()
     assert not tokens[-1, 1].any()

@@ -1,8 +1,8 @@
-"""Scenes that are only imagined: what an encoder that hears well would say of them, without any sound.
+"""Oracle encodings: what an encoder that is always right would say of a scene, made from the truth, without any sound.
 
 Reasoning about "is the dog left of the siren?" can be learnt before the ears are asked: such an encoding costs nothing
 to make, and its heads are right. Its tokens are empty, so that only a reasoner that listens to the heads can learn from
-it; or, of an *ideal ear*, the first ones tell the truth as well, one for each source, and any reasoner can.
+it; or, with *oracle tokens*, the first ones tell the truth as well, one for each source, and any reasoner can.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 
-IMAGINED_TOKENS = 16
-"""Tokens of an imagined encoding."""
+ORACLE_TOKENS = 16
+"""Tokens of an oracle encoding."""
 SURE = 8.0
 """Logit of what is certain; its negative is that of what is certainly not."""
 TELLING = 2.5
-"""Length of what a telling token says of the class, next to 1 for distance, azimuth and elevation each."""
+"""Length of what a source's token says of the class, next to 1 for distance, azimuth and elevation each."""
 DEGREES_PER_BUMP = 10
 TYPICAL_M = 3.0
 """What a coordinate is divided by; distance by half of it."""
 
 
-def imagine(
-    truth: Truth, token_dim: int, num_tokens: int, generator: torch.Generator | None = None, telling: bool = False
+def oracle_encoding(
+    truth: Truth,
+    token_dim: int,
+    num_tokens: int,
+    generator: torch.Generator | None = None,
+    truth_in_tokens: bool = False,
 ) -> Encoding:
     """The encoding (B clips, S slots) of a truth: right heads, blurred by 8° and half a metre, and empty tokens.
 
-    With ``telling`` the first S tokens hold one source each (:func:`telling_tokens`) and only the others are empty.
+    With ``truth_in_tokens`` the first S tokens hold one source each (:func:`source_tokens`), only the others are empty.
     The louder of two slots is drawn by lot, as which of two sources is the more active says nothing about it; without a
     generator from the global one, clip by clip the same whatever the number of processes.
     """
@@ -54,12 +58,12 @@ def imagine(
     )
     slots = SlotEncoding(torch.where(truth.active, loudness, -SURE), category, distance, azimuth, elevation)
     tokens = torch.zeros(len(truth.active), num_tokens, token_dim)
-    if telling:
-        tokens[:, : truth.active.shape[1]] = telling_tokens(truth, token_dim)
+    if truth_in_tokens:
+        tokens[:, : truth.active.shape[1]] = source_tokens(truth, token_dim)
     return Encoding(tokens, category[:, 0], distance[:, 0], azimuth[:, 0], elevation[:, 0], slots)
 
 
-def telling_tokens(truth: Truth, token_dim: int) -> Tensor:
+def source_tokens(truth: Truth, token_dim: int) -> Tensor:
     """(B, S, D): all that is true of each source, in the order in which they were drawn; 0 where there is none.
 
     What an encoder with heads has in its tokens: from each, a linear map reads classes, distance, azimuth and elevation

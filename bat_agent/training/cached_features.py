@@ -1,9 +1,10 @@
-"""Many passes over what an encoder keeps of a clip: how the part that hears places is trained at next to no cost.
+"""Epochs over cached features: how the part of an encoder that localises is trained at next to no cost.
 
-To render a clip and to hear all of it takes some twenty milliseconds; a few thousand numbers of it are all that the
-part needs which hears distance and direction of a single source, and a step over those takes microseconds. So clips
-are heard once, their numbers kept in files of the stage's folder, and gone through again and again. Of clips with
-several sources the numbers depend on what the slots claim, so these passes come after the stages that teach them to.
+To render a clip and to encode it takes some twenty milliseconds; a few thousand numbers of it are all that the part
+needs which reads distance and direction of a single source, and a step over those takes microseconds. So clips
+go through the encoder once, these numbers (features) are cached in files of the stage's folder, and every further epoch
+reads them there. Of clips with several sources the features depend on the masks of the slots, so such a stage comes
+after those that teach the slots their masks.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ STEPS_A_FILE = 100
 _BINS = ("distance", "azimuth", "elevation")
 
 
-def check_passes(encoder: Any, stage: Stage) -> None:
-    """Refuse a stage of passes for an encoder that cannot do them."""
-    if getattr(encoder, "slot_summaries" if stage.passes_over_slots else "place_summary", None) is None:
+def check_feature_epochs(encoder: Any, stage: Stage) -> None:
+    """Refuse a stage of epochs over cached features for an encoder that has none."""
+    if getattr(encoder, "slot_summaries" if stage.slot_features else "place_summary", None) is None:
         raise BadInput(
-            f"stage {stage.name!r} has passes, but the encoder {type(encoder).__name__} keeps nothing of a clip to "
-            "go through again; leave passes out, or take spatial-ast with slot_summary"
+            f"stage {stage.name!r} has feature_epochs, but the encoder {type(encoder).__name__} has no features "
+            "to cache; leave feature_epochs out, or take spatial-ast with slot_summary"
         )
 
 
-def summaries(encoder: Any, stage: Stage, sound: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
-    """What is kept of clips: summaries (N, 2, V), the second with the ears swapped, and bins (N, 3) int64 on the CPU.
+def features_of(encoder: Any, stage: Stage, sound: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+    """What is cached of clips: features (N, 2, V), the second with the ears swapped, and bins (N, 3) int64 on the CPU.
 
     One row for each clip with one source, or, over slots, for each source of any clip, of the slot that it is matched
     to by the stage's own loss.
     """
-    if not stage.passes_over_slots:
+    if not stage.slot_features:
         one = truth.active.sum(dim=1) == 1
         bins = torch.stack([getattr(truth, head)[one, 0] for head in _BINS], dim=1)
         return encoder.place_summary(sound[one.to(sound.device)]), bins
@@ -70,12 +71,12 @@ def mirror_bins(azimuth: Tensor) -> Tensor:
     return (NUM_AZIMUTH_BINS // 2 - azimuth) % NUM_AZIMUTH_BINS
 
 
-class PlaceObjective(nn.Module):
-    """The loss of distance and direction from summaries."""
+class LocalisationObjective(nn.Module):
+    """The loss of distance and direction from cached features."""
 
     def __init__(self, encoder: Any, stage: Stage) -> None:
         super().__init__()
-        check_passes(encoder, stage)
+        check_feature_epochs(encoder, stage)
         self.encoder, self.stage = encoder, stage
 
     def forward(self, summary: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
@@ -84,8 +85,8 @@ class PlaceObjective(nn.Module):
 
 
 @dataclass
-class Kept:
-    """What is kept of N clips with one source each, or of N sources."""
+class CachedFeatures:
+    """Features of N clips with one source each, or of N sources, and the truth about them."""
 
     summary: Tensor
     """(N, 2, V) float16: as they are, and with the ears swapped."""
@@ -96,7 +97,7 @@ class Kept:
         return len(self.summary)
 
     def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Truth]]:
-        """One pass, in an order of its own; each clip is taken with or without the ears swapped."""
+        """One epoch, in an order of its own; each clip is taken with or without the ears swapped."""
         draw = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self), generator=draw)
         swapped = torch.randint(2, (len(self),), generator=draw)
@@ -108,8 +109,8 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Who is trained, on what, and where it is kept."""
+class FeatureStage:
+    """A stage of epochs over cached features: what it trains, and where the features are."""
 
     stage: Stage
     folder: Path
@@ -119,8 +120,8 @@ class Place:
     bf16: bool
 
 
-def go_through(
-    place: Place,
+def train_on_features(
+    run: FeatureStage,
     batches: Callable[[int], Iterator[tuple[int, Batch]]],
     seed: Callable[[int], int],
     progress: Progress,
@@ -128,62 +129,62 @@ def go_through(
     leads: bool,
     save_every: int,
 ) -> int:
-    """Hear the clips of a stage and go through them, from where it was left; returns the number of optimiser steps.
+    """Cache the features of a stage and train on them, from where it was left; returns the number of optimiser steps.
 
     ``batches`` gives (step, batch) from a step on, ``seed`` of a step that of all that is drawn in it.
     """
-    stage = place.stage
+    stage = run.stage
     task = progress.add_task(f"{stage.name}: clips", total=stage.steps)
-    kept = keep(place, batches, done=lambda step: progress.update(task, completed=step))
+    cached = cache_features(run, batches, done=lambda step: progress.update(task, completed=step))
     progress.remove_task(task)
     size = stage.clips_per_batch // distributed.world_size()
-    per_pass = min(gather_object([len(kept) // max(size, 1)]))  # alike in all processes
-    total = stage.passes * per_pass
+    per_epoch = min(gather_object([len(cached) // max(size, 1)]))  # alike in all processes
+    total = stage.feature_epochs * per_epoch
     if not total:
         raise BadInput(
-            f"stage {stage.name!r} kept {len(kept)} clips with one source, fewer than a batch of "
+            f"stage {stage.name!r} cached {len(cached)} clips with one source, fewer than a batch of "
             f"{stage.clips_per_batch}: raise steps, or lower clips_per_batch"
         )
-    optimizers = Optimizers(place.encoder, stage)
+    optimizers = Optimizers(run.encoder, stage)
     rates = schedule(replace(stage, steps=total), stage.clips_per_batch)
-    start = resume(place.folder, place.encoder, optimizers)
-    curve = LossCurve(place.folder, start, keep=leads)
+    start = resume(run.folder, run.encoder, optimizers)
+    curve = LossCurve(run.folder, start, keep=leads)
     task = progress.add_task(stage.name, total=total)
-    for step, (summary, truth) in _steps(kept, size, per_pass, range(start, total), seed):
+    for step, (summary, truth) in _steps(cached, size, per_epoch, range(start, total), seed):
         torch.manual_seed(seed(step))
-        mean = _step(place, optimizers, rates.rate(step), step, summary, truth)
+        mean = _step(run, optimizers, rates.rate(step), step, summary, truth)
         curve.add(step, mean)
         progress.update(task, completed=step + 1, description=f"{stage.name} loss {mean:.3f}")
         if leads and ((step + 1) % save_every == 0 or step + 1 == total):
-            save_checkpoint(place.folder / LAST, place.encoder, optimizers, step + 1)
+            save_checkpoint(run.folder / LAST, run.encoder, optimizers, step + 1)
     progress.remove_task(task)
     return total
 
 
-def _step(place: Place, optimizers: Optimizers, rate: float, step: int, summary: Tensor, truth: Truth) -> float:
+def _step(run: FeatureStage, optimizers: Optimizers, rate: float, step: int, summary: Tensor, truth: Truth) -> float:
     """One step of the optimiser; the mean loss of all processes."""
     optimizers.zero()
-    place.encoder.train()
-    with torch.autocast(place.device.type, torch.bfloat16, enabled=place.bf16):
-        loss, _ = place.objective(summary.to(place.device), truth)
+    run.encoder.train()
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
+        loss, _ = run.objective(summary.to(run.device), truth)
     loss.backward()
     mean = float(distributed.summed(loss.detach())) / distributed.world_size()
     norm = optimizers.update(rate)
     if not (math.isfinite(mean) and bool(norm.isfinite())):
-        raise BatAgentError(f"stage {place.stage.name}: the loss of step {step} is {mean:g}; lower learning_rate")
+        raise BatAgentError(f"stage {run.stage.name}: the loss of step {step} is {mean:g}; lower learning_rate")
     return mean
 
 
 def _steps(
-    kept: Kept, size: int, per_pass: int, steps: range, seed: Callable[[int], int]
+    cached: CachedFeatures, size: int, per_epoch: int, steps: range, seed: Callable[[int], int]
 ) -> Iterator[tuple[int, tuple[Tensor, Truth]]]:
-    """Batches of the steps that are left, pass by pass."""
-    for number in range(steps.start // per_pass, -(-steps.stop // per_pass)):
+    """Batches of the steps that are left, epoch by epoch."""
+    for number in range(steps.start // per_epoch, -(-steps.stop // per_epoch)):
         # Seeds behind those of all steps; each process has clips of its own.
         order = seed(steps.stop + number) ^ distributed.rank()
-        for at, batch in enumerate(itertools.islice(kept.batches(size, order), per_pass)):
-            if number * per_pass + at >= steps.start:
-                yield number * per_pass + at, batch
+        for at, batch in enumerate(itertools.islice(cached.batches(size, order), per_epoch)):
+            if number * per_epoch + at >= steps.start:
+                yield number * per_epoch + at, batch
 
 
 def truth_of_bins(bins: Tensor) -> Truth:
@@ -193,25 +194,28 @@ def truth_of_bins(bins: Tensor) -> Truth:
     return Truth(active, classes, *bins[:, :, None].unbind(dim=1))
 
 
-def keep(
-    place: Place,
+def cache_features(
+    run: FeatureStage,
     batches: Callable[[int], Iterator[tuple[int, Batch]]],
     *,
     done: Callable[[int], None],
-) -> Kept:
-    """Hear the clips of a stage, from where it was left, and read all that is kept of them.
+) -> CachedFeatures:
+    """Run the encoder over the clips of a stage, from where it was left, and read the features of all of them.
 
     Every ``STEPS_A_FILE`` steps are written to a file.
     """
-    steps, encoder = place.stage.steps, place.encoder
-    name = "kept" if distributed.world_size() == 1 else f"kept-{distributed.rank()}-of-{distributed.world_size()}"
-    files = [place.folder / f"{name}-{start:06d}.safetensors" for start in range(0, steps, STEPS_A_FILE)]
+    steps, encoder = run.stage.steps, run.encoder
+    share = "" if distributed.world_size() == 1 else f"-{distributed.rank()}-of-{distributed.world_size()}"
+    files = [run.folder / f"features{share}-{start:06d}.safetensors" for start in range(0, steps, STEPS_A_FILE)]
+    for file in files:
+        if (old := file.with_name(file.name.replace("features", "kept", 1))).exists():  # their name until bat-agent 0.3
+            old.rename(file)
     there = next((number for number, file in enumerate(files) if not file.exists()), len(files))
     parts: list[tuple[Tensor, Tensor]] = []
     encoder.eval()
     for step, batch in batches(there * STEPS_A_FILE) if there < len(files) else ():
-        sound = fit(batch.waveform.to(place.device), encoder)
-        summary, bins = summaries(encoder, place.stage, sound, batch.truth)
+        sound = fit(batch.waveform.to(run.device), encoder)
+        summary, bins = features_of(encoder, run.stage, sound, batch.truth)
         parts.append((summary.half().cpu(), bins.short()))
         done(step + 1)
         if (step + 1) % STEPS_A_FILE == 0 or step + 1 == steps:
@@ -219,4 +223,4 @@ def keep(
             write_tensors(files[step // STEPS_A_FILE], {"summary": summary, "bins": bins})
             parts = []
     found = [read_tensors(file) for file in files]
-    return Kept(torch.cat([part["summary"] for part in found]), torch.cat([part["bins"] for part in found]))
+    return CachedFeatures(torch.cat([part["summary"] for part in found]), torch.cat([part["bins"] for part in found]))

@@ -1,0 +1,95 @@
+"""The folder of a model: where it is found, and ``config.json``, which says how its parts are built and read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bat_agent.errors import WeightsError
+from bat_agent.hearing.confidence import Calibration
+from bat_agent.hearing.perception import Thresholds
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``config.json`` of a model directory holds: how to build the parts, and how to read their output."""
+
+    name: str
+    encoder: dict[str, Any]
+    """``{"name": …, "options": {…}}``"""
+    reasoner: dict[str, Any]
+    """``{"name": …, "options": {…}}``"""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+def write_config(config: ModelConfig, directory: Path) -> None:
+    """Write the ``config.json`` of a model directory, atomically."""
+    temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, directory / CONFIG_FILE)
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """The ``config.json`` of a model directory."""
+    file = directory / CONFIG_FILE
+    if not file.is_file():
+        raise WeightsError(f"{directory} is no model directory: {CONFIG_FILE} is missing; save_pretrained writes one")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        thresholds = Thresholds(**data["thresholds"])
+        calibration = Calibration.from_dict(data.get("calibration", {}))
+        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds, calibration)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
+
+
+def _part(data: Any) -> dict[str, Any]:
+    return {"name": str(data["name"]), "options": dict(data["options"])}
+
+
+def shipped_models() -> dict[str, Path]:
+    """The models inside the package, by name."""
+    folder = Path(str(resources.files("bat_agent") / "models"))
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
+
+
+def find_model(name_or_dir: str | Path) -> Path:
+    """The directory of a shipped model, of a directory, or of a hub repository ``owner/name``, which is fetched.
+
+    Raises :class:`~bat_agent.errors.WeightsError` where there is none.
+    """
+    name, path = str(name_or_dir), Path(name_or_dir).expanduser()
+    if name in shipped_models():
+        return shipped_models()[name]
+    if path.is_dir():
+        return path
+    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        return _from_hub(name)
+    shipped = ", ".join(shipped_models()) or "none"
+    raise WeightsError(
+        f"no model {name!r}: give a directory, a hub repository owner/name, or a shipped one ({shipped})"
+    )
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository))
+    except HFValidationError as error:
+        raise WeightsError(
+            f"no model {repository!r}: there is no such directory, and it is no hub repository owner/name either"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise WeightsError(
+            f"cannot fetch the model {repository!r} from the hub ({type(error).__name__}): check the name and the "
+            f"connection, or download it elsewhere with 'hf download {repository}' and pass the directory"
+        ) from error

@@ -1,0 +1,63 @@
+"""One look at the newest sound: what is heard of it, less what shall not be told, followed from look to look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bat_agent.agent import Bat
+from bat_agent.hearing.perception import PerceivedSource, Perception
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.listening.answering import SHORTEST_S
+from bat_agent.listening.events import HealthNote, TrackedSource
+from bat_agent.listening.health import Health, forbids_direction
+from bat_agent.listening.settings import Settings
+from bat_agent.listening.tracker import Tracker
+from bat_agent.sound.ring import Waveform
+
+_LIKELY = 0.05
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look told."""
+
+    sources: tuple[TrackedSource, ...]
+    health: tuple[HealthNote, ...]
+    class_probs: dict[str, float]
+    """Of the classes that are at all likely."""
+
+
+class Looking:
+    """Looks at one window after the other; it remembers sources and the health of the input. One thread's alone."""
+
+    def __init__(self, bat: Bat, settings: Settings) -> None:
+        self._bat, self._settings = bat, settings
+        self._health, self._tracker = Health(), Tracker()
+
+    def clear(self) -> None:
+        """Forget what earlier looks told: the sound goes on elsewhere."""
+        self._health.clear()
+        self._tracker.clear()
+
+    def look(self, window: Waveform, recent: Waveform, t_s: float, notes: Sequence[HealthNote]) -> Look:
+        """What is heard in ``window`` (2, N) at ``t_s``; its end, ``recent``, tells the health of the input, to which
+        ``notes`` of others are added. Directions are left out where the input carries none.
+        """
+        health = (*self._health.look(recent, t_s), *notes)
+        perception = self._perceive(window)
+        sources = [source for source in perception.sources if self._wanted(source)]
+        if forbids_direction(health):
+            sources = [replace(source, azimuth_deg=None, elevation_deg=None, distance_m=None) for source in sources]
+        class_probs = {label: p for label, p in perception.class_probs.items() if p >= _LIKELY}
+        return Look(self._tracker.look(sources, t_s), health, class_probs)
+
+    def _perceive(self, window: Waveform) -> Perception:
+        if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ or not window.any():
+            return Perception()
+        return self._bat.perceive(window)
+
+    def _wanted(self, source: PerceivedSource) -> bool:
+        settings, label = self._settings, source.labels[0] if source.labels else ""
+        named = not settings.only or label in settings.only
+        return named and label not in settings.without and source.confidence >= settings.least_confidence
