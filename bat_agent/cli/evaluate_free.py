@@ -63,10 +63,10 @@ def _line(name: str, figure: Figure) -> tuple[str, ...]:
 
 
 def _ask(model: str | None, reasoner: str | None, records: list[QARecord], batch: int, device: str | None) -> list[str]:
-    from bat_agent.scoring.asked import imagining
+    from bat_agent.scoring.asked import oracle_encodings
 
     bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device, reasoner=reasoner)
-    encode = imagining(dict(enumerate(records)), bat.encoder.token_dim)
+    encode = oracle_encodings(dict(enumerate(records)), bat.encoder.token_dim)
     said: list[str] = []
     with progress_of("questions") as progress:
         for first in range(0, len(records), batch):
