@@ -76,6 +76,9 @@ Beyond = Annotated[
 BeyondCount = Annotated[
     int | None, typer.Option(metavar="M", min=1, help="How many of these; a tenth of --count by default.")
 ]
+Free = Annotated[
+    int, typer.Option(metavar="F", min=0, help="Also so many free questions, in anybody's words, in a stage 5.")
+]
 SomeWordings = Annotated[Wordings, typer.Option(help="All wordings, or train and eval apart.")]
 Balancing = Annotated[Drawing, typer.Option(help="Draw sounds by class, by the weights of BAT, or each alike.")]
 Workers = Annotated[int, typer.Option(metavar="K", help="Processes that render RIRs.")]
@@ -96,6 +99,7 @@ def qa(
     types: Types = None,
     beyond: Beyond = None,
     beyond_count: BeyondCount = None,
+    free: Free = 0,
     wordings: SomeWordings = Wordings.all,
     balance: Balancing = Drawing.by_class,
     workers: Workers = 1,
@@ -113,14 +117,15 @@ def qa(
 
     wanted = parse_types(types) if types is not None else None
     if wanted is not None and (foreign := [kind for kind in wanted if kind not in SHARES]):
-        raise BadInput(f"--types chooses among the paper's types; ask for {foreign[0].value} with --beyond")
+        option_of = "--free" if foreign[0].letter == "F" else "--beyond"
+        raise BadInput(f"--types chooses among the paper's types; ask for {foreign[0].value} with {option_of}")
     extra = _beyond(beyond or [], simulator)
     if beyond_count is not None and not extra:
         raise BadInput("--beyond-count says how many of --beyond TYPE; name a type, or all")
     plan = QAPlan(
         sounds, count, rirs, simulator, inputs.key_values(option or []), rooms, rir_count, seed, split.value,
         _folds(folds), SHARES if wanted is None else {kind: SHARES[kind] for kind in wanted}, extra,
-        (beyond_count or max(1, count // 10)) if extra else 0, wordings.value, balance.value,
+        (beyond_count or max(1, count // 10)) if extra else 0, free, wordings.value, balance.value,
     )  # fmt: skip
     begun = time.monotonic()
     with _bars() as progress:
@@ -137,7 +142,7 @@ def qa(
 
 def check(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Root of a SpatialSoundQA set, released or made.")],
-    stage: Annotated[list[int] | None, typer.Option(metavar="1…4", help="Only this stage; may be given again.")] = None,
+    stage: Annotated[list[int] | None, typer.Option(metavar="1…5", help="Only this stage; may be given again.")] = None,
     split: Annotated[SplitName | None, typer.Option(help="Only this part.")] = None,
     types: Types = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N records of each file.")] = None,

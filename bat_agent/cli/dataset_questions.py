@@ -65,6 +65,12 @@ def print_questions(found: QAFigures) -> None:
         for kind in found.types
     ]
     print_table(f"{found.records} questions", ("type", "records", "share", "Yes", "wordings"), cells)
+    intents = [
+        (one.intent, str(one.records), "" if one.yes is None else f"{100 * one.yes:.1f} %", str(one.voices))
+        for one in found.intents
+    ]
+    if intents:
+        print_table("Free questions", ("intent", "records", "Yes", "voices"), intents)
     leaks = [
         (
             kind.type,

@@ -14,6 +14,7 @@ import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli.calibrate import calibrate
+from bat_agent.cli.evaluate_free import free
 from bat_agent.cli.evaluate_qa import qa
 from bat_agent.cli.evaluate_run import run
 from bat_agent.cli.output import print_json, print_notes, print_table, print_tables
@@ -188,6 +189,7 @@ def manifest(
 
 app.command()(calibrate)
 app.command()(qa)
+app.command()(free)
 app.command()(run)
 
 

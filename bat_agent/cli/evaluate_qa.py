@@ -52,7 +52,7 @@ def qa(
     encoder: inputs.EncoderName = None,
     encoder_weights: inputs.EncoderWeights = None,
     root: Annotated[Path | None, typer.Option(help="Where the sounds of a QA file are; default: its data set.")] = None,
-    stage: Annotated[int | None, typer.Option(min=1, max=4, help="Of a data set: the files of this stage.")] = None,
+    stage: Annotated[int | None, typer.Option(min=1, max=5, help="Of a data set: the files of this stage.")] = None,
     types: Types = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions, evenly spread.")] = None,
     swap: Annotated[bool, typer.Option(help="Also ask about sides in a mirror, with the ears swapped.")] = True,
@@ -238,6 +238,9 @@ def _print(found: Report, tables: list[Table]) -> None:
         beside = [row["binary"].get(measure) for row in rows]
         lines.append(_line(f"E yes/no, {what}", "accuracy", figure, beside))
     lines += [_line(_called(kind), _SWAP, figure, [None] * len(rows)) for kind, figure in own["swap"].items()]
+    for intent, figure in own.get("intents", {}).items():
+        beside = [row.get("intents", {}).get(intent) for row in rows]
+        lines.append(_line(f"F {intent}", "accuracy", figure, beside))
     heading = f"{found.run['name']}: {found.run['data']}, class scores: {found.scores.embedder}"
     print_table(heading, ("type", "measure", "%", "95 % interval", "of", *found.rows), lines)
     print_tables(tables)

@@ -30,6 +30,8 @@ from bat_agent.questions import (
     generate,
     unrelated_labels,
 )
+from bat_agent.questions.free import FreeQuestion, Intent, ask_free
+from bat_agent.questions.free.intents import intents_for
 from bat_agent.questions.generator import CREDIT, TOGETHER
 from bat_agent.scene import Position
 
@@ -54,6 +56,7 @@ SHARES: dict[QuestionType, float] = {
     **{kind: PAPER_SHARES["E"] * share for kind, share in _SHARE_WITHIN_E.items()},
 }
 _ATTEMPTS = 3000
+_ATTEMPTS_OF_INTENT = 400  # then the next one has a try: sounds and rooms may not admit it
 _SOUNDS_KEPT = 20_000  # objects, not samples
 _DIGITS = 4
 
@@ -110,7 +113,7 @@ class Draw:
         seed, split: What everything is drawn from, together with the number of a record.
         wordings: ``train``, ``eval`` (those kept back), or ``all``.
         balance: How sounds are drawn (:meth:`SoundSet.sample`).
-        paths: For questions about moving sources.
+        paths: For questions about moving sources; free ones ask of motion only if there are some.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Draw:
         self.seed, self.split, self.wordings, self.balance = seed, SPLITS.index(split), wordings, balance
         self._audio_id = audio_id
         self._known = sounds.labels()
+        self._intents = intents_for(self._known, moving=bool(paths))
         self._sound = lru_cache(_SOUNDS_KEPT)(sounds.__getitem__)
 
     def records(self, types: Sequence[QuestionType], first: int = 0) -> Iterator[Drawn]:
@@ -166,24 +170,50 @@ class Draw:
     def _attempt(self, kind: QuestionType, number: int, attempt: int, level: _Level | None) -> Drawn | None:
         seed = (self.seed, self.split, number, attempt)
         rng = np.random.default_rng(seed)
-        placed = self._moving(rng) if kind is T.MOTION else self._at_rest(kind, number, rng)
+        intent = self._intent(number, attempt) if kind is T.FREE else None
+        moving = kind is T.MOTION or (intent is not None and intent.moving and bool(rng.integers(2)))
+        placed = self._moving(rng) if moving else self._at_rest(self._wanted(kind, number, intent, rng), rng)
         if placed is None:
             return None
         sounds, heard, reverbs = placed
         if kind is T.NOT_HEARD and not unrelated_labels([x for h in heard for x in h.labels], self._known):
             return None
-        asked = generate(
-            heard, [kind], rng, 1, split=self.wordings, known_labels=self._known, balance=level, typed=False
-        )
+        asked = self._asked(kind, intent, heard, rng, level)
         if not asked:
             return None
         return Drawn(self._written(asked[0], number, seed, sounds, heard, reverbs), tuple(sounds))
 
-    def _at_rest(
-        self, kind: QuestionType, number: int, rng: np.random.Generator
-    ) -> tuple[list[Sound], list[HeardSource], list[tuple[str, ...]]] | None:
+    def _asked(
+        self,
+        kind: QuestionType,
+        intent: Intent | None,
+        heard: Sequence[HeardSource],
+        rng: np.random.Generator,
+        level: _Level | None,
+    ) -> Sequence[Question]:
+        known = self._known
+        if intent is None:
+            return generate(heard, [kind], rng, 1, split=self.wordings, known_labels=known, balance=level, typed=False)
+        # No voice of evaluation is trained on, even where all other wordings are used in both.
+        voices = self.wordings if self.wordings != "all" else cast(Split, SPLITS[self.split])
+        return ask_free(heard, rng, 1, intents=(intent.name,), split=voices, known_labels=known, balance=level)
+
+    def _intent(self, number: int, attempt: int) -> Intent:
+        """Intents come in turn, so that all are asked equally often."""
+        return self._intents[(number + attempt // _ATTEMPTS_OF_INTENT) % len(self._intents)]
+
+    def _wanted(self, kind: QuestionType, number: int, intent: Intent | None, rng: np.random.Generator) -> int:
+        """How many sources."""
         # In turn and not by lot: rooms refuse many sources more often than few, and counts would not be level.
-        wanted = kind.sources[number % len(kind.sources)]
+        if intent is None:
+            return kind.sources[number % len(kind.sources)]
+        # Where answers are levelled, a turn might be one that can never be taken.
+        turn = number // len(self._intents) if intent.in_turn else int(rng.integers(len(intent.counts)))
+        return intent.counts[turn % len(intent.counts)]
+
+    def _at_rest(
+        self, wanted: int, rng: np.random.Generator
+    ) -> tuple[list[Sound], list[HeardSource], list[tuple[str, ...]]] | None:
         place = self.rooms.place(int(rng.integers(len(self.rooms))), rng, 1 if wanted == 1 else 8)
         sounds: list[Sound] = []
         heard: list[HeardSource] = []
@@ -222,7 +252,7 @@ class Draw:
             cast(str, audio[0]), cast(str, reverb[0]), audio[1], reverb[1], number, question.type.value, question.text,
             question.answer, audio[2], reverb[2], audio[3], reverb[3],
             reverb_path=reverbs[0] if len(reverbs[0]) > 1 else None, geometry=tuple(heard), kind=question.kind,
-            seed=seed,
+            seed=seed, query=str(question.query) if isinstance(question, FreeQuestion) else None,
         )  # fmt: skip
 
 

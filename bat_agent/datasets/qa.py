@@ -76,6 +76,8 @@ class QAPlan:
     """Types beyond the paper, in a stage of their own, equally many of each."""
     beyond_count: int = 0
     """Records of these."""
+    free: int = 0
+    """Records of free questions, in a stage of their own, equally many of each intent."""
     wordings: str = "all"
     """``train``, ``eval`` (wordings kept back from it) or ``all``."""
     balance: str = "class"
@@ -86,10 +88,10 @@ class QAPlan:
             raise BadInput("name either --rirs ROOT, a set of RIRs, or --simulator NAME, which renders one")
         if self.split not in FOLDER_OF_SPLIT:
             raise BadInput(f"--split must be train or eval, got {self.split!r}")
-        if self.count < 1 or self.seed < 0 or self.beyond_count < 0:
+        if self.count < 1 or self.seed < 0 or min(self.beyond_count, self.free) < 0:
             raise BadInput(
-                f"--count must be 1 or more, --seed and --beyond-count 0 or more, got {self.count}, {self.seed} and "
-                f"{self.beyond_count}"
+                "--count must be 1 or more, --seed, --beyond-count and --free 0 or more, got "
+                f"{self.count}, {self.seed}, {self.beyond_count} and {self.free}"
             )
         if QuestionType.MOTION in self.beyond and self.simulator is None:
             raise BadInput("moving sources need RIRs along their paths, so name --simulator instead of --rirs")
@@ -103,6 +105,8 @@ class QAPlan:
             values[name] = None if values[name] is None else Path(str(values[name])).name
         values["shares"] = {kind.value: share for kind, share in self.shares.items()}
         values["beyond"] = [kind.value for kind in self.beyond]
+        if not self.free:
+            del values["free"]
         return values
 
 
@@ -237,6 +241,11 @@ def _write_questions(plan: QAPlan, out: Path, records: Records, progress: Progre
         name = f"{STAGES[3]}/{'train' if plan.split == 'train' else 'eval-stage4-beyond'}"
         told = _told(records(beyond, plan.count), "questions beyond the paper", len(beyond), progress)
         files |= _write(out, {name: ""}, told, header)
+    if plan.free:
+        free = [QuestionType.FREE] * plan.free
+        name = f"{STAGES[4]}/{'train' if plan.split == 'train' else 'eval-stage5-free'}"
+        told = _told(records(free, plan.count + plan.beyond_count), "free questions", plan.free, progress)
+        files |= _write(out, {name: ""}, told, header)
     return files
 
 
@@ -319,6 +328,7 @@ class _RirFiles:
 
 
 def _paths(plan: QAPlan, out: Path) -> list[Any]:
-    if QuestionType.MOTION not in plan.beyond or not plan.beyond_count:
+    asked = plan.free or (QuestionType.MOTION in plan.beyond and plan.beyond_count)
+    if not asked or plan.simulator is None:
         return []
     return make_paths(str(plan.simulator), plan.options, PATHS, out, split=plan.split, seed=plan.seed)

@@ -23,8 +23,8 @@ from bat_agent.questions import QARecord, QuestionType, RecordFile
 if TYPE_CHECKING:
     from torch import Tensor
 
-STAGES = ("stage1-clsdoa", "stage2-single", "stage3-mixup", "stage4-beyond")
-"""Folders of question files; the last is ours and holds what the paper does not ask."""
+STAGES = ("stage1-clsdoa", "stage2-single", "stage3-mixup", "stage4-beyond", "stage5-free")
+"""Folders of question files; the last two are ours and hold what the paper does not ask."""
 _QUESTIONS = ("closed-end", "owl-questions")
 Split = str
 
@@ -35,7 +35,7 @@ class SpatialSoundQA(Sequence[QARecord]):
     Args:
         root: Folder that holds ``AudioSet``, ``mp3d_reverb`` and ``closed-end`` (BiDepth: ``owl-questions``); zip
             archives and WebDataset shards (tar) in it are read in place.
-        stages: Numbers 1 … 4 of the stages to take; each file of the release holds those of the stages before it as
+        stages: Numbers 1 … 5 of the stages to take; each file of the release holds those of the stages before it as
             well. All by default.
         split: ``train``, ``eval`` (all other files: ``eval-*``, ``val``, ``test``), or ``None`` for both.
         types: Only records of these types.

@@ -183,6 +183,8 @@ def _builders(question_type: QuestionType, count: int) -> tuple[Builder, ...]:
     for table in (BUILDERS, BEYOND):
         if question_type in table:
             return table[question_type]
+    if question_type is QuestionType.FREE:
+        raise BadInput("free questions are not made here; bat_agent.questions.free.ask_free makes them")
     raise BadInput(f"nothing builds questions of type {question_type.value}; add it to BUILDERS or BEYOND")
 
 

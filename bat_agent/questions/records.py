@@ -60,10 +60,12 @@ class QuestionType(str, Enum):
     """Where something is, or how far, that may well not be there."""
     MOTION = "MOTION"
     """Which way a source moves."""
+    FREE = "FREE"
+    """Whatever people ask, in their own words (:mod:`bat_agent.questions.free`)."""
 
     @property
     def letter(self) -> str:
-        """The paper's name, ``A`` … ``E``; ``P`` for plain questions and ``X`` for the others beyond the paper."""
+        """The paper's name, ``A`` … ``E``; ``P`` for plain questions, ``F`` for free ones, ``X`` for others of ours."""
         return _LETTERS.get(self.value, "E" if self in RELEASED_TYPES else "X")
 
     @property
@@ -84,8 +86,8 @@ class QuestionType(str, Enum):
 
 RELEASED_TYPES = tuple(QuestionType)[:9]
 """The nine types of the release, in the order of the paper's letters."""
-BEYOND_TYPES = tuple(QuestionType)[10:]
-"""Types that the paper does not have."""
+BEYOND_TYPES = tuple(QuestionType)[10:-1]
+"""Types that the paper does not have, asked in fixed words."""
 MAX_SOURCES = 4
 """Most sources in one clip."""
 _LETTERS = {
@@ -94,11 +96,12 @@ _LETTERS = {
     "MIXUP_SINGLE_CLASSIFICATION": "C",
     "MIXUP_SINGLE_DOA": "D",
     "PLAIN": "P",
+    "FREE": "F",
 }
 _ANY = range(1, MAX_SOURCES + 1)
 _SOURCES = {"CLASSIFICATION": range(1, 2), "DOA": range(1, 2), "PLAIN": range(1, 3), "MOTION": range(1, 2)}
 _SOURCES |= {f"MANY_{name}": range(3, MAX_SOURCES + 1) for name in ("CLASSIFICATION", "DOA", "DIRECTION", "DISTANCE")}
-_SOURCES |= dict.fromkeys(("ANGLE", "CLOCK", "COUNT", "CHOICE", "NOT_HEARD"), _ANY)
+_SOURCES |= dict.fromkeys(("ANGLE", "CLOCK", "COUNT", "CHOICE", "NOT_HEARD", "FREE"), _ANY)
 
 
 def parse_types(text: str) -> list[QuestionType]:
@@ -154,6 +157,8 @@ class QARecord:
     """What is asked, finer than the type, e.g. ``relation.left_right``."""
     seed: tuple[int, ...] | None = None
     """Seed that the record was drawn from (:func:`bat_agent.datasets.draw_qa.derive`)."""
+    query: str | None = None
+    """What a free question asks, as a typed query (:mod:`bat_agent.questions.free.query`)."""
 
     def __post_init__(self) -> None:
         for name in ("audio_id", "reverb_id", "question_type", "question", "answer"):

@@ -7,8 +7,9 @@ and the truth computed from Cartesian coordinates (:mod:`bat_agent.questions.ver
 from __future__ import annotations
 
 from bat_agent.errors import BadInput
-from bat_agent.questions.records import QARecord
+from bat_agent.questions.records import QARecord, QuestionType
 from bat_agent.questions.verify_beyond import CHECKS
+from bat_agent.questions.verify_free import verify_free
 from bat_agent.questions.verify_kinds import READ
 from bat_agent.questions.verify_paper import verify_paper
 
@@ -27,5 +28,7 @@ def verify(record: QARecord) -> str | None:
         return "the record does not say where its sources are (geometry)"
     if question_type in READ:
         return verify_paper(record, sources)
+    if question_type is QuestionType.FREE:
+        return verify_free(record, sources)
     check = CHECKS.get(question_type)
     return check(record, sources) if check else f"no verifier for {question_type.value}"

@@ -218,7 +218,7 @@ class Stage:
     records: str | None = None
     """Root of a SpatialSoundQA data set: its questions and clips are trained on, instead of drawing any."""
     records_stage: int | None = None
-    """Which of its question files: 1, 2 or 3 as released, 4 for those beyond the paper; all without it."""
+    """Which of its question files: 1 to 3 as released, 4 for those beyond the paper, 5 free ones; all without it."""
     cache_tokens: bool = False
     """Encode every clip of ``records`` once, into files beside the rooms, and read what the encoder says from there."""
     two_sources: float | None = None

@@ -28,7 +28,7 @@ ROWS = {
 _TOKENS = {"all": "11/both", "cls": "11/cls", "patches": "11/audio"}
 _QUERIES = {32: "12/32", 64: "12/64"}
 _WITH_QUERIES = ("qformer", "resampler")
-_RECORDS = {1: "AB", 2: "ABCD", 3: "ABCDEN", 4: "X", None: "ABCDENX"}  # letters of each question file
+_RECORDS = {1: "AB", 2: "ABCD", 3: "ABCDEN", 4: "X", 5: "F", None: "ABCDENXF"}  # letters of each question file
 
 
 def rows_of(recipe: Recipe, stage: str) -> tuple[str, ...]:

@@ -57,7 +57,11 @@ TABLE_1 = (
     Kind("D", "Distance and direction", "2", "118K, 13.5 %"),
     Kind("E", "Reasoning", "2", "358K, 41.2 %"),
 )
-BEYOND = (Kind("P", "Plain questions", "1 or 2", "–"), Kind("X", "Beyond the paper", "1 to 4", "–"))
+BEYOND = (
+    Kind("P", "Plain questions", "1 or 2", "–"),
+    Kind("X", "Beyond the paper", "1 to 4", "–"),
+    Kind("F", "Free questions", "1 to 4", "–"),
+)
 """Letters of ours that the paper does not have."""
 TABLE_2 = ((1, "A, B", "278K", "31.8 %"), (2, "A, B, C, D", "514K", "58.8 %"), (3, "A, B, C, D, E", "872K", "100 %"))
 """Stage, question types, training samples, share."""

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.intervals import LEVEL, RESAMPLES, Figure, resampled_figure
 from bat_agent.evaluation.metrics import Asked, bootstrap_interval, score_answer
-from bat_agent.questions import QuestionType, mirror
+from bat_agent.questions import QARecord, QuestionType, mirror
 from bat_agent.scoring.classes import ClassScorer, Precision, true_classes
 from bat_agent.scoring.embedders import Embedder
+from bat_agent.scoring.free import by_intent, free_scores, mirrored
 
 Figures = dict[str, Figure]
 BINARY = {"direction": QuestionType.MIXUP_DIRECTION, "distance": QuestionType.MIXUP_DISTANCE_BOTH}
@@ -46,6 +47,8 @@ class Scores:
     """Question type (and ``ALL``) → share of questions about a side that are right both as they are and mirrored."""
     notes: tuple[str, ...] = ()
     """What to know about the figures."""
+    intents: Figures = field(default_factory=dict)
+    """Intent of free questions → share of right answers."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -56,6 +59,7 @@ class Scores:
             "binary": _plain(self.binary),
             "swap": _plain(self.swap),
             "notes": list(self.notes),
+            **({"intents": _plain(self.intents)} if self.intents else {}),
         }
 
 
@@ -82,7 +86,7 @@ def score(
     """
     said = _texts(records, answers)
     scorer = embedder if isinstance(embedder, ClassScorer) else ClassScorer(embedder)
-    measures = [score_answer(r.type, r.answer, text) for r, text in zip(records, said, strict=True)]
+    measures = [_measured(r, text) for r, text in zip(records, said, strict=True)]
     of_type: dict[QuestionType, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         of_type[record.type].append(number)
@@ -99,7 +103,13 @@ def score(
         some = ", ".join(repr(name) for name in sorted(unknown)[:3])
         notes.append(f"mAP leaves out {len(unknown)} true name(s) that are none of the 355 classes, such as {some}")
     swap = {} if swapped is None else _swap(records, measures, _texts(records, swapped), seed)
-    return Scores(len(records), scorer.name, types, _binary(types, seed), swap, tuple(notes))
+    intents = by_intent(records, said, seed)
+    return Scores(len(records), scorer.name, types, _binary(types, seed), swap, tuple(notes), intents)
+
+
+def _measured(record: Asked, text: str) -> Mapping[str, float]:
+    """A free answer is held against the scene, any other against the true answer."""
+    return free_scores(record, text) or score_answer(record.type, record.answer, text)
 
 
 def about_sides(records: Sequence[Asked]) -> list[int]:
@@ -168,11 +178,17 @@ def _swap(records: Sequence[Asked], measures: Sequence[Mapping[str, float]], sai
     both: dict[str, list[float]] = defaultdict(list)
     for number in about_sides(records):
         record = records[number]
-        mirrored = score_answer(record.type, mirror(record.answer), said[number])
-        both[record.type.value].append(float(right(measures[number]) and right(mirrored)))
+        other = _measured_in_mirror(record, said[number])
+        both[record.type.value].append(float(right(measures[number]) and right(other)))
     everything = [value for some in both.values() for value in some]
     found = {name: mean(np.array(some), seed) for name, some in both.items()}
     return found | ({ALL: mean(np.array(everything), seed)} if everything else {})
+
+
+def _measured_in_mirror(record: Asked, text: str) -> Mapping[str, float]:
+    free = isinstance(record, QARecord) and record.type is QuestionType.FREE
+    scores = free_scores(mirrored(record), text) if free else None  # type: ignore[arg-type]
+    return scores or score_answer(record.type, mirror(record.answer), text)
 
 
 def right(measures: Mapping[str, float]) -> bool:

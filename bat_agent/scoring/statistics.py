@@ -15,8 +15,10 @@ from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.metrics import blank_labels, score_answer
 from bat_agent.questions import QARecord, QuestionType, parse_yes_no
+from bat_agent.scoring.free import IntentFigures, free_scores, intent_figures
 from bat_agent.scoring.rows import MAJORITY, PROMPT_ONLY, RANDOM, comparison_rows
 
+_OWN = ("stage4", "stage5")  # what folders begin with whose files repeat none of the stages before them
 _MEASURES = ("accuracy", "f1", "region", "der")
 """What a leak is told in, where a type has it; of ``der`` less is better."""
 Progress = Callable[[int, int], None]
@@ -62,6 +64,8 @@ class QAFigures:
     types: tuple[TypeFigures, ...]
     letters: dict[str, dict[str, float]]
     """Share of each of the paper's letters, beside that of table 1."""
+    intents: tuple[IntentFigures, ...] = ()
+    """Free questions of the sample by intent."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict."""
@@ -99,7 +103,7 @@ def question_statistics(
         for kind in QuestionType
         if counts[kind]
     )
-    return QAFigures(tuple(map(str, data.files)), len(types), len(records), figures, letters)
+    return QAFigures(tuple(map(str, data.files)), len(types), len(records), figures, letters, intent_figures(records))
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ def _without_repeats(data: SpatialSoundQA, split: str) -> list[_Part]:
     """Of files that hold those of the stages before as well, the last; files of evaluation do not repeat."""
     files = list(data.files)
     if split == "train":
-        released = [file for file in files if not file.parent.name.startswith("stage4")]
-        files = [*released[-1:], *(file for file in files if file.parent.name.startswith("stage4"))]
+        released = [file for file in files if not file.parent.name.startswith(_OWN)]
+        files = [*released[-1:], *(file for file in files if file.parent.name.startswith(_OWN))]
     parts = []
     for file in files:
         part = data.only(file)
@@ -140,7 +144,8 @@ def _leaks(records: Sequence[QARecord]) -> dict[QuestionType, tuple[Leak, ...]]:
     values: dict[tuple[QuestionType, str], dict[str, list[float]]] = {}
     for name in (PROMPT_ONLY, MAJORITY, RANDOM):
         for record, answer in zip(records, rows[name], strict=True):
-            for measure, value in score_answer(record.type, record.answer, answer).items():
+            scores = free_scores(record, answer) or score_answer(record.type, record.answer, answer)
+            for measure, value in scores.items():
                 if measure in _MEASURES:
                     values.setdefault((record.type, measure), {}).setdefault(name, []).append(value)
     found: dict[QuestionType, tuple[Leak, ...]] = {}

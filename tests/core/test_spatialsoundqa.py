@@ -68,8 +68,8 @@ def test_stages_splits_types_and_limits(root: Path) -> None:
 def test_what_is_not_there(root: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds no eval question file in closed-end/\{stage2-single\}"):
         SpatialSoundQA(root, stages=[2], split="eval")
-    with pytest.raises(BadInput, match="numbered 1 to 4, got 5"):
-        SpatialSoundQA(root, stages=[5])
+    with pytest.raises(BadInput, match="numbered 1 to 5, got 6"):
+        SpatialSoundQA(root, stages=[6])
     with pytest.raises(BadInput, match="split must be train or eval"):
         SpatialSoundQA(root, split="test")
     with pytest.raises(BadInput, match="no record of ANGLE"):

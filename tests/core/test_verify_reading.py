@@ -218,9 +218,9 @@ def test_questions_that_cannot_be_read_are_told(type_: str) -> None:
 def test_types_beyond_the_paper_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     item = ask("CLOCK", "At what hour is it?", "10 o'clock", DOG)
     module = "bat_agent.questions.verify."
-    monkeypatch.setattr(f"{module}_beyond", dict)
+    monkeypatch.setattr(f"{module}CHECKS", {})
     assert verify(item) == "no verifier for CLOCK"
-    monkeypatch.setattr(f"{module}_beyond", lambda: {QuestionType.CLOCK: lambda record: record.answer})
+    monkeypatch.setattr(f"{module}CHECKS", {QuestionType.CLOCK: lambda record, _: record.answer})
     assert verify(item) == "10 o'clock"
 
 

@@ -142,7 +142,7 @@ def test_answers_that_are_kept_are_not_replaced_by_others(run: Run, qa_file: Pat
     ("arguments", "says"),
     [
         (("none.json",), "none.json does not exist; name a QA file or the root of a data set"),
-        (("Q", "--types", "Z"), "unknown question type 'Z', expected letters (A, B, C, D, E, P, X, N) or names"),
+        (("Q", "--types", "Z"), "unknown question type 'Z', expected letters (A, B, C, D, E, P, X, F, N) or names"),
         (("Q", "--answers", "none.jsonl"), "no answers at none.jsonl"),
         (("Q", "bat-small", "--answers", "T"), "MODEL 'bat-small' and --answers"),
         (("Q", "--encoder", "echo", "--answers", "T"), "MODEL 'echo' and --answers"),
