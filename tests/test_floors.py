@@ -122,7 +122,7 @@ def test_what_a_third_party_imported_before_is_there_still() -> None:
         "config": ["Mixing", "Recipe", "Stage", "load_recipe"],
         "metrics": ["angular_errors_deg", "targets_from_position"],
         "sounds": ["SoundSet", "from_folder", "open_sounds"],
-        "parts": ["ReleasedParts", "PartBank"],
+        "rooms": ["ReleasedRooms", "RoomBank"],
         "mixtures": ["Batch", "Mixtures", "Truth"],
         "distributed": ["clip_rand", "world_size"],
         "scene": ["Scene"],
