@@ -49,7 +49,7 @@ def test_the_command_returns_what_went_wrong(
             raise error
         return type("Trainer", (), {"run": lambda self: None})()
 
-    monkeypatch.setattr(train, "Trainer", trainer)
+    monkeypatch.setattr("bat_agent.training.trainer.Trainer", trainer)
     assert command("bat-small", "seed=9", "stages.0.steps=1") == code
     assert (given[0].seed, given[0].stages[0].steps) == (9, 1)
     out, err = capsys.readouterr()
