@@ -128,7 +128,8 @@ def test_21_000_released_rirs_take_a_few_megabytes_and_no_reading(tmp_path: Path
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(rooms) == 21_150
-    assert held < 12e6  # the RIRs themselves are 10 GB; strings that Python shares make a few megabytes more or less
+    # The RIRs themselves are 10 GB; strings that Python shares make some megabytes more or less (16.5 MB in 3.13).
+    assert held < 20e6
     with pytest.raises(BadInput, match=r"cannot read the RIR .*b0/0\.npy"):
         rooms.read([0])
 

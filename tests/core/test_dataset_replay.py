@@ -148,7 +148,7 @@ def test_every_layout_of_json_is_read(tmp_path: Path, indent: int | None, count:
         ("hello", "line 1: expected '{' and found 'h'"),
         ('{\n"a": 1\n}', "line 3: it has no list named data"),
         ('{"data": 5}', "line 1: expected '[' and found '5'"),
-        ('{"data": [\n{"fname": "a/0.npy",\n}]}', "line 3: Expecting property name"),
+        ('{"data": [\n{"fname": "a/0.npy"\n"x": 1}]}', "line 3: Expecting ',' delimiter"),
         ('{"data": [\n5]}', "line 2: an entry of data is no object"),
         (json.dumps({"data": [ENTRY]})[:-2], "line 1: expected ',' and found 'the end of the file'"),
         ('{"data" [', "line 1: expected ':' and found '['"),

@@ -113,6 +113,7 @@ def test_a_language_model_in_bfloat16_hears_it_too(tmp_path: Path, save_model: C
     options = {"token_dim": 16, "llm": str(save_model(tmp_path)), "spoken_slots": 2, "num_queries": 2}
     losses = []
     for dtype in ("bfloat16", "float32"):
+        torch.manual_seed(0)
         reasoner = LlamaReasoner(LlamaReasonerConfig(**options, dtype=dtype))  # type: ignore[arg-type]
         loss = reasoner.loss(encoding(), ["Where is the dog?"], ["right, front, below; 1.5m"])
         loss.backward()

@@ -172,6 +172,7 @@ COMPILED = """
 import json, sys, warnings
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", category=DeprecationWarning)
+warnings.filterwarnings("ignore", message="Guards may run slower on Python 3.13.0")
 import torch
 torch.set_num_threads(1)
 from bat_agent_spatial_ast.config import SpatialASTConfig
