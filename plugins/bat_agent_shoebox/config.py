@@ -60,6 +60,10 @@ class ShoeboxConfig:
     materials: Literal["none", "random"] = "none"
     """``random`` gives drawn rooms plausible wall materials, scaled to the drawn reverberation time; ``none``: walls
     absorb all frequencies alike."""
+    directivity_db: float = 0.0
+    """How much less sources radiate behind them than in front at 8 kHz, dB, falling with the octaves to nothing at
+    125 Hz; a mouth or a loudspeaker has about 20. Where each faces is drawn from its scene's seed. 0: alike to all
+    sides (:mod:`bat_agent_shoebox.directivity`)."""
     listener_margin_m: float = 0.4
     """Least distance of a drawn listener from a wall."""
     source_margin_m: float = 0.2
@@ -85,6 +89,8 @@ class ShoeboxConfig:
             raise BadInput(f"shoebox decay must be 'diffuse' or 'specular', got {self.decay!r}")
         if self.onset not in ("physical", "direct_at_zero"):
             raise BadInput(f"shoebox onset must be 'physical' or 'direct_at_zero', got {self.onset!r}")
+        if not 0 <= self.directivity_db <= 60:
+            raise BadInput(f"shoebox directivity_db must lie in 0…60, got {self.directivity_db}; a mouth has about 20")
         if not 0 <= self.order <= 20:
             raise BadInput(f"shoebox order must lie in 0…20, got {self.order}; 8 is usual")
         if not 0 < self.max_seconds <= 20:

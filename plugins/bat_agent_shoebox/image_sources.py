@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bat_agent.interfaces import DIRECT_GAIN_AT_1M
+from bat_agent_shoebox.directivity import Directivity
 from bat_agent_shoebox.hrtf import SPEED_OF_SOUND
 from bat_agent_shoebox.walls import specular_log_decay
 
@@ -44,6 +45,8 @@ class Paths:
     """(S, B) nepers of energy a second that a diffuse field loses; 0 in free field."""
     ray_rates: Tensor | None = None
     """(S, B, Q) the same by direction, where the decay is that of mirror-like walls."""
+    directivity: Directivity | None = None
+    """How the sources radiate, where not alike to all sides; there are as many bands as walls have."""
 
     @property
     def slowest_rate(self) -> Tensor:
@@ -110,6 +113,8 @@ def find_images(paths: Paths, order: int) -> Images:
     distance = offset.norm(dim=-1)
     delay = distance / SPEED_OF_SOUND
     log_gain = -0.5 * (per_wall @ paths.loss)
+    if paths.directivity is not None:
+        log_gain = log_gain + paths.directivity.log_gain(_leaving(offset, lattice))
     spreading = DIRECT_GAIN_AT_1M / distance.clamp_min(1e-3)
 
     complete = order / (paths.size_m**-2).sum(-1).sqrt() / SPEED_OF_SOUND
@@ -133,6 +138,12 @@ def find_images(paths: Paths, order: int) -> Images:
     )
 
 
+def _leaving(offset: Tensor, lattice: Tensor) -> Tensor:
+    """(S, I, 3) unit vectors along which what an image is heard by leaves the source: mirrored as the image is."""
+    towards = -torch.nn.functional.normalize(offset, dim=-1)
+    return torch.where(lattice % 2 == 1, -towards, towards)
+
+
 def _tail_energy(paths: Paths, delay: Tensor, gain: Tensor, end: Tensor) -> Tensor:
     """(S, B) energy per second at time 0 of the decay that meets the energy of the last images, gains (S, I, B).
 
@@ -146,6 +157,8 @@ def _tail_energy(paths: Paths, delay: Tensor, gain: Tensor, end: Tensor) -> Tens
     times = begin[:, None] + _LEVEL_WINDOW_S * (0.5 + nodes)
     integral = _LEVEL_WINDOW_S * (paths.log_decay(times).exp() @ weights)
     statistical = SPEED_OF_SOUND / paths.size_m.prod(-1, keepdim=True)
+    if paths.directivity is not None:
+        statistical = statistical * paths.directivity.mean_power()
     enough = inside.sum(1, keepdim=True) >= _MIN_LEVEL_IMAGES
     level = torch.where(enough, energy / integral.clamp_min(1e-30), statistical)
     return torch.where(paths.rate > 0, level, torch.zeros_like(level))

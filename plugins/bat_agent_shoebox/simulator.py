@@ -14,12 +14,13 @@ from torch import Tensor
 from bat_agent.errors import BadInput
 from bat_agent.scene import Room, Scene, check_outside_head
 from bat_agent_shoebox.config import ShoeboxConfig
+from bat_agent_shoebox.directivity import Directivity, facing
 from bat_agent_shoebox.drawing import draw_placement, draw_scene
 from bat_agent_shoebox.ears import Ears
 from bat_agent_shoebox.heads import BUILT_IN, hash_of, head_of, place_of, single_heads
 from bat_agent_shoebox.hrtf import RATE_HZ, SPEED_OF_SOUND, TAPS, load_head
 from bat_agent_shoebox.image_sources import Paths, find_images
-from bat_agent_shoebox.materials import check_names
+from bat_agent_shoebox.materials import BANDS_HZ, check_names
 from bat_agent_shoebox.noise import seed_words
 from bat_agent_shoebox.tail import DiffuseTail
 from bat_agent_shoebox.walls import decay_times_s, eyring_rate, least_rt60_s, specular_rates, wall_losses
@@ -129,11 +130,18 @@ class Shoebox:
             shift = direct - LATENCY_SAMPLES / RATE_HZ if scene.onset == "direct_at_zero" else 0.0
             rows.append([*room.size_m, *listener.position_m, *source, listener.heading_deg, shift])
         table, loss = np.array(rows), wall_losses(rooms, self.config.decay)
+        if self.config.directivity_db:  # which depends on frequency, even where walls do not
+            loss = np.repeat(loss, len(BANDS_HZ), axis=2) if loss.shape[2] == 1 else loss
         rate = eyring_rate(table[:, :3], loss)
         numbers, losses, rates = (torch.as_tensor(part, device=self.config.device) for part in (table, loss, rate))
         size, listener_m, source_m = numbers[:, :9].view(-1, 3, 3).unbind(1)
         rays = specular_rates(table[:, :3], loss, self.config.device) if self.config.decay == "specular" else None
-        return Paths(size, listener_m, source_m, numbers[:, 9], numbers[:, 10], losses, rates, rays)
+        radiates = self._directivity(pairs) if self.config.directivity_db else None
+        return Paths(size, listener_m, source_m, numbers[:, 9], numbers[:, 10], losses, rates, rays, radiates)
+
+    def _directivity(self, pairs: Sequence[tuple[Scene, int]]) -> Directivity:
+        faces = facing([scene.seed for scene, _ in pairs], [number for _, number in pairs])
+        return Directivity.of(faces, self.config.directivity_db, self.config.device)
 
     def _num_taps(self, scene: Scene) -> int:
         _check(scene)
@@ -148,7 +156,7 @@ def _options(config: ShoeboxConfig) -> dict[str, Any]:
     """All of the configuration that changes a RIR, but the head."""
     kept = {name: getattr(config, name) for name in ("order", "max_seconds", "air_absorption", "decay")}
     # Only where they say something, so that what was drawn before is drawn the same.
-    told = {name: getattr(config, name) for name in ("head_distance_m", "allow_implausible")}
+    told = {name: getattr(config, name) for name in ("head_distance_m", "allow_implausible", "directivity_db")}
     return kept | {name: value for name, value in told.items() if value != getattr(ShoeboxConfig, name)}
 
 

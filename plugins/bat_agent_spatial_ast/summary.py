@@ -21,6 +21,8 @@ LOUDEST_OF = (10, 40)
 """Frames of 10 ms that a direct sound is louder than all of."""
 DIRECT_WEIGHTINGS = 2 * len(LOUDEST_OF)
 QUANTITIES = 4
+CPU_CLIPS = 8
+"""A processor sums so many clips at a time: what lies between then stays in its cache, twice as fast as 64 at once."""
 AUDIBLE_DB = 20.0
 STEEPEST_DB = 10.0
 # Brings level difference, cosine, sine and level to comparable size.
@@ -36,6 +38,9 @@ def row_sums(
 
     ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1.
     """
+    if mel.device.type == "cpu" and len(mel) > CPU_CLIPS:
+        some = zip(mel.split(CPU_CLIPS), phase.split(CPU_CLIPS), strict=True)
+        return torch.cat([row_sums(m, p, row_frames, direct_sound) for m, p in some])
     weights, quantities = interaural(mel, phase)
     if direct_sound:
         weights = torch.cat((weights, direct_weights(mel)), dim=1)
