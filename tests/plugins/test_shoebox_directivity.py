@@ -30,7 +30,7 @@ def _level_db(rir: torch.Tensor, low_hz: float, high_hz: float) -> float:
 
 
 def test_the_direct_sound_loses_what_the_angle_says() -> None:
-    """In free field, for any facing, what is missing near 8 kHz is 20 dB times (1 − cos θ)/2, and near 125 Hz nothing."""
+    """In free field, for any facing, 20 dB times (1 − cos θ)/2 are missing near 8 kHz, and nothing near 125 Hz."""
     plain, radiates = load_simulator("shoebox"), load_simulator("shoebox", directivity_db=20.0)
     towards = np.array(LISTENER_M) - SOURCE_M
     for seed in range(4):
