@@ -190,7 +190,7 @@ def perceive(
     probs = _probabilities(encoding.class_logits, torch.sigmoid)
     return [
         Perception(
-            _sources(sources, labels, thresholds, calibration),
+            _sources(sources, labels, thresholds, calibration, encoding.slots is None),
             {} if probs is None else dict(zip(labels, probs[clip].tolist(), strict=True)),
             tuple(notes),
         )
@@ -211,11 +211,11 @@ class _Heard:
 
 
 def _sources(
-    heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration
+    heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration, always: bool
 ) -> tuple[PerceivedSource, ...]:
     ranked = sorted(heard, key=lambda h: -h.activity)
-    # An encoder without slots cannot say that there is nothing: its only one always speaks.
-    audible = [h for h in ranked if len(ranked) == 1 or h.activity >= thresholds.activity]
+    # An encoder without slots cannot say that there is nothing: it always speaks.
+    audible = [h for h in ranked if always or h.activity >= thresholds.activity]
     return tuple(_source(h, labels, thresholds, calibration) for h in audible)
 
 
