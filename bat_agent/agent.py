@@ -39,7 +39,10 @@ class Answer:
     notes: tuple[str, ...] = ()
     """What the listener should know about the input."""
     sure: bool = True
-    """False where the confidence lies below the model's threshold ``unsure``: the text is then the best guess."""
+    """False where the text is the best guess: its confidence lies below the model's threshold ``unsure``, part of it
+    cannot be told (:attr:`plain`), or the reasoner does not stand by it."""
+    plain: str | None = None
+    """What to say in its place where part of it cannot be told: ``left; in front or behind I cannot tell; 2.5m``."""
 
     def __str__(self) -> str:
         return self.text
@@ -51,8 +54,12 @@ class Answer:
 
     @property
     def spoken(self) -> str:
-        """The text, or ``not sure; perhaps …``."""
-        return self.text if self.sure else f"not sure; perhaps {self.text}"
+        """What to say: :attr:`plain`, else the text, or ``not sure; perhaps …``. What claims nothing, such as that a
+        question was not understood, is said as it is.
+        """
+        if self.plain is not None:
+            return self.plain
+        return self.text if self.sure or self.confidence == 0 else _perhaps(self.text)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -61,6 +68,7 @@ class Answer:
             "answer": self.text,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
             "sure": self.sure,
+            "spoken": self.spoken,
             "alternatives": {text: round(probability, 4) for text, probability in self.alternatives},
         }
 
@@ -236,8 +244,16 @@ class Bat:
             return Answer(question, text, None, getattr(reply, "alternatives", ()), notes)
         confidence = self.config.calibration.answer(text, reply.confidence)
         alternatives = reply.alternatives if len(reply.alternatives) != 2 else _shared_out(reply, confidence)
-        sure = is_sure(text, confidence, self.config.thresholds.unsure)
-        return Answer(question, text, confidence, alternatives, notes, sure)
+        unsure = self.config.thresholds.unsure
+        sure = reply.sure is not False and is_sure(text, confidence, unsure)
+        if reply.plain is None:
+            return Answer(question, text, confidence, alternatives, notes, sure)
+        plain, share = reply.plain
+        if share is not None and not (
+            reply.sure is not False and is_sure(text, self.config.calibration.answer(text, share), unsure)
+        ):
+            plain = _perhaps(plain)
+        return Answer(question, text, confidence, alternatives, notes, False, plain)
 
     def _with_level(self, notes: tuple[str, ...]) -> tuple[str, ...]:
         return notes if self.level_known else (*notes, self.level_note)
@@ -262,14 +278,12 @@ class Bat:
     def with_reasoner(self, name: str, *, weights: str | None = None, **options: Any) -> Bat:
         """The same ears with another reasoner, built when first asked; the encoder is shared with this one.
 
-        ``token_dim``, and where the reasoner has them the thresholds ``activity`` and ``label``, are this model's
+        ``token_dim``, and of the thresholds those that the reasoner has, are this model's
         unless given. Raises :class:`~bat_agent.errors.BadInput` for an unknown reasoner or an option it does not take,
         and :class:`~bat_agent.errors.WeightsError` where ``weights`` or a file that an option names are not there.
         """
         # Options and files are checked now, not with the first question.
-        known = {option.name for option in fields(registry.config_of("reasoner", name, options))}
-        own = {"token_dim": self.encoder.token_dim, **asdict(self.config.thresholds)}
-        options = {key: value for key, value in own.items() if key in known} | options
+        options = _with_thresholds(self.config, {"name": name, "options": options}, token_dim=self.encoder.token_dim)
         config = replace(self.config, name=f"{self.config.name}+{name}", reasoner={"name": name, "options": options})
         built = registry.config_of("reasoner", name, options)
         if hasattr(built, "check"):
@@ -313,8 +327,8 @@ class Bat:
         )
 
         def load_reasoner() -> Reasoner:
-            wanted = config.reasoner
-            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **wanted["options"])
+            name, options = config.reasoner["name"], _with_thresholds(config, config.reasoner)
+            return registry.load_reasoner(name, weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(config, encoder, load_reasoner, device, level_known)
@@ -323,6 +337,19 @@ class Bat:
 def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, level_known: bool = True) -> Bat:
     """Load ears; see :meth:`Bat.from_pretrained`."""
     return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
+
+
+def _with_thresholds(config: ModelConfig, reasoner: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The options of a reasoner with the model's thresholds, as far as it takes them and is given no others: what is
+    perceived and what is answered are then decided alike.
+    """
+    known = {option.name for option in fields(registry.config_of("reasoner", reasoner["name"], reasoner["options"]))}
+    own = {**asdict(config.thresholds), **more}
+    return {key: value for key, value in own.items() if key in known} | reasoner["options"]
+
+
+def _perhaps(text: str) -> str:
+    return f"not sure; perhaps {text}"
 
 
 def _shortened(text: str, most: int) -> str:

@@ -192,14 +192,27 @@ class Reply(str):
     """Probability in [0, 1] that the reasoner itself gives to this answer."""
     alternatives: tuple[tuple[str, float], ...]
     """Answers it weighed, this one included, with their probabilities, likeliest first (empty for free text)."""
+    plain: tuple[str, float | None] | None
+    """What to say in its place where part of it is a guess, such as ``left; in front or behind I cannot tell``, and the
+    probability of that, ``None`` where it claims nothing. The text keeps the form in which answers are compared."""
+    sure: bool | None
+    """``False`` where the reasoner does not stand by it, whatever the confidence; ``None``: that decides."""
 
     def __new__(
-        cls, text: str, confidence: float | None = None, alternatives: Sequence[tuple[str, float]] = ()
+        cls,
+        text: str,
+        confidence: float | None = None,
+        alternatives: Sequence[tuple[str, float]] = (),
+        *,
+        plain: tuple[str, float | None] | None = None,
+        sure: bool | None = None,
     ) -> Reply:
-        """A string with two more attributes."""
+        """A string with four more attributes."""
         reply = super().__new__(cls, text)
         reply.confidence = confidence
         reply.alternatives = tuple(alternatives)
+        reply.plain = plain
+        reply.sure = sure
         return reply
 
 

@@ -33,8 +33,11 @@ def calibrate(
     device: inputs.Device = None,
     json: inputs.AsJson = False,
 ) -> None:
-    """Fit the confidence of everything a model says to how often it is right, and write the curves into the model."""
+    """Fit the confidence of everything a model says to how often it is right, and write the curves into the model, with
+    the thresholds from which on a side is named.
+    """
     from bat_agent.evaluation.calibrate import calibrate as fit
+    from bat_agent.evaluation.calibrate import named_from
     from bat_agent.hearing.model_folder import CONFIG_FILE, write_config
 
     if not (model / CONFIG_FILE).is_file():
@@ -43,13 +46,15 @@ def calibrate(
     data = _data((recipe, overrides), manifest, (clips, two_sources), seconds, batch)
     asked = _questions(recipe, overrides, questions, seconds, batch) if recipe and questions else None
     curves, checks = fit(bat, data, asked)
-    write_config(replace(bat.config, calibration=curves), model)
+    thresholds = named_from(bat.config.thresholds, curves)
+    write_config(replace(bat.config, calibration=curves, thresholds=thresholds), model)
     if json:
-        print_json({"calibration": curves.to_dict(), "checks": [asdict(check) for check in checks]})
+        print_json({"calibration": curves.to_dict(), "sides": thresholds.sides, "checks": [asdict(check) for check in checks]})
         return
     rows = [(c.output, str(c.clips), f"{100 * c.before:.1f} %", f"{100 * c.after:.1f} %") for c in checks]
     columns = ("output", "statements", "error before", "after")
     print_table("Expected calibration error, on clips the curve was not fitted on", columns, rows)
+    print("a side is named from " + ", ".join(f"{p:.2f} ({axis.replace('_', ' or ')})" for axis, p in thresholds.sides.items()))
     print(f"written: {model / CONFIG_FILE}")
 
 

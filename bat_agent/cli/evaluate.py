@@ -113,7 +113,8 @@ def encoder(
     with _progress() as progress:
         found = report.evaluate_encoder(
             subject.encoder, data, subject.run, subject.device, decode=decode.value, swap=swap,
-            calibration=subject.calibration, recipe=subject.recipe, stage=subject.stage, progress=progress,
+            calibration=subject.calibration, thresholds=subject.thresholds, recipe=subject.recipe,
+            stage=subject.stage, progress=progress,
         )  # fmt: skip
     if rooms is not None:
         found.figures["where"] = where_figures(found.heard, decode.value)
@@ -226,6 +227,7 @@ class _Subject:
     stage: str | None = None
     """The stage whose weights these are; ``None`` for the last."""
     calibration: Any = None
+    thresholds: Any = None
 
 
 def _subject(
@@ -248,7 +250,7 @@ def _subject(
         bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device)
         config = bat.config
         kind, options, where = config.encoder["name"], config.encoder["options"], model or inputs.DEFAULT_MODEL
-        module, place, calibration, called = bat.encoder, bat.device, config.calibration, config.name
+        module, place, called, read = bat.encoder, bat.device, config.name, (config.calibration, config.thresholds)
         recipe, stage = _recipe_of_model(where, config.name), None
     else:
         if model is not None:
@@ -256,7 +258,7 @@ def _subject(
         inputs.check_device(device)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         module = load_encoder(encoder, weights=weights, **options)
-        kind, where, calibration, called = encoder, str(weights or "none, drawn by lot"), None, encoder
+        kind, where, called, read = encoder, str(weights or "none, drawn by lot"), encoder, (None, None)
         recipe, stage = _recipe_of_weights(weights)
         if isinstance(module, torch.nn.Module):
             module.to(place).eval()
@@ -268,7 +270,7 @@ def _subject(
     if recipe is not None:
         level, room = recipe.mixing.normalise, recipe.mixing.reverberation
         run = replace(run, normalise=level, reverberation=room, recipe=recipe.name)
-    return _Subject(module, run, place, recipe, stage, calibration)
+    return _Subject(module, run, place, recipe, stage, *read)
 
 
 def _recipe_of_model(model: str, name: str) -> Recipe | None:

@@ -66,10 +66,10 @@ def _print(perception: Perception) -> None:
 def _row(source: PerceivedSource) -> tuple[str, ...]:
     """An encoder may lack a head; what it cannot say stays empty."""
     return (
-        "; ".join(source.labels),
+        ("perhaps " if source.guessed else "") + "; ".join(source.labels),
         "" if source.azimuth_deg is None else f"{source.azimuth_deg:.0f}°",
         "" if source.elevation_deg is None else f"{source.elevation_deg:+.0f}°",
         "" if source.distance_m is None else f"{source.distance_m:.1f} m",
-        source.region or "",
+        source.where or "",
         f"{source.confidence:.2f}",
     )

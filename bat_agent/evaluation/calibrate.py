@@ -15,6 +15,7 @@ from bat_agent.evaluation.metrics import expected_calibration_error
 from bat_agent.evaluation.questions import answer_all, kept_confidence
 from bat_agent.evaluation.report import Data
 from bat_agent.hearing.confidence import Calibration, Curve, fit_curve
+from bat_agent.hearing.perception import Thresholds
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ def calibrate(
         answers, more = _fit(kept_confidence(questions, said["agent"]))
         checks += [replace(check, output=f"answer, {check.output}") for check in more]
     return replace(Calibration(answers=answers), **curves), checks
+
+
+NAMED_RIGHT = 2 / 3
+"""A side is named from where on it is right with this probability: twice as often as not."""
+
+
+def named_from(thresholds: Thresholds, curves: Calibration) -> Thresholds:
+    """The thresholds with those of the sides where the curves reach :data:`NAMED_RIGHT`, at least an even chance."""
+    reached = {axis: max(getattr(curves, axis).reaching(NAMED_RIGHT), 0.5) for axis in thresholds.sides}
+    return replace(thresholds, **{axis: round(value, 4) for axis, value in reached.items()})
 
 
 def _fit(statements: Mapping[str, tuple[Array, Array]]) -> tuple[dict[str, Any], list[Check]]:

@@ -26,11 +26,13 @@ from bat_agent.evaluation.metrics import (
     sides,
 )
 from bat_agent.hearing.confidence import Calibration, Curve
+from bat_agent.hearing.perception import Thresholds
 from bat_agent.labels import labels
 from bat_agent.scene import region
 
 SWAP_NEAR_DEG = 20.0
 CONE_DEG = 15.0
+FROM_BORDER_DEG = 10.0
 Figures = dict[str, Figure]
 _BORDER_DEG = 1e-6
 
@@ -120,6 +122,33 @@ def calibration(heard: Heard, curves: Calibration | None = None) -> Figures:
             said_so = np.array([curve(float(confidence)) for confidence in sure])
             found[f"{output}_calibrated"] = resampled_figure(miscalibration(said_so, right), len(sure))
     return found
+
+
+def named_sides(heard: Heard, thresholds: Thresholds) -> Figures:
+    """Of each axis, of clips 10° or more from its border: how often the likelier side is right (``front_behind``), how
+    often where the agent names one, as the posterior passes its threshold (``front_behind, where named``), and how
+    often it leaves the axis open (``front_behind, left open``).
+    """
+    found: Figures = {}
+    truth = true_directions(heard, "kernel") if heard.directions_deg else None
+    for number, (axis, least) in enumerate(thresholds.sides.items()):
+        if truth is None or axis not in heard.confidence:
+            continue
+        far = np.abs(plane_deg(truth)[number]) >= FROM_BORDER_DEG
+        sure, right = (part[far] for part in heard.confidence[axis])
+        named = sure >= least
+        for name, values in (("", right), (", where named", right[named]), (", left open", ~named)):
+            if len(values):
+                found[f"{axis}{name}"] = mean_figure(values)
+    return found
+
+
+def plane_deg(directions_deg: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Of directions (N, 2) the angles to the right, ahead and up from the three planes through the head, (N,) each."""
+    azimuth, elevation = np.radians(directions_deg).T
+    flat = np.cos(elevation)
+    parts = (flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation))
+    return [np.degrees(np.arcsin(np.clip(part, -1, 1))) for part in parts]
 
 
 def miscalibration(sure: NDArray[Any], right: NDArray[Any]) -> Resampled:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bat_agent.clips.batch import Batch
 from bat_agent.errors import BadInput
-from bat_agent.evaluation.metrics import angular_errors_deg
+from bat_agent.evaluation.metrics import angular_errors_deg, sides
 from bat_agent.hearing.confidence import WITHIN_BINS, WITHIN_DEG, direction_confidence, distance_confidence
 from bat_agent.hearing.perception import (
     decode_azimuth_deg,
@@ -25,6 +25,7 @@ from bat_agent.hearing.perception import (
     decode_elevation_deg,
     exclusive_directions,
 )
+from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.hearing.targets import targets_from_position
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
@@ -34,6 +35,7 @@ from bat_agent.interfaces import (
     Encoding,
     SlotEncoding,
 )
+from bat_agent.questions.answers import AXES
 from bat_agent.sound.waveform import fit
 
 Decode = Literal["kernel", "released"]
@@ -179,6 +181,10 @@ def _confidence(encoding: Encoding, heard: Heard, sources: Array) -> dict[str, t
         sure = [direction_confidence(*each) for each in zip(azimuth, elevation, *told.T, strict=True)]
         right = angular_errors_deg(told, true_directions(heard, "kernel")) <= WITHIN_DEG
         found["direction"] = np.clip(sure, 0.0, 1.0), right
+        there = sides(true_directions(heard, "kernel"))
+        for axis, side, share in zip(AXES, there.T, (azimuth @ LEFT, azimuth @ BEHIND, elevation @ BELOW), strict=True):
+            # The likelier side, as an agent names it, and not that of the angle.
+            found[axis] = np.clip(np.maximum(share, 1 - share), 0.0, 1.0), (share > 0.5) == side
     if "kernel" in heard.distances:
         bins = heard.distances["kernel"]
         sure = [distance_confidence(*each) for each in zip(_softmax(encoding.distance_logits), bins / 2, strict=True)]

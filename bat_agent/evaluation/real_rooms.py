@@ -23,6 +23,7 @@ from bat_agent.evaluation.figures import (
     direction_errors_deg,
     distance_misses,
     lateral_deg,
+    plane_deg,
 )
 from bat_agent.evaluation.hearing import Decode, Heard, true_directions
 from bat_agent.evaluation.intervals import mean_figure
@@ -86,7 +87,7 @@ def where_figures(heard: Heard, decode: Decode = "kernel") -> Figures:
     if decode in heard.directions_deg:
         told, truth = heard.directions_deg[decode], true_directions(heard, decode)
         hits, errors = direction_hits(told, truth), direction_errors_deg(heard, decode)
-        aside, ahead, above = (np.abs(part) for part in _axes_deg(truth))
+        aside, ahead, above = (np.abs(part) for part in plane_deg(truth))
         for name, far in (("left_right", aside >= 5), ("front_behind", ahead >= 10), ("above_below", above >= 10)):
             if far.any():
                 found[name] = mean_figure(hits[name][far])
@@ -133,14 +134,6 @@ def room_name(clip: Clip) -> str:
     else:
         room, head = str(scene.simulator.get("name", "room")), options.get("head")
     return f"{room}, {head}" if head else str(room)
-
-
-def _axes_deg(directions_deg: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Angles to the right, ahead and up from the planes through the head."""
-    azimuth, elevation = np.radians(directions_deg).T
-    flat = np.cos(elevation)
-    parts = (flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation))
-    return [np.degrees(np.arcsin(np.clip(part, -1, 1))) for part in parts]
 
 
 def _some(heard: Heard, there: NDArray[np.bool_]) -> Heard:

@@ -20,6 +20,7 @@ from bat_agent.evaluation.clips import ManifestClips
 from bat_agent.evaluation.figures import (
     ClassRow,
     Figures,
+    named_sides,
     per_class,
     per_region,
     single_source,
@@ -33,6 +34,7 @@ from bat_agent.evaluation.hearing import DECODINGS, Decode, Heard, Progress, lis
 from bat_agent.evaluation.runs import FORMAT, TASKS, Result, Run, training_of
 from bat_agent.evaluation.tables import lambda_sweep, tables
 from bat_agent.hearing.confidence import Calibration
+from bat_agent.hearing.perception import Thresholds
 from bat_agent.recipes.schema import Recipe
 
 NAMES = {"map": "mAP", "er20": "ER20", "mae_deg": "MAE", "der": "DER", "source_map": "mAP of each source"}
@@ -113,6 +115,7 @@ def evaluate_encoder(
     decode: Decode = "kernel",
     swap: bool = True,
     calibration: Calibration | None = None,
+    thresholds: Thresholds | None = None,
     recipe: Recipe | None = None,
     stage: str | None = None,
     progress: Callable[[str], Progress] = lambda what: lambda done, total: None,
@@ -131,6 +134,8 @@ def evaluate_encoder(
         found["two sources"] = two_sources(encoder, data.two, device, decode, progress("two sources"))
     if swap:
         found["ears swapped"] = swap_consistency(heard, decode)
+    if thresholds is not None and heard.directions_deg:
+        found["sides named"] = named_sides(heard, thresholds)
     found["calibration error"] = calibration_errors(heard, calibration)
     return Report(run, decode, heard, found, per_region(heard, decode), per_class(heard, decode))
 

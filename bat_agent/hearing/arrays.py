@@ -92,8 +92,6 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
         return np.zeros(shape, np.intp), np.ones(shape, bool)
     activity = encoding.slots.activity_logits.detach().float().sigmoid().cpu().numpy().astype(float)
     order = np.argsort(-activity, axis=1, kind="stable")
-    if activity.shape[1] == 1:
-        return order, np.ones(activity.shape, bool)
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
 

@@ -1,7 +1,7 @@
 """How sure an encoder is of each thing it says, as probabilities that can be taken at their word.
 
 Each output has an event that makes it right: the source is there; its first label sounds; the true direction lies
-within 20° of the one said; the true distance within 0.5 m. The raw confidence is the probability mass that the heads
+within 20° of the one said, or on the likelier of both sides of an axis; the true distance within 0.5 m. The raw confidence is the probability mass that the heads
 put on that event. Heads are often too sure, so a curve per output, fitted on validation clips (Platt scaling),
 turns raw confidence c into σ(scale · logit(c) + offset). What is left is the expected calibration error (ECE).
 """
@@ -9,14 +9,13 @@ turns raw confidence c into σ(scale · logit(c) + offset). What is left is the 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.extras import needed
-from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_ELEVATION_BINS
+from bat_agent.hearing.spread import sphere
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES, parse_distance, parse_labels, parse_location, parse_yes_no
 
@@ -42,6 +41,13 @@ class Curve:
         clipped = min(max(confidence, _EDGE), 1 - _EDGE)
         return float(1 / (1 + np.exp(-self.scale * np.log(clipped / (1 - clipped)) - self.offset)))
 
+    def reaching(self, probability: float) -> float:
+        """The raw confidence from which on the calibrated one is at least ``probability``; 1 where none is."""
+        logit = float(np.log(probability / (1 - probability)))
+        if self.scale <= 0:
+            return 0.0 if self.offset >= logit else 1.0
+        return float(1 / (1 + np.exp(-(logit - self.offset) / self.scale)))
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -55,6 +61,10 @@ class Calibration:
     """The true direction lies within 20°."""
     distance: Curve = field(default_factory=Curve)
     """The true distance lies within 0.5 m (one bin)."""
+    left_right: Curve = field(default_factory=Curve)
+    """It is on the likelier of both sides; likewise below."""
+    front_behind: Curve = field(default_factory=Curve)
+    above_below: Curve = field(default_factory=Curve)
     answers: dict[str, Curve] = field(default_factory=dict)
     """Form of an answer (:func:`answer_form`) → the answer is right, as :func:`answer_is_right` has it."""
 
@@ -108,9 +118,12 @@ def answer_is_right(text: str, truth: str) -> bool:
 
 def is_sure(text: str, confidence: float, unsure: float) -> bool:
     """Whether a calibrated confidence is at least the share ``unsure`` of the way from chance to certainty: with 0.2,
-    0.6 for yes or no, 0.24 for a location, 0.2 for a sound. What is denied or not understood is said as it is.
+    0.6 for yes or no, 0.24 for a location, 0.2 for a sound. What is denied is said as it is; what says nothing, as a
+    question that was not understood (``other`` with confidence 0), is never sure.
     """
     chance = CHANCE.get(answer_form(text))
+    if chance is None and confidence <= 0:
+        return False
     return chance is None or not unsure or confidence >= chance + unsure * (1 - chance)
 
 
@@ -141,7 +154,7 @@ def direction_confidence(
     """Probability within 20° (great circle) of the direction said; azimuth (360,) and elevation (180,) independent."""
     azimuth, elevation = np.radians([azimuth_deg, elevation_deg])
     said = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    near = _directions() @ said >= np.cos(np.radians(WITHIN_DEG))
+    near = sphere()[0] @ said >= np.cos(np.radians(WITHIN_DEG))
     return float(azimuth_probs @ near @ elevation_probs)
 
 
@@ -150,13 +163,3 @@ def distance_confidence(probs: NDArray[Any], distance_m: float) -> float:
     said = round(2 * distance_m)
     return float(probs[max(said - WITHIN_BINS, 0) : said + WITHIN_BINS + 1].sum())
 
-
-@cache
-def _directions() -> Floats:
-    """(360, 180, 3): unit vectors of all pairs of azimuth and elevation bins."""
-    azimuth = np.radians(np.arange(NUM_AZIMUTH_BINS))[:, None]
-    elevation = np.radians(np.arange(NUM_ELEVATION_BINS) - 90.0)[None]
-    level = np.cos(elevation)
-    return np.stack(
-        [level * np.cos(azimuth), level * np.sin(azimuth), np.broadcast_to(np.sin(elevation), (360, 180))], axis=-1
-    )

@@ -13,6 +13,10 @@ import torch
 from torch import Tensor
 
 from bat_agent.hearing.confidence import Calibration, direction_confidence, distance_confidence
+from bat_agent.hearing.spread import BEHIND as BEHIND
+from bat_agent.hearing.spread import BELOW as BELOW
+from bat_agent.hearing.spread import LEFT as LEFT
+from bat_agent.hearing.spread import WORDS, Spread, spread_of
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -28,19 +32,6 @@ APART_DEG = 30.0
 SHARED_DIRECTION = 0.2
 """How likely it is, compared with elsewhere, that another source lies in the direction of one already named. Chosen
 with the width on validation clips with two sources: there are none in one direction in BAT's mixtures, some in life."""
-
-
-def _share(towards: np.ndarray) -> np.ndarray:
-    """How much of each bin lies on the side of positive ``towards``. A bin on the border lies half on either side; by
-    a tiny rest right, front and above win a tie, as in :func:`bat_agent.scene.region`.
-    """
-    return np.where(np.abs(towards) < 1e-9, 0.5 - 1e-4, towards > 0)
-
-
-_AZIMUTH = np.radians(np.arange(NUM_AZIMUTH_BINS))
-_ELEVATION = np.radians(np.arange(NUM_ELEVATION_BINS) - 90.0)
-LEFT, BEHIND, BELOW = _share(-np.cos(_AZIMUTH)), _share(-np.sin(_AZIMUTH)), _share(-np.sin(_ELEVATION))
-"""Share of each bin of azimuth (twice) and of elevation that lies on that side."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +54,13 @@ class PerceivedSource:
     sides: tuple[str, ...] | None = None
     """``("left", "front", "above")``: of each axis the side with most of the probability; ``None`` where only the
     angles are known. Near a border it may be the other one than the angle's, and is right more often."""
+    spread: Spread | None = None
+    """How far the direction is spread, over the cone of confusion above all; ``None`` without a head of angles."""
+    undecided: tuple[str, ...] = ()
+    """The axes (``left_right``, ``front_behind``, ``above_below``) on which it cannot be told apart: there ``sides``
+    and the angles are a guess, and :attr:`where` says so."""
+    guessed: bool = False
+    """Whether no label is likely enough to be named: the one that is given is the best guess."""
 
     def __repr__(self) -> str:
         return f"PerceivedSource({self._in_words(40)})"
@@ -85,6 +83,22 @@ class PerceivedSource:
             return None
         return region(self.azimuth_deg, self.elevation_deg or 0.0)
 
+    @property
+    def text(self) -> str:
+        """What sounds where, as somebody would say it; what is not known is left out."""
+        name = "; ".join(self.labels) or "something"
+        named, _, left_open = (self.where or "").partition("; ")
+        far = "" if self.distance_m is None else f"{self.distance_m:.1f} m"
+        place = "; ".join(part for part in (", ".join(filter(None, (named, far))), left_open) if part)
+        return f"{'perhaps ' if self.guessed else ''}{name}{': ' if place else ''}{place}"
+
+    @property
+    def where(self) -> str | None:
+        """The region without what cannot be told: ``left, above; in front or behind I cannot tell``."""
+        if self.spread is None or not self.undecided:
+            return self.region
+        return self.spread.in_words(self.undecided)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
@@ -95,6 +109,10 @@ class PerceivedSource:
             "region": self.region,
             "confidence": round(self.confidence, 4),
             "confidences": {name: round(value, 4) for name, value in self.confidences.items()},
+            "guessed": self.guessed,
+            "where": self.where,
+            "undecided": list(self.undecided),
+            "spread": None if self.spread is None else self.spread.to_dict(),
         }
 
 
@@ -115,6 +133,11 @@ class Perception:
         said += [f"{len(self.sources) - 2} more"] if len(self.sources) > 2 else []
         said += [f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}"] if self.notes else []
         return f"Perception({', '.join(said)})"
+
+    @property
+    def text(self) -> str:
+        """One line a source: ``Siren: left, above, 2.5 m; in front or behind I cannot tell``."""
+        return "\n".join(source.text for source in self.sources) or "nothing is heard"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -139,6 +162,16 @@ class Thresholds:
     unsure: float = 0.0
     """An answer is ``not sure`` where its calibrated confidence is less than this share of the way from chance to
     certainty (:func:`bat_agent.hearing.confidence.is_sure`); 0 for never."""
+    left_right: float = 0.5
+    """A side of this axis is named from this probability on, that of the posterior; likewise below. 0.5 names one
+    always; ``bat-agent evaluate calibrate`` finds from where on it is right twice as often as not."""
+    front_behind: float = 0.5
+    above_below: float = 0.5
+
+    @property
+    def sides(self) -> dict[str, float]:
+        """Axis → the probability from which on a side is named."""
+        return {axis: getattr(self, axis) for axis in WORDS}
 
 
 def perceive(
@@ -157,7 +190,7 @@ def perceive(
     probs = _probabilities(encoding.class_logits, torch.sigmoid)
     return [
         Perception(
-            _sources(sources, labels, thresholds, calibration),
+            _sources(sources, labels, thresholds, calibration, encoding.slots is None),
             {} if probs is None else dict(zip(labels, probs[clip].tolist(), strict=True)),
             tuple(notes),
         )
@@ -178,39 +211,35 @@ class _Heard:
 
 
 def _sources(
-    heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration
+    heard: list[_Heard], labels: Sequence[str], thresholds: Thresholds, calibration: Calibration, always: bool
 ) -> tuple[PerceivedSource, ...]:
     ranked = sorted(heard, key=lambda h: -h.activity)
-    # An encoder without slots cannot say that there is nothing: its only one always speaks.
-    audible = [h for h in ranked if len(ranked) == 1 or h.activity >= thresholds.activity]
+    # An encoder without slots cannot say that there is nothing: it always speaks.
+    audible = [h for h in ranked if always or h.activity >= thresholds.activity]
     return tuple(_source(h, labels, thresholds, calibration) for h in audible)
 
 
 def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibration: Calibration) -> PerceivedSource:
     confidences: dict[str, float] = {}
     named: list[int] = []
+    guessed = False
     if h.class_probs is not None:
         order = np.argsort(-h.class_probs)
         named = [int(i) for i in order if h.class_probs[i] >= thresholds.label] or [int(order[0])]
         confidences["label"] = calibration.label(float(h.class_probs[order[0]]))
+        guessed = bool(h.class_probs[order[0]] < thresholds.label)
     if h.azimuth and h.elevation:
         sure = direction_confidence(h.azimuth[1], h.elevation[1], h.azimuth[0], h.elevation[0])
         confidences["direction"] = calibration.direction(sure)
     if h.distance:
         confidences["distance"] = calibration.distance(distance_confidence(h.distance[1], h.distance[0]))
+    spread = spread_of(h.azimuth, h.elevation)
     azimuth, elevation, distance = (None if head is None else head[0] for head in (h.azimuth, h.elevation, h.distance))
     return PerceivedSource(
         tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences,
-        _sides(h),
+        tuple(word for word, _ in spread.sides.values()) if spread and len(spread.sides) == len(WORDS) else None,
+        spread, spread.open_axes(thresholds.sides) if spread else (), guessed,
     )  # fmt: skip
-
-
-def _sides(h: _Heard) -> tuple[str, ...] | None:
-    if h.azimuth is None or h.elevation is None:
-        return None
-    shares = (h.azimuth[1] @ LEFT, h.azimuth[1] @ BEHIND, h.elevation[1] @ BELOW)
-    words = (("left", "right"), ("behind", "front"), ("below", "above"))
-    return tuple(first if share > 0.5 else second for share, (first, second) in zip(shares, words, strict=True))
 
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:

@@ -48,7 +48,7 @@ class Looking:
         perception = self._perceive(window)
         sources = [source for source in perception.sources if self._wanted(source)]
         if forbids_direction(health):
-            sources = [replace(source, azimuth_deg=None, elevation_deg=None, distance_m=None) for source in sources]
+            sources = [_without_place(source) for source in sources]
         class_probs = {label: p for label, p in perception.class_probs.items() if p >= _LIKELY}
         return Look(self._tracker.look(sources, t_s), health, class_probs)
 
@@ -61,3 +61,12 @@ class Looking:
         settings, label = self._settings, source.labels[0] if source.labels else ""
         named = not settings.only or label in settings.only
         return named and label not in settings.without and source.confidence >= settings.least_confidence
+
+
+def _without_place(source: PerceivedSource) -> PerceivedSource:
+    """What sounds and how surely, and nothing of where."""
+    kept = {name: sure for name, sure in source.confidences.items() if name == "label"}
+    return replace(
+        source, azimuth_deg=None, elevation_deg=None, distance_m=None, sides=None, spread=None, undecided=(),
+        confidences=kept,
+    )  # fmt: skip

@@ -170,7 +170,7 @@ class TerminalView:
         for tracked in update.sources:
             source = tracked.source
             angles = [self._angle(angle) for angle in (source.azimuth_deg, source.elevation_deg)]
-            where = f"{words.side(source.azimuth_deg)} {words.height(source.elevation_deg)}".strip()
+            where = words.where(source)
             far = "?" if source.distance_m is None else f"{source.distance_m:.1f}"
             numbers = [*angles, far, f"{source.confidence:.0%}", f"{tracked.age_s:.0f} s"] if wide else []
             row = [self._shown(words.short_name(tracked)), where, *(numbers or [far, f"{source.confidence:.0%}"])]

@@ -15,7 +15,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bat_agent.hearing.perception import PerceivedSource
+from bat_agent.hearing.spread import WORDS
 from bat_agent.listening.events import TrackedSource, TrackState
+from bat_agent.scene import region
 
 FOLLOW_S = 0.6
 """Time constant with which a track follows what is heard of it."""
@@ -136,11 +138,26 @@ def _tell(track: _Track, t_s: float) -> TrackedSource:
         azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
         elevation_deg = float(np.degrees(np.arcsin(np.clip(up, -1, 1))))
     source = replace(
-        track.source, labels=labels, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, distance_m=track.distance_m
-    )
+        track.source, labels=labels, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, distance_m=track.distance_m,
+        undecided=_undecided(track.source, azimuth_deg, elevation_deg),
+        guessed=track.source.guessed or label not in (None, *track.source.labels),
+    )  # fmt: skip
     unheard_s = t_s - track.last_s
     state: TrackState = "vanishing" if unheard_s > 0 else ("appearing" if track.hits < HITS + 2 else "steady")
     return TrackedSource(track.number, state, source, t_s - track.first_s, unheard_s)
+
+
+def _undecided(now: PerceivedSource, azimuth_deg: float | None, elevation_deg: float | None) -> tuple[str, ...]:
+    """The axes that the newest look leaves open, and those on which it has the source on another side than the track:
+    who asks about the same sound is answered by that look alone.
+    """
+    if azimuth_deg is None or now.region is None:
+        return ()
+    own = region(azimuth_deg, elevation_deg or 0.0).split(", ")
+    told = now.region.split(", ")
+    return tuple(
+        axis for axis, a, b in zip(WORDS, own, told, strict=False) if axis in now.undecided or a != b
+    )
 
 
 def _vector(source: PerceivedSource) -> np.ndarray | None:

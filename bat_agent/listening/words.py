@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.listening.events import TrackedSource, Update
 
 _SIDES = ("right", "front right", "front", "front left", "left", "behind left", "behind", "behind right")
 _HIGH_DEG = 20.0
+_BOTH = {"front_behind": "front or behind", "left_right": "left or right"}
 
 
 def side(azimuth_deg: float | None) -> str:
@@ -23,20 +25,35 @@ def height(elevation_deg: float | None) -> str:
     return "above" if elevation_deg > 0 else "below"
 
 
+def where(source: PerceivedSource) -> str:
+    """``front left, above``, without what cannot be told: ``left, front or behind``."""
+    azimuth_deg, parts = source.azimuth_deg, side(source.azimuth_deg).split()
+    if azimuth_deg is not None:
+        for axis, both in _BOTH.items():
+            if axis in source.undecided and any(word in both.split(" or ") for word in parts):
+                parts = [word for word in parts if word not in both.split(" or ")]
+                # Beside a word of the other axis, left or right is a little aside and not worth saying.
+                parts += [] if parts and axis == "left_right" else [f", {both}" if parts else both]
+    up = height(source.elevation_deg)
+    if up and "above_below" in source.undecided:
+        up = "above or below"
+    return ", ".join(part for part in (" ".join(parts).replace(" ,", ","), up) if part)
+
+
 def name(tracked: TrackedSource) -> str:
     """The likeliest label."""
     return tracked.source.labels[0] if tracked.source.labels else "something"
 
 
 def short_name(tracked: TrackedSource) -> str:
-    """Its first words: ``Female speech`` of ``Female speech, woman speaking``."""
-    return name(tracked).split(",")[0]
+    """Its first words: ``Female speech`` of ``Female speech, woman speaking``; ``Female speech?`` for a guess."""
+    return name(tracked).split(",")[0] + "?" * tracked.source.guessed
 
 
 def sentence(tracked: TrackedSource) -> str:
     """``Dog, front left, above, 1.5 m``."""
     source = tracked.source
-    parts = [name(tracked), side(source.azimuth_deg), height(source.elevation_deg)]
+    parts = [f"{'perhaps ' * source.guessed}{name(tracked)}", where(source)]
     if source.distance_m is not None:
         parts.append(f"{source.distance_m:.1f} m")
     return ", ".join(part for part in parts if part)

@@ -29,8 +29,10 @@ from bat_agent import registry
 from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.answering import curriculum_figures
-from bat_agent.evaluation.figures import single_source, two_sources
+from bat_agent.evaluation.figures import Figures, single_source, two_sources
 from bat_agent.evaluation.hearing import listen
+from bat_agent.evaluation.real_rooms import places_of, rooms_data, where_figures
+from bat_agent.evaluation.runs import Run
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training.trainer import Trainer
@@ -71,6 +73,11 @@ class Study:
     """Validation clips, the same for all runs; for ``questions`` so many with one source and so many with two."""
     seconds: float = 10.0
     """Their length."""
+    rooms: list[str] = field(default_factory=list)
+    """Rooms of other kinds to measure in as well, as ``bat-agent evaluate encoder --rooms`` has them, such as
+    ``measured:DIR``; what is measured there is called ``mae_deg in measured``. For ``encoder`` and single sources."""
+    figures: list[str] = field(default_factory=list)
+    """Which figures to keep, e.g. ``[mae_deg, er20, front_behind]``; all unless given."""
     variants: list[Variant] = field(default_factory=list)
     """What is compared."""
     differences: list[str] = field(default_factory=list)
@@ -125,6 +132,8 @@ def load_study(name_or_path: str) -> Study:
         raise BadInput(f"study {path.name} needs variants with different names, got {names}")
     if study.measure not in MEASURED:
         raise BadInput(f"study {path.name}: measure must be one of {', '.join(MEASURED)}, got {study.measure!r}")
+    for rooms in study.rooms:
+        places_of(rooms)  # what is not there is told before anything is trained
     if (path.parent / study.recipe).is_file():
         study.recipe = str(path.parent / study.recipe)
     for line in study.differences:
@@ -178,10 +187,23 @@ def measure(recipe: Recipe, agent: Path, study: Study, variant: Variant) -> dict
     encoder: Any = registry.load_encoder(recipe.encoder.name, weights=str(agent / "encoder"), **recipe.encoder.options)
     encoder = encoder.to(device).eval()
     data = corpus.validation(recipe, study.clips, seconds=study.seconds, two_sources=float(variant.two_sources))
-    figures = (
-        two_sources(encoder, data, device) if variant.two_sources else single_source(listen(encoder, data, device))
-    )
-    return {name: figure.to_dict() for name, figure in figures.items()}
+    if variant.two_sources:
+        figures = two_sources(encoder, data, device)
+    else:
+        figures = single_source(listen(encoder, data, device))
+        for rooms in study.rooms:
+            figures |= _elsewhere(encoder, rooms, study, device)
+    kept = study.figures or [name.partition(" in ")[0] for name in figures]
+    return {name: figure.to_dict() for name, figure in figures.items() if name.partition(" in ")[0] in kept}
+
+
+def _elsewhere(encoder: Any, rooms: str, study: Study, device: torch.device) -> Figures:
+    """The figures of an encoder in rooms of another kind, on the same clips for every run."""
+    run = Run(study.name, "", {})
+    data = rooms_data(rooms, run, clips=study.clips, seconds=study.seconds, batch=32)
+    heard = listen(encoder, data.one, device)
+    place = rooms.partition(":")[0]
+    return {f"{name} in {place}": figure for name, figure in (single_source(heard) | where_figures(heard)).items()}
 
 
 def _outcome(measure_name: str, runs: Sequence[dict[str, Any]]) -> Outcome:

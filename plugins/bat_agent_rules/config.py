@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
+from bat_agent.questions.answers import AXES
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,13 @@ class RulesConfig:
     """A sound that a question names is ``not heard`` below this probability, one of two that it names below a tenth of
     it; 0 takes every question at its word."""
 
+    left_right: float = 0.5
+    """A side of this axis is told from this probability on, else that it cannot be told; likewise below."""
+    front_behind: float = 0.5
+    above_below: float = 0.5
+
     def __post_init__(self) -> None:
-        for name in ("activity", "label", "heard"):
+        for name in ("activity", "label", "heard", *AXES):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise BadInput(f"{name} must be a probability between 0 and 1, got {value}")
@@ -31,4 +37,5 @@ class RulesConfig:
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds, as perception wants them."""
-        return Thresholds(self.activity, self.label, self.heard)
+        sides = {axis: getattr(self, axis) for axis in AXES}
+        return Thresholds(self.activity, self.label, self.heard, **sides)

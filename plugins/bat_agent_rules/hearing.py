@@ -123,6 +123,8 @@ class Clip:
     """The first so many hold a source; at least 1."""
     class_probs: np.ndarray | None
     """(355,) probability that each class is heard anywhere; ``None`` without a class head."""
+    thresholds: Thresholds = Thresholds()
+    """Where a probability becomes a statement, here as in a perception."""
 
     @property
     def sources(self) -> tuple[Heard, ...]:
@@ -136,14 +138,29 @@ class Clip:
         return self.class_probs
 
     def find(self, sounds: Sequence[Sequence[int]]) -> list[Heard]:
-        """The source meant by each name: where its class is likeliest; two names mean two sources if there are two."""
+        """The source meant by each name: where its class is likeliest, among those that a perception lists by it if
+        there are any; two names mean two sources if there are two.
+        """
         self.classes()
-        fit = [[slot.perceived.confidence * max(slot.class_probs[list(s)]) for slot in self.slots] for s in sounds]
+        fit = [
+            [slot.perceived.confidence * max(slot.class_probs[list(s)]) + self._lists(slot, s) for slot in self.slots]
+            for s in sounds
+        ]
         places = range(len(self.slots))
         if len(sounds) == 1 or len(places) == 1:
             return [self.slots[int(np.argmax(row))] for row in fit]
         _, first, second = max((fit[0][i] * fit[1][j], i, j) for i in places for j in places if i != j)
         return [self.slots[first], self.slots[second]]
+
+
+    def is_there(self, sound: Sequence[int], share: float) -> bool:
+        """Whether a sound is said to be there: from the threshold on, and wherever a perception lists it."""
+        return share >= self.thresholds.label or any(self._lists(slot, sound) for slot in self.slots)
+
+    def _lists(self, slot: Heard, sound: Sequence[int]) -> bool:
+        """Whether a perception lists the slot as a source, and by this name."""
+        active = slot.perceived.confidence >= self.thresholds.activity
+        return active and float(max(slot.class_probs[list(sound)])) >= self.thresholds.label
 
 
 def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
@@ -162,7 +179,7 @@ def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
     if named is None:  # directions and distances can be told without it
         named = encoding.tokens.new_zeros(len(encoding.tokens), NUM_CLASSES)
     # Below every activity: all slots are wanted here, sorted as perceive sorts them.
-    everything = Thresholds(activity=-1.0, label=thresholds.label)
+    everything = dataclasses.replace(thresholds, activity=-1.0)
     perceptions = perceive(dataclasses.replace(encoding, class_logits=named), labels(), everything)
     activity, class_probs, posteriors = _heads(encoding, named)
     clips = []
@@ -178,7 +195,7 @@ def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
         )
         audible = sum(slot.perceived.confidence >= thresholds.activity for slot in slots)
         known = None if logits is None else np.array(list(perception.class_probs.values()))
-        clips.append(Clip(slots, max(audible, 1), known))
+        clips.append(Clip(slots, max(audible, 1), known, thresholds))
     return clips
 
 

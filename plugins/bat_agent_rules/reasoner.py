@@ -81,12 +81,26 @@ def _reply(clip: Clip, request: Request | None, thresholds: Thresholds) -> Reply
     if request is None:
         return Reply(NOT_UNDERSTOOD, confidence=0.0)
     if request.kind == "presence":
-        return _presence(clip, request, thresholds)
-    if thresholds.heard and request.sounds:
-        least = min(_heard_shares(clip, request))
-        if least < thresholds.heard * (1 if len(request.sounds) == 1 else OF_A_PAIR):
-            return Reply(NOT_HEARD, 1 - least)
-    return _ANSWERS[request.kind](clip, request)
+        return _presence(clip, request)
+    if not request.sounds or clip.class_probs is None:
+        return _ANSWERS[request.kind](clip, request)
+    shares = _heard_shares(clip, request)
+    least = min(shares)
+    if least < thresholds.heard * (1 if len(shares) == 1 else OF_A_PAIR):
+        return Reply(NOT_HEARD, 1 - least)
+    reply = _ANSWERS[request.kind](clip, request)
+    there = all(map(clip.is_there, request.sounds, shares))
+    return reply if there else _if_there(reply, least)
+
+
+def _if_there(reply: Reply, share: float) -> Reply:
+    """An answer about a sound that is said not to be there: true only if it is, and never stood by."""
+    assert reply.confidence is not None
+    if len(reply.alternatives) == 2:  # worth a coin if it is not there
+        shares = {text: share * each + (1 - share) / 2 for text, each in reply.alternatives}
+        said = _weighed(str(reply), shares)
+        return Reply(said, said.confidence, said.alternatives, plain=reply.plain, sure=False)
+    return Reply(reply, share * reply.confidence, reply.alternatives, plain=reply.plain, sure=False)
 
 
 # --- what sounds ---
@@ -100,7 +114,9 @@ def _detect(clip: Clip, request: Request) -> Reply:
 def _detect_at(clip: Clip, request: Request) -> Reply:
     clip.classes()
     source = _at(clip, request)
-    return _labels([source], math.prod(source.side(word) for word in request.sides))
+    said = _labels([source], math.prod(source.side(word) for word in request.sides))
+    elsewhere = not all(source.side(word) > 0.5 for word in request.sides)
+    return Reply(said, said.confidence, plain=said.plain, sure=False) if elsewhere else said
 
 
 def _source_on(clip: Clip, request: Request) -> Reply:
@@ -117,10 +133,10 @@ def _source_on(clip: Clip, request: Request) -> Reply:
     return Reply(labels()[best].lower(), float(probs[best]) / 2)
 
 
-def _presence(clip: Clip, request: Request, thresholds: Thresholds) -> Reply:
+def _presence(clip: Clip, request: Request) -> Reply:
     """Whether all that is named is there."""
     shares = _heard_shares(clip, request)
-    return _yes_no(math.prod(shares), all(share >= thresholds.label for share in shares))
+    return _yes_no(math.prod(shares), all(map(clip.is_there, request.sounds, shares)))
 
 
 def _heard_shares(clip: Clip, request: Request) -> list[float]:
@@ -139,7 +155,14 @@ def _labels(sources: Sequence[Heard], share: float = 1.0) -> Reply:
         probs = dict(zip(table, source.class_probs, strict=True))
         for label in source.perceived.labels:
             named[label] = max(named.get(label, 0.0), float(probs[label]))
-    return Reply(answer_labels(named), share * sum(named.values()) / len(named))
+    confidence = share * sum(named.values()) / len(named)
+    known = {label for source in sources if not source.perceived.guessed for label in source.perceived.labels}
+    if known == set(named):
+        return Reply(answer_labels(named), confidence)
+    if not known:
+        return Reply(answer_labels(named), confidence, sure=False)
+    guesses = answer_labels(set(named) - known)
+    return Reply(answer_labels(named), confidence, plain=(f"{answer_labels(known)}; perhaps {guesses}", confidence))
 
 
 # --- where one sound is ---
@@ -149,19 +172,35 @@ def _locate(clip: Clip, request: Request) -> Reply:
     source = _subject(clip, request)
     # The words that perceiving says, so that one clip has one region wherever it is told.
     words = source.perceived.sides or [max(axis, key=source.side) for axis in AXES.values()]
-    share = math.prod(source.side(word) for word in words) * source.distance_share
-    return Reply(f"{', '.join(words)}; {format_distance(source.distance_m)}", share)
+    shares = {word: source.side(word) for word in words}
+    far, share = format_distance(source.distance_m), source.distance_share
+    said = Reply(f"{', '.join(words)}; {far}", math.prod(shares.values()) * share)
+    if not source.perceived.undecided:
+        return said
+    known = math.prod(each for word, each in shares.items() if AXIS_OF[word] not in source.perceived.undecided)
+    return Reply(said, said.confidence, plain=(f"{source.perceived.where}; {far}", known * share))
 
 
 def _side(clip: Clip, request: Request) -> Reply:
     words = AXES[AXIS_OF[request.sides[0]]] if request.sides else AXES["left_right"]
     source = _subject(clip, Request(request.kind, request.sounds))
-    return _choice({word: source.side(word) for word in words})
+    return _told(_choice({word: source.side(word) for word in words}), source, words)
 
 
 def _is_side(clip: Clip, request: Request) -> Reply:
     source = _subject(clip, Request(request.kind, request.sounds))
-    return _yes_no(math.prod(source.side(word) for word in request.sides))
+    shares = [source.side(word) for word in request.sides]
+    # Of several words each on its own, so that what is said of the place as a whole agrees.
+    return _told(_yes_no(math.prod(shares), all(share > 0.5 for share in shares)), source, request.sides)
+
+
+def _told(reply: Reply, source: Heard, words: Sequence[str]) -> Reply:
+    """An answer about sides, told as unknown where one of its axes is left open."""
+    left_open = [axis for axis in source.perceived.undecided if axis in {AXIS_OF[word] for word in words}]
+    if not left_open or source.perceived.spread is None:
+        return reply
+    unknown = source.perceived.spread.about(left_open)
+    return Reply(reply, reply.confidence, reply.alternatives, plain=(unknown, None))
 
 
 def _any_side(clip: Clip, request: Request) -> Reply:

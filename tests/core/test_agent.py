@@ -20,6 +20,7 @@ from bat_agent.hearing.confidence import Calibration, Curve
 from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding, Reply, SlotEncoding
 from bat_agent.labels import labels
+from bat_agent.questions.answers import AXES
 from bat_agent.scene import region
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
@@ -69,7 +70,8 @@ def test_one_question_one_answer_several_a_list(bat: Bat) -> None:
     assert isinstance(answer, Answer)
     assert str(answer) == f"You asked: {QUESTION}"
     assert answer.to_dict() == {
-        "question": QUESTION, "answer": str(answer), "confidence": 1.0, "sure": True, "alternatives": {}
+        "question": QUESTION, "answer": str(answer), "confidence": 1.0, "sure": True, "spoken": str(answer),
+        "alternatives": {},
     }  # fmt: skip
     answers = bat.ask(clip(), [QUESTION, "What is it?"])
     assert [a.question for a in answers] == [QUESTION, "What is it?"]
@@ -150,6 +152,30 @@ def test_confidence_is_calibrated_and_too_little_of_it_is_not_sure() -> None:
     assert (str(doubtful), doubtful.spoken, doubtful.sure) == ("Yes", "not sure; perhaps Yes", False)
     assert (sure.spoken, sure.confidence, sure.sure) == ("left, front, above; 2m", 0.3, True)
     assert doubtful.to_dict()["sure"] is False
+
+
+def test_what_cannot_be_told_is_said_so_and_the_text_stays_a_guess() -> None:
+    """The part that is told is weighed by its own confidence; what claims nothing is never "perhaps"."""
+    place = Reply("left, behind, above; 2m", 0.3, plain=("left, above; in front or behind I cannot tell; 2m", 0.6))
+    faint = Reply("left, behind, above; 2m", 0.1, plain=("left, above; in front or behind I cannot tell; 2m", 0.2))
+    side = Reply("behind", 0.51, [("behind", 0.51), ("front", 0.49)], plain=("in front or behind I cannot tell", None))
+    confused = Reply("I did not understand the question.", 0.0)
+    absent = Reply("left, front, above; 2m", 0.9, sure=False)
+    bat = Bat(
+        replace(CONFIG, thresholds=Thresholds(unsure=0.2)),
+        EchoEncoder(EchoEncoderConfig(token_dim=8)),
+        Says(place, faint, side, confused, absent),
+    )
+    answers = bat.ask(clip(), ["?"] * 5)
+    assert [answer.spoken for answer in answers] == [
+        "left, above; in front or behind I cannot tell; 2m",
+        "not sure; perhaps left, above; in front or behind I cannot tell; 2m",
+        "in front or behind I cannot tell",
+        "I did not understand the question.",
+        "not sure; perhaps left, front, above; 2m",
+    ]
+    assert [answer.text for answer in answers[:3]] == [str(place), str(faint), "behind"]
+    assert not any(answer.sure or answer.to_dict()["sure"] for answer in answers)
 
 
 def test_notes_about_the_input_reach_perception_and_answer(bat: Bat) -> None:
@@ -277,8 +303,9 @@ def test_with_another_reasoner_the_same_ears_answer(bat: Bat, tmp_path: Path) ->
     assert str(bat.ask(clip(0.5, 0.1), QUESTION)) == f"You asked: {QUESTION}"  # the first one stays as it was
     # Width and thresholds are the model's, unless given.
     assert other.config.reasoner == {
-        "name": "rules", "options": {"token_dim": 8, "activity": 0.5, "label": 0.25, "heard": 0.0}
-    }  # fmt: skip
+        "name": "rules",
+        "options": {"token_dim": 8, "activity": 0.5, "label": 0.25, "heard": 0.0, **dict.fromkeys(AXES, 0.5)},
+    }
     other.save_pretrained(tmp_path)
     assert load(tmp_path).ask(clip(), QUESTION) == other.ask(clip(), QUESTION)
 

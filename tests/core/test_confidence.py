@@ -15,6 +15,7 @@ from bat_agent.hearing.confidence import (
     distance_confidence,
     fit_curve,
 )
+from bat_agent.questions.answers import AXES
 
 
 def one_hot(bins: int, at: int) -> np.ndarray:
@@ -67,8 +68,15 @@ def test_a_confidence_against_the_truth_becomes_the_average() -> None:
     assert curve(0.1) == curve(0.9) == pytest.approx(0.35, abs=0.03)
 
 
+def test_where_a_curve_reaches_a_probability() -> None:
+    for curve in (Curve(), Curve(1.7, -0.4), Curve(0.3, 0.9)):
+        assert curve(curve.reaching(2 / 3)) == pytest.approx(2 / 3)
+    assert Curve(0.0, 1.0).reaching(2 / 3) == 0.0  # 0.73 whatever the head says
+    assert Curve(0.0, 0.5).reaching(2 / 3) == 1.0
+
+
 def test_calibration_survives_json_and_what_is_missing_stays_raw() -> None:
     calibration = Calibration(direction=Curve(0.5, -0.1))
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
     assert Calibration.from_dict({}) == Calibration()
-    assert set(calibration.to_dict()) == {"source", "label", "direction", "distance", "answers"}
+    assert set(calibration.to_dict()) == {"source", "label", "direction", "distance", *AXES, "answers"}

@@ -204,6 +204,10 @@ def test_to_dict_is_json_in_the_shape_of_the_contract() -> None:
                 "region": "left, front, below",
                 "confidence": 0.8765,
                 "confidences": {"direction": 0.1235},
+                "guessed": False,
+                "where": "left, front, below",
+                "undecided": [],
+                "spread": None,
             }
         ],
         "class_probs": {"Dog": 0.1235},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bat_agent.hearing.perception import PerceivedSource
+from bat_agent.listening import words
 from bat_agent.listening.events import TrackedSource
 from bat_agent.listening.tracker import KEEP_S, Tracker
 
@@ -81,3 +82,34 @@ def test_without_direction_there_is_still_a_track() -> None:
     assert told[-1][0].track == 1
     assert told[-1][0].source.azimuth_deg is None
     assert told[-1][0].source.region is None
+
+
+def test_a_track_names_no_side_that_the_newest_look_denies() -> None:
+    """A track stood at "behind right, 100 %" while the answer about the same sound was "left, behind"."""
+    looks = [[heard("Dog", 310.0)]] * 6 + [[heard("Dog", 230.0)]]
+    (before,), (after,) = run(looks)[-2:]
+    assert (before.source.undecided, words.where(before.source)) == ((), "behind right")
+    assert after.source.azimuth_deg == pytest.approx(310.0)  # one look may be a mistake, and is not followed
+    assert after.source.undecided == ("left_right",)
+    assert words.where(after.source) == "behind"
+    assert after.to_dict()["undecided"] == ["left_right"]
+
+
+@pytest.mark.parametrize(
+    ("azimuth_deg", "elevation_deg", "undecided", "said"),
+    [
+        (135.0, 0.0, (), "front left"),
+        (135.0, 40.0, ("front_behind",), "left, front or behind, above"),
+        (90.0, 0.0, ("front_behind", "left_right"), "front or behind"),
+        (180.0, 0.0, ("front_behind",), "left"),
+        (180.0, 0.0, ("left_right",), "left or right"),
+        (45.0, -40.0, ("above_below",), "front right, above or below"),
+        (45.0, 5.0, ("above_below",), "front right"),
+        (None, None, (), "somewhere"),
+    ],
+)
+def test_where_leaves_out_what_cannot_be_told(
+    azimuth_deg: float | None, elevation_deg: float | None, undecided: tuple[str, ...], said: str
+) -> None:
+    source = PerceivedSource(("Dog",), azimuth_deg, elevation_deg, 2.0, 0.9, undecided=undecided)
+    assert words.where(source) == said
