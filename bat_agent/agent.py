@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
-from bat_agent.errors import BadInput, WeightsError
+from bat_agent.errors import BadInput, PluginError, Unavailable, WeightsError
 from bat_agent.hearing.confidence import is_sure
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
@@ -22,6 +22,7 @@ from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.sound.waveform import Prepared, prepare
 
 SILENCE_ANSWER = "I hear nothing."
+CANNOT_ANSWER = "I cannot answer that."
 Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
 
@@ -43,20 +44,24 @@ class Answer:
     cannot be told (:attr:`plain`), or the reasoner does not stand by it."""
     plain: str | None = None
     """What to say in its place where part of it cannot be told: ``left; in front or behind I cannot tell; 2.5m``."""
+    failed: str | None = None
+    """Why there is no answer, such as a head that the encoder lacks; the text then only says that there is none."""
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
         sure = "" if self.confidence is None else f", confidence={self.confidence:.2f}"
-        unsure = "" if self.sure else ", not sure"
+        unsure = ", failed" if self.failed else "" if self.sure else ", not sure"
         return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
 
     @property
     def spoken(self) -> str:
-        """What to say: :attr:`plain`, else the text, or ``not sure; perhaps …``. What claims nothing, such as that a
-        question was not understood, is said as it is.
+        """What to say: :attr:`plain`, else the text, or ``not sure; perhaps …``, or why there is no answer. What claims
+        nothing, such as that a question was not understood, is said as it is.
         """
+        if self.failed is not None:
+            return f"{self.text} {self.failed[:1].upper()}{self.failed[1:]}."
         if self.plain is not None:
             return self.plain
         return self.text if self.sure or self.confidence == 0 else _perhaps(self.text)
@@ -70,6 +75,7 @@ class Answer:
             "sure": self.sure,
             "spoken": self.spoken,
             "alternatives": {text: round(probability, 4) for text, probability in self.alternatives},
+            "failed": self.failed,
         }
 
 
@@ -146,9 +152,10 @@ class Bat:
         """Answer one question, or several about the same clip (the sound is encoded once).
 
         One :class:`Answer` for one clip (2, samples) and one question; a list of them, in the order of the questions,
-        for several questions; and for a batch a list with that of each clip. Raises
-        :class:`~bat_agent.errors.BadInput` for an empty question, and for a waveform of another shape, with samples
-        that are not finite, or shorter than 20 ms.
+        for several questions; and for a batch a list with that of each clip. Of several questions, one that cannot be
+        answered fails alone (:attr:`Answer.failed`). Raises :class:`~bat_agent.errors.BadInput` where none can be
+        answered, for an empty question, and for a waveform of another shape, with samples that are not finite, or
+        shorter than 20 ms.
         """
         questions = [question] if isinstance(question, str) else list(question)
         if not all(isinstance(q, str) and q.strip() for q in questions):
@@ -156,6 +163,9 @@ class Bat:
         prepared = prepare(waveform, self.encoder)
         encoding = None if all(prepared.silent) else self.encode(prepared)
         answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
+        every = [answer.failed for found in answers for answer in found]
+        if every and None not in every:
+            raise BadInput(str(every[0]))
         if isinstance(question, str):
             first = [found[0] for found in answers]
             return first if prepared.batched else first[0]
@@ -234,12 +244,14 @@ class Bat:
         (nothing,) = hears_nothing(one, self.config.thresholds)
         if nothing is not None:
             return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
-        replies = self.reasoner.answer(one, questions)
+        replies = each_answered(self.reasoner, one, questions)
         notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
 
-    def _as_answer(self, question: str, reply: str, notes: tuple[str, ...]) -> Answer:
+    def _as_answer(self, question: str, reply: str | BadInput, notes: tuple[str, ...]) -> Answer:
         text = str(reply)
+        if isinstance(reply, BadInput):
+            return Answer(question, CANNOT_ANSWER, None, (), notes, sure=False, failed=text)
         if not isinstance(reply, Reply) or reply.confidence is None:
             return Answer(question, text, None, getattr(reply, "alternatives", ()), notes)
         confidence = self.config.calibration.answer(text, reply.confidence)
@@ -266,7 +278,7 @@ class Bat:
         limits = asdict(self.config.thresholds)
         del limits["unsure"]  # how sure is sure enough is decided here
         config = ModelConfig(
-            f"{name}+rules",
+            name,
             {"name": name, "options": options},
             {"name": "rules", "options": limits},
             self.config.thresholds,
@@ -284,7 +296,7 @@ class Bat:
         """
         # Options and files are checked now, not with the first question.
         options = _with_thresholds(self.config, {"name": name, "options": options}, token_dim=self.encoder.token_dim)
-        config = replace(self.config, name=f"{self.config.name}+{name}", reasoner={"name": name, "options": options})
+        config = replace(self.config, reasoner={"name": name, "options": options})
         built = registry.config_of("reasoner", name, options)
         if hasattr(built, "check"):
             built.check()
@@ -350,6 +362,30 @@ def _with_thresholds(config: ModelConfig, reasoner: dict[str, Any], **more: Any)
 
 def _perhaps(text: str) -> str:
     return f"not sure; perhaps {text}"
+
+
+def each_answered(reasoner: Reasoner, encoding: Encoding, questions: Sequence[str]) -> list[str | BadInput]:
+    """What a reasoner answers to n·B questions about B clips, n to each; where it cannot answer some of them, the error
+    stands in their place. Raises :class:`~bat_agent.errors.Unavailable` where it can answer nothing at all now.
+    """
+    try:
+        replies = list(reasoner.answer(encoding, questions))
+    except Unavailable:
+        raise
+    except BadInput as error:
+        if len(questions) == 1:
+            return [error]
+        each, left_over = divmod(len(questions), len(encoding.tokens) or 1)
+        if left_over:
+            raise
+        alone = ((encoding[[number // each]], question) for number, question in enumerate(questions))
+        return [reply for one, question in alone for reply in each_answered(reasoner, one, [question])]
+    if len(replies) != len(questions):
+        raise PluginError(
+            f"the reasoner {type(reasoner).__name__} gave {len(replies)} answers to {len(questions)} questions, "
+            "expected one each; mend its plugin"
+        )
+    return replies
 
 
 def _shortened(text: str, most: int) -> str:

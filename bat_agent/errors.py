@@ -11,6 +11,10 @@ class BadInput(BatAgentError, ValueError):
     """Something the user passed cannot be used as it is."""
 
 
+class Unavailable(BadInput):
+    """What a component depends on, such as a server, cannot be used: no other question would fare better now."""
+
+
 class PluginError(BatAgentError):
     """A plugin is missing, clashes with another one or fails to import."""
 

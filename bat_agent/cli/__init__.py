@@ -11,17 +11,17 @@ from typing import Annotated, NoReturn
 import typer
 
 import bat_agent
-from bat_agent.cli import ask, dataset, demo, doctor, evaluate, llm, perceive, plugins, render, serve
+from bat_agent.cli import ask, dataset, demo, doctor, evaluate, llm, new_plugin, perceive, plugins, render, serve, train
 from bat_agent.cli.entry import run_app
+from bat_agent.cli.renamed import BAT_AGENT
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="bat-agent",
     help="Ears for embodied agents: two microphones in, what sounds where and plain-language answers out.",
-    epilog="Start with: bat-agent demo. Training: python -m bat_agent.train --help",
+    epilog="Start with: bat-agent demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -43,6 +43,8 @@ def _root(
 
 for _command in (ask.ask, perceive.perceive, demo.demo, render.render, serve.serve, plugins.plugins, doctor.doctor):
     app.command()(_command)
+app.command("new-plugin")(new_plugin.new_plugin)
+app.command("train")(train.main)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(llm.app, name="llm")
@@ -50,4 +52,4 @@ app.add_typer(llm.app, name="llm")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line (default: ``sys.argv``); it ends with ``SystemExit``, see :func:`run_app`."""
-    run_app(app, "bat-agent", arguments)
+    run_app(app, "bat-agent", arguments, BAT_AGENT)

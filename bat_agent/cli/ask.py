@@ -25,12 +25,14 @@ def ask(
     ] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
-    encoder_weights: inputs.EncoderWeights = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
     reasoner: inputs.ReasonerName = None,
     reasoner_option: inputs.ReasonerOptions = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     unknown_level: inputs.UnknownLevel = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
@@ -39,10 +41,8 @@ def ask(
 
     questions = _questions(audio, questions)
     waveform, notes = inputs.read_ears(audio, mono, channels)
-    bat = inputs.open_bat(
-        model, device, encoder, encoder_weights, level_known=not unknown_level, reasoner=reasoner,
-        reasoner_options=reasoner_option,
-    )  # fmt: skip
+    instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
+    bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
     answers = bat.ask(waveform, questions)
     notes += [note for answer in answers for note in answer.notes]
     if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):
@@ -55,6 +55,7 @@ def ask(
         return
     for answer in answers:
         print(_line(answer))
+    print_notes(f"{answer.question!r} was not answered: {answer.failed}" for answer in answers if answer.failed)
 
 
 def _questions(audio: Path, questions: list[str] | None) -> list[str]:
@@ -69,4 +70,4 @@ def _questions(audio: Path, questions: list[str] | None) -> list[str]:
 
 def _line(answer: Answer) -> str:
     sure = "" if answer.confidence is None else f"  (confidence {answer.confidence:.2f})"
-    return f"{answer.spoken}{sure}"
+    return f"{answer.text if answer.failed else answer.spoken}{sure}"

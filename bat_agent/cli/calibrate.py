@@ -31,6 +31,7 @@ def calibrate(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a recipe's clips.")] = 10.0,
     batch: Annotated[int, typer.Option(min=1, help="Clips that are encoded at once.")] = 32,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Fit the confidence of everything a model says to how often it is right, and write the curves into the model, with

@@ -32,9 +32,7 @@ app = typer.Typer(
 @app.command()
 def rirs(
     simulator: Annotated[str | None, typer.Option(help="What renders, such as shoebox; see bat-agent plugins.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the simulator; may be given again.")
-    ] = None,
+    simulator_option: inputs.SimulatorOptions = None,
     rooms: Annotated[int | None, typer.Option(metavar="N", help="How many rooms.")] = None,
     count: Annotated[int | None, typer.Option(metavar="M", help="How many RIRs, spread over the rooms.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the set.")] = None,
@@ -64,7 +62,7 @@ def rirs(
     from bat_agent.datasets.engines import engine_of
 
     if replay is not None:
-        if simulator or option or rooms or count:
+        if simulator or simulator_option or rooms or count:
             raise BadInput("--replay takes simulator, options and scenes from the file; leave out what names them")
         _replay(replay, out, only or [], check, engine_of(workers, ray), json)
         return
@@ -80,7 +78,8 @@ def rirs(
     assert rooms is not None
     assert count is not None
     assert out is not None
-    plan = Plan(simulator, rooms, count, inputs.key_values(option or []), split, seed, sources, seconds, mono)
+    options = inputs.key_values(simulator_option or [], "--simulator-option")
+    plan = Plan(simulator, rooms, count, options, split, seed, sources, seconds, mono)
     _make(plan, out, engine_of(workers, ray), json)
 
 

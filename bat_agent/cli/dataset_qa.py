@@ -55,9 +55,6 @@ Out = Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the set; run 
 Count = Annotated[int, typer.Option(metavar="N", min=1, help="How many questions of the paper's types.")]
 Rirs = Annotated[str | None, typer.Option(metavar="ROOT", help="A set of RIRs, released or made.")]
 SimulatorName = Annotated[str | None, typer.Option(help="What renders RIRs instead, such as shoebox.")]
-SimulatorOptions = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the simulator; may be given again.")
-]
 RoomCount = Annotated[int, typer.Option(min=1, help="Rooms to render.")]
 RirCount = Annotated[int, typer.Option(metavar="M", min=1, help="RIRs to render, four a listener.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another number makes another set.")]
@@ -90,7 +87,7 @@ def qa(
     count: Count,
     rirs: Rirs = None,
     simulator: SimulatorName = None,
-    option: SimulatorOptions = None,
+    simulator_option: inputs.SimulatorOptions = None,
     rooms: RoomCount = 200,
     rir_count: RirCount = 2000,
     seed: Seed = 0,
@@ -122,8 +119,9 @@ def qa(
     extra = _beyond(beyond or [], simulator)
     if beyond_count is not None and not extra:
         raise BadInput("--beyond-count says how many of --beyond TYPE; name a type, or all")
+    options = inputs.key_values(simulator_option or [], "--simulator-option")
     plan = QAPlan(
-        sounds, count, rirs, simulator, inputs.key_values(option or []), rooms, rir_count, seed, split.value,
+        sounds, count, rirs, simulator, options, rooms, rir_count, seed, split.value,
         _folds(folds), SHARES if wanted is None else {kind: SHARES[kind] for kind in wanted}, extra,
         (beyond_count or max(1, count // 10)) if extra else 0, free, wordings.value, balance.value,
     )  # fmt: skip

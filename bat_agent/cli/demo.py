@@ -60,6 +60,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another number gives another room and other sounds.")] = 0,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Render a room with two sounds, listen, ask questions about it; writes two WAV files and a picture."""

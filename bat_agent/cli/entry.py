@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 
+from bat_agent.cli.renamed import with_new_names
 from bat_agent.errors import BadInput, BatAgentError, OldNameWarning, PluginError, WeightsError
 from bat_agent.extras import sentence_about
 
 
-def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run ``app`` as the command ``name`` (default arguments: ``sys.argv``); it ends with ``SystemExit``.
+def run_app(
+    app: typer.Typer,
+    name: str,
+    arguments: Sequence[str] | None = None,
+    renamed: Mapping[tuple[str, ...], Mapping[str, str]] | None = None,
+) -> NoReturn:
+    """Run ``app`` as the command ``name`` (default arguments: ``sys.argv``); it ends with ``SystemExit``. ``renamed``
+    are options that have another name now, as :mod:`bat_agent.cli.renamed` has them.
 
     Exit code 0 is success, 2 bad input (usage, files, plugins, weights), 1 anything else that failed on the way; each
     is told in one line on standard error.
     """
     try:
         with _old_names_as_notes():
-            code = app(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+            given = with_new_names(sys.argv[1:] if arguments is None else arguments, renamed or {})
+            code = app(args=given, prog_name=name, standalone_mode=False)
     except (BadInput, PluginError, WeightsError) as error:
         _fail(str(error), 2)
     except BatAgentError as error:

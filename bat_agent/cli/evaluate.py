@@ -15,6 +15,7 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.calibrate import calibrate
 from bat_agent.cli.evaluate_free import free
+from bat_agent.cli.evaluate_manifest import manifest, numbers_of
 from bat_agent.cli.evaluate_qa import qa
 from bat_agent.cli.evaluate_run import run
 from bat_agent.cli.output import print_json, print_notes, print_table, print_tables
@@ -41,7 +42,6 @@ class Decode(str, Enum):
     released = "released"
 
 
-Options = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option; may be given again.")]
 Results = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,8 +54,8 @@ Results = Annotated[
 def encoder(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A shipped model or a model's folder.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Instead of MODEL: a bare encoder (bat-agent plugins).")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")] = None,
-    option: Options = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
     manifest: Annotated[Path | None, typer.Option(help="The clips, from bat-agent evaluate manifest.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe of the clips (its validation split) unless --manifest; default: MODEL's.")
@@ -87,6 +87,7 @@ def encoder(
     ),
     batch: Annotated[int, typer.Option(min=1, help="Clips that are encoded at once.")] = 32,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Class, direction and distance of clips with one source, each figure with its 95 % interval; and more."""
@@ -100,14 +101,15 @@ def encoder(
     others = [read_result(spec) for spec in result or []]
     if out is not None:
         report.check_out(out)
-    subject = _subject(model, encoder, weights, inputs.key_values(option or []), trained_by, device, name)
+    options = inputs.key_values(encoder_option or [], "--encoder-option")
+    subject = _subject(model, encoder, weights, options, trained_by, device, name)
     make_tables([*others, _no_figures(subject.run, row)])  # a row that does not exist is told now
     _check_rooms(rooms, sounds, folds, other=bool(manifest or recipe or two_sources))
     data = (
         _data(subject, manifest, recipe, overrides, (clips, two_sources), seconds, batch)
         if rooms is None
         else rooms_data(
-            rooms, subject.run, clips=clips, seconds=seconds, batch=batch, sounds=sounds or (), folds=_numbers(folds)
+            rooms, subject.run, clips=clips, seconds=seconds, batch=batch, sounds=sounds or (), folds=numbers_of(folds)
         )
     )
     with _progress() as progress:
@@ -129,65 +131,7 @@ def encoder(
     print_notes([f"written: {', '.join(map(str, files))}"] if files else [])
 
 
-@app.command()
-def manifest(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The manifest, such as eval.jsonl.")],
-    sounds: Annotated[
-        list[str] | None, typer.Option(help="A library, such as audioset:ROOT/eval; may be given again.")
-    ] = None,
-    folds: Annotated[str | None, typer.Option(metavar="N,N", help="Folds of the library to take, such as 4.")] = None,
-    rirs: Annotated[str | None, typer.Option(metavar="ROOT", help="RIRs in the released layout.")] = None,
-    simulator: Annotated[str | None, typer.Option(help="What draws and renders rooms instead of --rirs.")] = None,
-    option: Options = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Instead of all these: the validation split of this recipe.")
-    ] = None,
-    overrides: inputs.RecipeChanges = None,
-    clips: Annotated[int | None, typer.Option(min=1, help="How many clips; default: every sound once.")] = None,
-    two_sources: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of clips with two sources.")] = 0.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the clips.")] = 10.0,
-    going_on: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of clips whose sounds began before; default: the recipe's, or 0."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another number draws other clips.")] = 0,
-    json: inputs.AsJson = False,
-) -> None:
-    """Draw clips to evaluate on, once and for all: which sound, in which room, at which place."""
-    from bat_agent.evaluation.draw import (
-        DrawnPlaces,
-        Places,
-        RecipePlaces,
-        ReleasedPlaces,
-        draw_clips,
-        libraries_of,
-        open_library,
-    )
-    from bat_agent.evaluation.manifest import write_manifest
-
-    places: Places
-    if recipe is not None:
-        if sounds or folds or rirs or simulator or option:
-            raise BadInput("--recipe names sounds and rooms already; leave out --sounds, --folds, --rirs, --simulator")
-        settings = _load_recipe(recipe, overrides)
-        libraries, places = libraries_of(settings), RecipePlaces(settings)
-        share = settings.mixing.going_on if going_on is None else going_on
-    else:
-        if not sounds or (rirs is None) == (simulator is None) or overrides:
-            raise BadInput("name --sounds and either --rirs or --simulator, or a --recipe (to which --set belongs)")
-        libraries = [open_library(spec, _numbers(folds)) for spec in sounds]
-        options = inputs.key_values(option or [])
-        places = ReleasedPlaces(rirs) if rirs is not None else DrawnPlaces(str(simulator), options)
-        share = going_on or 0.0
-    count = clips or sum(len(library.sounds) for library in libraries)
-    drawn = draw_clips(libraries, places, count, seed=seed, two_sources=two_sources, seconds=seconds, going_on=share)
-    write_manifest(out, drawn)
-    if json:
-        print_json({"manifest": str(out), "clips": count, "seed": seed})
-    else:
-        print(f"{count} clips in {out}")
-
-
+app.command()(manifest)
 app.command()(calibrate)
 app.command()(qa)
 app.command()(free)
@@ -246,7 +190,7 @@ def _subject(
 
     if encoder is None:
         if weights is not None or options:
-            raise BadInput("--weights and --option belong to --encoder NAME; a MODEL brings its own")
+            raise BadInput("--weights and --encoder-option belong to --encoder NAME; a MODEL brings its own")
         bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device)
         config = bat.config
         kind, options, where = config.encoder["name"], config.encoder["options"], model or inputs.DEFAULT_MODEL
@@ -258,7 +202,8 @@ def _subject(
         inputs.check_device(device)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         module = load_encoder(encoder, weights=weights, **options)
-        kind, where, called, read = encoder, str(weights or "none, drawn by lot"), encoder, (None, None)
+        none = "none, drawn by lot" if inputs.has_weights(module) else "none"
+        kind, where, called, read = encoder, str(weights or none), encoder, (None, None)
         recipe, stage = _recipe_of_weights(weights)
         if isinstance(module, torch.nn.Module):
             module.to(place).eval()
@@ -336,15 +281,6 @@ def _no_figures(run: Run, row: str | None) -> Result:
     from bat_agent.evaluation.runs import Result
 
     return Result(run, {}, row)
-
-
-def _numbers(folds: str | None) -> list[int] | None:
-    if folds is None:
-        return None
-    parts = folds.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise BadInput(f"--folds {folds!r} was not understood, expected whole numbers such as 4 or 1,2")
-    return [int(part) for part in parts]
 
 
 @contextmanager

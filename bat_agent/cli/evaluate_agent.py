@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bat_agent.agent import Bat
+from bat_agent.cli import inputs
 from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.agent import evaluate
@@ -61,12 +62,13 @@ def main(
     clips: Annotated[int, typer.Option(min=2, help="Single-source clips; half as many with two.")] = 1000,
     questions: Annotated[int, typer.Option(min=4, help="How many questions to ask.")] = 4000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the clips.")] = 10.0,
+    threads: inputs.Threads = None,
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Measure an agent on sounds, rooms and wordings that it was not trained on."""
     if out:
         _check_out(out)
-    if not torch.cuda.is_available():
+    if threads is None and not torch.cuda.is_available():
         torch.set_num_threads(1)
     settings = load_recipe(recipe, overrides)
     corpus.open_pool(settings, "valid")  # what is wrong with the sounds is told before rooms are rendered

@@ -23,11 +23,13 @@ def free(
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the questions with their truth as a QA file, and stop.")
     ] = None,
-    reasoner: Annotated[str | None, typer.Option(help="This reasoner in place of the model's own.")] = None,
+    reasoner: inputs.ReasonerName = None,
+    reasoner_option: inputs.ReasonerOptions = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many questions, intent after intent.")] = 640,
     seed: Annotated[int, typer.Option(min=0, help="Another number asks other questions.")] = 25,
     batch: Annotated[int, typer.Option(min=1, help="Questions a model is asked at once.")] = 16,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Ask a fixed set of free questions, in voices never trained on, of one who hears what is true; right by intent."""
@@ -42,7 +44,8 @@ def free(
         return
     if answers is not None and model is not None:
         raise BadInput(f"MODEL {model!r} and --answers {answers} both name answers; give one of them")
-    said = _read(answers, records) if answers is not None else _ask(model, reasoner, records, batch, device)
+    instead = inputs.Instead(reasoner=reasoner, reasoner_options=reasoner_option)
+    said = _read(answers, records) if answers is not None else _ask(model, instead, records, batch, device)
     figures = by_intent(records, said)
     scores = [free_scores(record, text) or {} for record, text in zip(records, said, strict=True)]
     understood = 1 - sum(one["malformed"] for one in scores) / len(scores)
@@ -62,10 +65,12 @@ def _line(name: str, figure: Figure) -> tuple[str, ...]:
     return name, f"{100 * figure.value:.1f} %", interval, str(figure.count)
 
 
-def _ask(model: str | None, reasoner: str | None, records: list[QARecord], batch: int, device: str | None) -> list[str]:
+def _ask(
+    model: str | None, instead: inputs.Instead, records: list[QARecord], batch: int, device: str | None
+) -> list[str]:
     from bat_agent.scoring.asked import oracle_encodings
 
-    bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device, reasoner=reasoner)
+    bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device, instead)
     encode = oracle_encodings(dict(enumerate(records)), bat.encoder.token_dim)
     said: list[str] = []
     with progress_of("questions") as progress:

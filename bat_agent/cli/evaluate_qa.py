@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,10 @@ def qa(
         Path | None, typer.Option(help="With --answers: those to the mirrored questions, ears swapped.")
     ] = None,
     encoder: inputs.EncoderName = None,
-    encoder_weights: inputs.EncoderWeights = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
+    reasoner: inputs.ReasonerName = None,
+    reasoner_option: inputs.ReasonerOptions = None,
     root: Annotated[Path | None, typer.Option(help="Where the sounds of a QA file are; default: its data set.")] = None,
     stage: Annotated[int | None, typer.Option(min=1, max=5, help="Of a data set: the files of this stage.")] = None,
     types: Types = None,
@@ -72,6 +76,7 @@ def qa(
     seed: Annotated[int, typer.Option(min=0, help="Of chance answers and intervals.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Questions a model is asked at once.")] = 16,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Score answers by question type, each figure with its 95 % interval, beside chance and the published figures."""
@@ -81,7 +86,8 @@ def qa(
     from bat_agent.scoring.results import parse_rows
 
     wanted = parse_types(types) if types is not None else ()
-    subject = _Subject(model, answers, answers_swapped, encoder, encoder_weights, device, batch, swap, name, out)
+    instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
+    subject = _Subject(model, answers, answers_swapped, instead, device, batch, swap, name, out)
     subject.check()
     others = _others(result, subject.name or "this run", row)
     scorer = _scorer(embed, class_embeddings, whole_answer)
@@ -98,6 +104,7 @@ def qa(
         print_json(found.to_dict())
     else:
         _print(found, made if tables else [])
+    print_notes(dict.fromkeys(part["why"] for part in found.unanswered.values()))
     print_notes([*found.notes, *([f"written: {', '.join(map(str, files))}"] if files else [])])
 
 
@@ -108,8 +115,7 @@ class _Subject:
     model: str | None
     file: Path | None
     file_swapped: Path | None
-    encoder: str | None
-    encoder_weights: Path | None
+    instead: inputs.Instead
     device: str | None
     batch: int
     swap: bool
@@ -120,9 +126,10 @@ class _Subject:
         """Tell now what would otherwise be told after minutes."""
         from bat_agent.evaluation.report import check_out
 
-        if self.file is not None and (self.model or self.encoder) is not None:
+        listens = self.model or self.instead.encoder or self.instead.reasoner
+        if self.file is not None and listens is not None:
             raise BadInput(
-                f"MODEL {self.model or self.encoder!r} and --answers {self.file} both name answers; give one of them"
+                f"MODEL {listens!r} and --answers {self.file} both name answers; give one of them"
             )
         if self.file is None and self.file_swapped is not None:
             raise BadInput("--answers-swapped goes with --answers; a model is asked with swapped ears itself")
@@ -167,12 +174,13 @@ class _Subject:
         from bat_agent.scoring.report import ANSWERS, SWAPPED
         from bat_agent.scoring.score import about_sides
 
-        called = " with ".join(filter(None, [self.model or inputs.DEFAULT_MODEL, self.encoder]))
+        chosen = (self.model or inputs.DEFAULT_MODEL, self.instead.encoder, self.instead.reasoner)
+        called = " with ".join(filter(None, chosen))
         place = self.out or Path()
         paths = [place / kept if self.out is not None else None for kept in (ANSWERS, SWAPPED)]
         log = AnswerLog.open(paths[0], called, questions.keys)
         mirrored = AnswerLog.open(paths[1], called, questions.keys) if self.swap else None
-        bat = inputs.open_bat(self.model or inputs.DEFAULT_MODEL, self.device, self.encoder, self.encoder_weights)
+        bat = inputs.open_bat(self.model or inputs.DEFAULT_MODEL, self.device, self.instead)
         if bat.encoder.clip_seconds < CLIP_SECONDS:
             heard = f"{bat.encoder.clip_seconds:g} s of each clip of {CLIP_SECONDS:g} s"
             print_notes([f"{called} hears only the first {heard}, so some of its questions cannot be answered"])
@@ -241,6 +249,7 @@ def _print(found: Report, tables: list[Table]) -> None:
     for intent, figure in own.get("intents", {}).items():
         beside = [row.get("intents", {}).get(intent) for row in rows]
         lines.append(_line(f"F {intent}", "accuracy", figure, beside))
+    lines += [_unanswered(kind, part, len(rows)) for kind, part in found.unanswered.items()]
     heading = f"{found.run['name']}: {found.run['data']}, class scores: {found.scores.embedder}"
     print_table(heading, ("type", "measure", "%", "95 % interval", "of", *found.rows), lines)
     print_tables(tables)
@@ -251,6 +260,12 @@ def _called(kind: str) -> str:
     from bat_agent.scoring.score import ALL
 
     return "all" if kind == ALL else f"{QuestionType(kind).letter} {kind}"
+
+
+def _unanswered(kind: str, part: dict[str, Any], rows: int) -> tuple[str, ...]:
+    """A row for what cannot be answered: ``no head`` where the encoder lacks one."""
+    figure = "no head" if re.search(r"\bno \w+ head\b", part["why"]) else "not answered"
+    return (_called(kind), "", figure, "", f"{part['count']} of {part['of']}", *["–"] * rows)
 
 
 def _line(kind: str, measure: str, figure: dict[str, float], beside: list[dict[str, float] | None]) -> tuple[str, ...]:

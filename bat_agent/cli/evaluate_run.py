@@ -33,6 +33,7 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the tables: Markdown and JSON.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions that are asked at once.")] = 16,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Ask every finished reasoner stage of training runs the same questions; tables 4, 10, 11 and 12 with all runs."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bat_agent.agent import Bat
+    from bat_agent.registry import Kind
+
+
+def _shipped() -> list[str]:
+    from bat_agent.hearing.model_folder import shipped_models
+
+    return list(shipped_models())
+
+
+def _installed(kind: Kind) -> Callable[[], list[str]]:
+    """What a shell completes: the components of a kind."""
+
+    def names() -> list[str]:
+        from bat_agent.registry import components
+
+        return list(components(kind))
+
+    return names
+
+
+def _set_threads(threads: int | None) -> int | None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return threads
 
 
 class Mono(str, Enum):
@@ -30,26 +57,47 @@ class Mono(str, Enum):
 AudioFile = Annotated[
     Path, typer.Argument(metavar="AUDIO", help="A binaural recording, left ear first: WAV, FLAC, OGG or MP3.")
 ]
-Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub repository owner/name.")]
+Model = Annotated[
+    str,
+    typer.Option(help="A shipped model, a folder, or a hub repository owner/name.", autocompletion=_shipped),
+]
 Device = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0; default: the best there is.")]
 MonoFiles = Annotated[
     Mono,
     typer.Option(help="What to do with a mono file: refuse it, or duplicate it to both ears (no direction)."),
 ]
 Channels = Annotated[
-    str | None, typer.Option(metavar="L,R", help="Which two channels are the ears, counted from 0, e.g. 0,1.")
+    str | None, typer.Option(metavar="L,R", help="Which two channels are the ears, counted from 1, e.g. 1,2.")
 ]
 EncoderName = Annotated[
     str | None,
-    typer.Option(help="Listen with another encoder (see bat-agent plugins); questions are then answered by rules."),
+    typer.Option(
+        help="Listen with another encoder (see bat-agent plugins); questions are then answered by rules.",
+        autocompletion=_installed("encoder"),
+    ),
 ]
-EncoderWeights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
+EncoderOptions = Annotated[
+    list[str] | None, typer.Option("--encoder-option", metavar="KEY=VALUE", help="Its option; may be given again.")
+]
+Weights = Annotated[Path | None, typer.Option(help="Weights of that encoder, a file or a folder.")]
 ReasonerName = Annotated[
-    str | None, typer.Option(help="Let another reasoner answer, such as scene-prompt (see bat-agent plugins).")
+    str | None,
+    typer.Option(
+        help="Let another reasoner answer, such as scene-prompt (see bat-agent plugins).",
+        autocompletion=_installed("reasoner"),
+    ),
 ]
 ReasonerOptions = Annotated[
     list[str] | None, typer.Option("--reasoner-option", metavar="KEY=VALUE", help="Its option; may be given again.")
 ]
+SimulatorOptions = Annotated[
+    list[str] | None,
+    typer.Option("--simulator-option", metavar="KEY=VALUE", help="An option of the simulator; may be given again."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads)
+]
+"""Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[
     bool, typer.Option("--unknown-level", help="The recording's level is not calibrated: judge distance without it.")
 ]
@@ -68,60 +116,82 @@ def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, lis
     """
     import soundfile
 
-    waveform = bat_agent.read_audio(path, mono=mono.value, channels=_two_numbers(channels))
+    waveform = bat_agent.read_audio(path, mono=mono.value, channels=two_channels(channels))
     rate_hz = soundfile.info(path).samplerate
     return waveform, [] if rate_hz == SAMPLE_RATE_HZ else [f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz"]
 
 
+@dataclass(frozen=True)
+class Instead:
+    """An encoder and a reasoner in place of the model's own, as ``--encoder``, ``--reasoner`` and their like say."""
+
+    encoder: str | None = None
+    encoder_options: Sequence[str] | None = None
+    weights: Path | None = None
+    """Of that encoder."""
+    reasoner: str | None = None
+    reasoner_options: Sequence[str] | None = None
+
+    def check(self) -> None:
+        """Tell before a model is loaded what is amiss; raises :class:`~bat_agent.errors.BatAgentError`."""
+        from bat_agent.registry import config_of
+
+        for given, name, kind in (
+            (self.weights, "--weights", "encoder"),
+            (self.encoder_options, "--encoder-option", "encoder"),
+            (self.reasoner_options, "--reasoner-option", "reasoner"),
+        ):
+            if given and getattr(self, kind) is None:
+                raise BadInput(f"{name} was given without --{kind}; name the {kind} that it belongs to")
+        if self.encoder is not None:
+            config_of("encoder", self.encoder, self.of_encoder)
+        if self.reasoner is not None:
+            config_of("reasoner", self.reasoner, self.of_reasoner)
+
+    @property
+    def of_encoder(self) -> dict[str, Any]:
+        """The options of the encoder."""
+        return key_values(self.encoder_options or (), "--encoder-option")
+
+    @property
+    def of_reasoner(self) -> dict[str, Any]:
+        """The options of the reasoner."""
+        return key_values(self.reasoner_options or (), "--reasoner-option")
+
+
 def open_bat(
-    model: str,
-    device: str | None = None,
-    encoder: str | None = None,
-    encoder_weights: Path | None = None,
-    *,
-    level_known: bool = True,
-    reasoner: str | None = None,
-    reasoner_options: Sequence[str] | None = None,
+    model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True
 ) -> Bat:
-    """The agent ``model``, with the encoder named ``encoder`` and the ``reasoner`` in place of its own where given.
+    """The agent ``model``, with another encoder and another reasoner where ``instead`` names them.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
     """
-    if encoder is None and encoder_weights is not None:
-        raise BadInput("--encoder-weights was given without --encoder; name the encoder these weights belong to")
-    if reasoner is None and reasoner_options:
-        raise BadInput("--reasoner-option was given without --reasoner; name the reasoner these options belong to")
+    instead = instead or Instead()
     check_device(device)
-    from bat_agent.registry import config_of
-
-    options = key_values(reasoner_options, "--reasoner-option") if reasoner_options else {}
-    # An unknown name is told at once, before a model is loaded.
-    if reasoner is not None:
-        config_of("reasoner", reasoner, options)
-    if encoder is not None:
-        config_of("encoder", encoder, {})
+    instead.check()
     bat = bat_agent.load(model, device=device, level_known=level_known)
-    if encoder is not None:
-        bat = _with_encoder(bat, encoder, encoder_weights)
-    return bat if reasoner is None else _with_reasoner(bat, reasoner, options)
-
-
-def _with_encoder(bat: Bat, encoder: str, encoder_weights: Path | None) -> Bat:
-    weights = None if encoder_weights is None else str(encoder_weights)
-    bat = bat.with_encoder(encoder, weights=weights)
-    learns = any(p.requires_grad for p in getattr(bat.encoder, "parameters", tuple)())
-    if weights is None and learns:
-        print_notes([f"the encoder {encoder!r} has no weights, so what it says means nothing; give --encoder-weights"])
+    if instead.encoder is not None:
+        weights = None if instead.weights is None else str(instead.weights)
+        bat = bat.with_encoder(instead.encoder, weights=weights, **instead.of_encoder)
+        if weights is None and has_weights(bat.encoder):
+            print_notes(
+                [f"the encoder {instead.encoder!r} was given no weights, so what it says means nothing; give --weights"]
+            )
+    if instead.reasoner is not None:
+        bat = bat.with_reasoner(instead.reasoner, **instead.of_reasoner)
+        if has_weights(bat.reasoner):
+            print_notes(
+                [
+                    f"the reasoner {instead.reasoner!r} was not trained, so what it says means nothing; train one, and "
+                    "use --model"
+                ]
+            )
     return bat
 
 
-def _with_reasoner(bat: Bat, reasoner: str, options: dict[str, Any]) -> Bat:
-    bat = bat.with_reasoner(reasoner, **options)
-    if any(p.requires_grad for p in getattr(bat.reasoner, "parameters", tuple)()):
-        print_notes(
-            [f"the reasoner {reasoner!r} was not trained, so what it says means nothing; train one, and use --model"]
-        )
-    return bat
+def has_weights(module: Any) -> bool:
+    """Whether there is anything to learn in it, which means nothing before it was."""
+    return any(parameter.requires_grad for parameter in getattr(module, "parameters", tuple)())
 
 
 def check_device(device: str | None) -> None:
@@ -137,13 +207,17 @@ def check_device(device: str | None) -> None:
         raise BadInput(f"device {device!r} cannot be used here; choose one of {', '.join(have)}") from error
 
 
-def _two_numbers(channels: str | None) -> tuple[int, int] | None:
+def two_channels(channels: str | None) -> tuple[int, int] | None:
+    """``L,R`` of ``--channels``, counted from 1; raises :class:`~bat_agent.errors.BadInput` for anything else."""
     if channels is None:
         return None
     parts = channels.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise BadInput(f"--channels {channels!r} was not understood, expected two channel numbers such as 0,1")
-    return int(parts[0]), int(parts[1])
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise BadInput(f"--channels must be two numbers from 1, left first, as in 1,2; got {channels!r}")
+    from bat_agent.sound.audio import counted_from_1
+
+    left, right = counted_from_1((int(parts[0]), int(parts[1])))
+    return left, right
 
 
 def key_values(pairs: Sequence[str], option: str = "--option") -> dict[str, Any]:

@@ -16,6 +16,7 @@ from bat_agent.cli import inputs
 from bat_agent.cli import listen_options as options
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen_options import Input, View
+from bat_agent.cli.renamed import BAT_LISTEN
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from bat_agent.listening.engine import LiveEars
     from bat_agent.listening.events import Update
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True)
+app = typer.Typer(pretty_exceptions_enable=False, invoke_without_command=True)
 
 
 @app.callback()
 def listen(
     context: typer.Context,
-    device: options.Device = None,
+    microphone: options.Microphone = None,
     file: options.File = None,
     walk: options.Walk = None,
     raw: options.Raw = False,
@@ -40,7 +41,7 @@ def listen(
     form: options.Form = "s16le",
     num_channels: options.NumChannels = 2,
     allow_remote: options.AllowRemote = False,
-    channels: options.Channels = "1,2",
+    channels: options.Channels = None,
     swap: options.Swap = False,
     fast: options.Fast = False,
     loop: options.Loop = False,
@@ -54,7 +55,13 @@ def listen(
     host: options.Host = "127.0.0.1",
     allow_host: options.AllowHost = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
-    compute: options.Compute = None,
+    encoder: inputs.EncoderName = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
+    reasoner: inputs.ReasonerName = None,
+    reasoner_option: inputs.ReasonerOptions = None,
+    device: inputs.Device = None,
+    threads: inputs.Threads = None,
     window: options.Window = 2.0,
     hop: options.Hop = 0.25,
     level: options.Level = None,
@@ -71,16 +78,20 @@ def listen(
     """
     if context.invoked_subcommand is not None:
         return
+    from bat_agent.listening.opening import FIRST_TWO, default_level_known
     from bat_agent.listening.opening import listen as open_ears
     from bat_agent.listening.saving import Recorder
 
-    pair = _pair(channels)
+    pair = inputs.two_channels(channels)
     given = Input(
-        device, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds
+        microphone, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds
     )  # fmt: skip
+    source = _source(given, pair or FIRST_TWO)
+    instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
+    bat = inputs.open_bat(model, device, instead, level_known=default_level_known(source) if level is None else level)
     ears = open_ears(
-        _source(given, pair),
-        model=model, device=compute, level_known=level, channels=pair, swap=swap,
+        source,
+        model=bat, channels=pair, swap=swap,
         save=None if save is None else Recorder(save, save_most_mb),
         window_s=window, hop_s=hop, questions=tuple(ask or ()), ask_every_s=ask_every,
         only=_labels(only), without=_labels(without), least_confidence=min_confidence,
@@ -135,16 +146,17 @@ def devices(json: inputs.AsJson = False) -> None:
 
 @app.command()
 def calibrate(
-    device: Annotated[str | None, typer.Option(help="Microphone, as for bat-listen.")] = None,
-    channels: options.Channels = "1,2",
+    microphone: options.Microphone = None,
+    channels: options.Channels = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for each clap.")] = 4.0,
 ) -> None:
     """Find out whether the ears are swapped: clap on your left, then on your right. What is found is kept."""
     from bat_agent.listening.calibrating import record_claps
     from bat_agent.listening.microphone import Microphone
+    from bat_agent.listening.opening import FIRST_TWO
     from bat_agent.listening.sides import judge_claps, store_sides
 
-    source = Microphone(device, channels=_pair(channels))
+    source = Microphone(microphone, channels=inputs.two_channels(channels) or FIRST_TWO)
     left, right, rate_hz = record_claps(source, seconds, _say)
     found = judge_claps(left, right, rate_hz)
     place = store_sides(source.name, found)
@@ -176,12 +188,12 @@ def _source(given: Input, pair: tuple[int, int]) -> SoundSource:
 
         where, number = _address(given.ws, "--ws")
         return WebSocketFeed(number, where, remote=given.remote, **samples)
-    return Microphone(given.device, channels=pair)
+    return Microphone(given.microphone, channels=pair)
 
 
 def _check_one(given: Input) -> None:
     inputs_given = {
-        "--device": given.device,
+        "--microphone": given.microphone,
         "--file": given.file,
         "--walk": given.walk,
         "--raw": given.raw or None,
@@ -193,13 +205,6 @@ def _check_one(given: Input) -> None:
         raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
     if (given.fast or given.loop or given.start_s) and not (given.file or (given.walk and given.fast)):
         raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
-
-
-def _pair(channels: str) -> tuple[int, int]:
-    parts = channels.split(",")
-    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise BadInput(f"--channels must be two numbers from 1, left first, as in 1,2; got {channels!r}")
-    return int(parts[0]), int(parts[1])
 
 
 def _address(text: str, option: str) -> tuple[str, int]:
@@ -289,7 +294,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """The command ``bat-listen``."""
-    run_app(app, "bat-listen")
+    run_app(app, "bat-listen", renamed=BAT_LISTEN)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ class View(str, Enum):
 
 # --- what to listen to ---
 
-Device = Annotated[
+Microphone = Annotated[
     str | None,
-    typer.Option(help="Microphone: number or part of its name, see bat-listen devices; else the default."),
+    typer.Option(help="Number or part of the name of a microphone, see bat-listen devices; else the default."),
 ]
 File = Annotated[Path | None, typer.Option(help="An audio file, or a scene file (.yaml), as if it sounded now.")]
 Walk = Annotated[
@@ -35,7 +35,7 @@ Rate = Annotated[int, typer.Option(help="Sample rate of --raw, --tcp and --ws, H
 Form = Annotated[str, typer.Option("--format", help="Their samples: s16le, s32le or f32le.")]
 NumChannels = Annotated[int, typer.Option(help="How many channels they send.")]
 AllowRemote = Annotated[bool, typer.Option(help="Let --tcp and --ws be reached by other machines.")]
-Channels = Annotated[str, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")]
+Channels = Annotated[str | None, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")]
 Swap = Annotated[bool, typer.Option("--swap", help="The ears are the wrong way round.")]
 Fast = Annotated[bool, typer.Option("--fast", help="A file as fast as possible: the same events each time.")]
 Loop = Annotated[bool, typer.Option("--loop", help="The file again and again.")]
@@ -57,7 +57,6 @@ AllowHost = Annotated[list[str] | None, typer.Option(help="A name under which th
 
 # --- how to listen, and what of it to tell and to keep ---
 
-Compute = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0.")]
 Window = Annotated[float, typer.Option(metavar="SECONDS", help="How much sound a look is about.")]
 Hop = Annotated[float, typer.Option(metavar="SECONDS", help="Time between looks.")]
 Level = Annotated[
@@ -76,7 +75,7 @@ Seconds = Annotated[float | None, typer.Option("--for", metavar="SECONDS", help=
 class Input:
     """What to listen to, as given: one of the first six, the default microphone where all are left out."""
 
-    device: str | None
+    microphone: str | None
     file: Path | None
     walk: str | None
     raw: bool

@@ -22,10 +22,12 @@ def perceive(
     plot: Annotated[Path | None, typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG.")] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
-    encoder_weights: inputs.EncoderWeights = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
     device: inputs.Device = None,
+    threads: inputs.Threads = None,
     unknown_level: inputs.UnknownLevel = False,
     json: inputs.AsJson = False,
 ) -> None:
@@ -35,7 +37,8 @@ def perceive(
     if plot is not None:
         plotting.check_figure_path(plot)
     waveform, notes = inputs.read_ears(audio, mono, channels)
-    bat = inputs.open_bat(model, device, encoder, encoder_weights, level_known=not unknown_level)
+    instead = inputs.Instead(encoder, encoder_option, weights)
+    bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
     perception = bat.perceive(waveform)
     notes += perception.notes
     if any(source.distance_m is not None for source in perception.sources):

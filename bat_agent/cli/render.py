@@ -44,9 +44,7 @@ def render(
     simulator: Annotated[
         str | None, typer.Option(help="Render with this simulator (see bat-agent plugins), not the scene's own.")
     ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the simulator; repeat for more.")
-    ] = None,
+    simulator_option: inputs.SimulatorOptions = None,
     json: inputs.AsJson = False,
 ) -> None:
     """Render a scene file: what its listener hears of its sources, as a binaural WAV file."""
@@ -57,7 +55,7 @@ def render(
 
     _check_outputs(out, plot, rir, scene_file)
     described = with_sounds(read_scene_file(scene_file), sound or [])
-    scene, engine = with_simulator(described.moving.scene, simulator, inputs.key_values(option or []))
+    scene, engine = with_simulator(described.moving.scene, simulator, inputs.key_values(simulator_option or [], "--simulator-option"))
     moving = dataclasses.replace(described.moving, scene=scene)
     files, notes = _read_files(described.playing, (out, rir))
     seconds = _seconds(seconds, moving.times_s, described.playing, files, scene)

@@ -16,6 +16,11 @@ QUEUED_BATCHES = 4
 
 def serve(
     model: inputs.Model = inputs.DEFAULT_MODEL,
+    encoder: inputs.EncoderName = None,
+    encoder_option: inputs.EncoderOptions = None,
+    weights: inputs.Weights = None,
+    reasoner: inputs.ReasonerName = None,
+    reasoner_option: inputs.ReasonerOptions = None,
     host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback give a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8765,
     token: Annotated[
@@ -29,7 +34,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name clients may call; may be given again.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    threads: inputs.Threads = 1,
     device: inputs.Device = None,
     unknown_level: inputs.UnknownLevel = False,
     json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
@@ -38,8 +43,6 @@ def serve(
 
     Prints one line to copy into the shell of the client: its address and its token.
     """
-    import torch
-
     with needed("listen", "bat-agent serve"):
         from bat_agent.serving import server
 
@@ -53,9 +56,10 @@ def serve(
     token = server.choose_token(token, host)
     # A port in use is told at once, before a model is loaded.
     with server.until_signalled(), server.listen(host, port) as listening:
-        said = {"url": server.url_of(listening, host), "token": token, "model": model, "pid": os.getpid()}
-        torch.set_num_threads(threads)
-        bat = inputs.open_bat(model, device, level_known=not unknown_level)
+        instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
+        bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
+        heard_by = model if encoder is None else bat.config.name
+        said = {"url": server.url_of(listening, host), "token": token, "model": heard_by, "pid": os.getpid()}
 
         def ready() -> None:
             line = f"BAT_AGENT_URL={said['url']} BAT_AGENT_TOKEN={token}"

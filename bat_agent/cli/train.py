@@ -1,14 +1,17 @@
-"""``python -m bat_agent.train RECIPE [key=value …]``: train an agent by a recipe, or say what that would cost."""
+"""``bat-agent train RECIPE [key=value …]``, for torchrun ``python -m bat_agent.train``: train, or say what it costs."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bat_agent.cli import inputs
 from bat_agent.cli.output import print_table
-from bat_agent.recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    from bat_agent.recipes.schema import Recipe
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -20,6 +23,7 @@ def main(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, e.g. seed=1 stages.0.steps=100.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; say what it would cost.")] = False,
+    threads: inputs.Threads = None,
 ) -> None:
     """Train an agent by a recipe. Run the same command again to resume."""
     import torch
@@ -30,7 +34,7 @@ def main(
 
     # Questions are only tokenised in this process, so worker processes need no warning about it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if not torch.cuda.is_available():
+    if threads is None and not torch.cuda.is_available():
         # Data is made in worker processes; a second OpenMP thread here would fight with them for the cores.
         torch.set_num_threads(1)
     settings = load_recipe(recipe, overrides)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 
-from bat_agent.agent import Answer, Bat
-from bat_agent.errors import BadInput
+from bat_agent.agent import CANNOT_ANSWER, Answer, Bat
+from bat_agent.errors import BadInput, Unavailable
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import Answered
 from bat_agent.listening.health import Health, forbids_direction
@@ -115,7 +115,12 @@ class Answering:
     def _answer_to(self, question: str, window: Waveform, t_s: float) -> Answer:
         if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ:
             return Answer(question, _NOT_YET)
-        answer = self._bat.ask(window, question)
+        try:
+            answer = self._bat.ask(window, question)
+        except Unavailable:
+            raise
+        except BadInput as error:  # a head is lacking: told like any answer, whoever asked
+            return Answer(question, CANNOT_ANSWER, sure=False, failed=str(error))
         if window.any() and forbids_direction(Health().look(window, t_s)):
             return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False)
         return answer

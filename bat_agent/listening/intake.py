@@ -25,6 +25,8 @@ class Sides:
     swap: bool = False
     right_gain_db: float = 0.0
     """Added to the right ear, where the microphones differ."""
+    named: bool = True
+    """Whether somebody said which channels these are; else an input of more than two is refused."""
 
 
 class Intake:
@@ -57,6 +59,11 @@ class Intake:
         if channels == 1:
             raise BadInput(
                 "the input has one channel, and one ear hears no direction: give one with two microphones (left first)"
+            )
+        if channels > 2 and not self.sides.named:
+            raise BadInput(
+                f"the input has {channels} channels, expected 2 (left and right ear); choose two with --channels 1,2 "
+                "(in Python channels=(1, 2))"
             )
         if channels < most:
             raise BadInput(f"the input has {channels} channels, but channel {most} was asked for: change --channels")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bat_agent.agent import Bat
 
+FIRST_TWO = (1, 2)
 SCENE_FILES = (".yaml", ".yml", ".json")
 
 
@@ -30,7 +31,7 @@ def listen(
     model: str | os.PathLike[str] | Bat = "bat-small",
     device: str | None = None,
     level_known: bool | None = None,
-    channels: tuple[int, int] = (1, 2),
+    channels: tuple[int, int] | None = None,
     swap: bool = False,
     fast: bool = False,
     save: str | os.PathLike[str] | Recorder | None = None,
@@ -45,7 +46,7 @@ def listen(
     ``walk:LABEL`` for a rendered sound that walks around the listener, or any
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
     ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
-    the left and the right one, counted from 1. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
+    the left and the right one, counted from 1; unless they are named, what is heard has two. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
     into a folder. ``settings`` are those of :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``,
     ``hop_s`` and ``questions``.
 
@@ -53,7 +54,7 @@ def listen(
     """
     from bat_agent.agent import Bat
 
-    opened = open_source(source, channels=channels, fast=fast)
+    opened = open_source(source, channels=channels or FIRST_TWO, fast=fast)
     calibrated = default_level_known(opened) if level_known is None else level_known
     ears = model
     if not isinstance(ears, Bat):
@@ -69,7 +70,7 @@ def listen(
 
 
 def open_source(
-    source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = (1, 2), fast: bool = False
+    source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = FIRST_TWO, fast: bool = False
 ) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
     found: SoundSource
@@ -111,16 +112,16 @@ def open_file(
     return simulated.scene(os.fspath(path), pace=pace, seconds=seconds)
 
 
-def sides_of(source: SoundSource, channels: tuple[int, int], swap: bool) -> Sides:
+def sides_of(source: SoundSource, channels: tuple[int, int] | None, swap: bool) -> Sides:
     """Which channels of its blocks are the ears, for a microphone with what ``bat-listen calibrate`` found.
 
     Raises :class:`~bat_agent.errors.BadInput` for no such pair.
     """
-    left, right = channels
-    if left == right or min(channels) < 1:
+    left, right = channels or FIRST_TWO
+    if left == right or min(left, right) < 1:
         raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
     if not isinstance(source, Microphone):
-        return Sides(left - 1, right - 1, swap)
+        return Sides(left - 1, right - 1, swap, named=channels is not None)
     # It hands over the two ears alone.
     known = load_sides(source.name) or DeviceSides(False, 0.0)
     return Sides(0, 1, known.swap != swap, -known.gain_db)

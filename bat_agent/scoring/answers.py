@@ -41,6 +41,8 @@ class Answers:
     """N probabilities, where given."""
     given: list[bool]
     """Whether there was an answer at all."""
+    failed: list[str | None] | None = None
+    """Why the system could not answer, such as a head that its encoder lacks; ``None`` where it could."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -48,8 +50,9 @@ class Answers:
     def of(self, numbers: Iterable[int]) -> Answers:
         """Those of some of the records."""
         chosen = list(numbers)
+        failed = None if self.failed is None else [self.failed[n] for n in chosen]
         return Answers(
-            [self.texts[n] for n in chosen], [self.confidences[n] for n in chosen], [self.given[n] for n in chosen]
+            [self.texts[n] for n in chosen], [self.confidences[n] for n in chosen], [self.given[n] for n in chosen], failed
         )
 
     @property
@@ -127,6 +130,7 @@ def read_answers(path: str | Path, keys: Sequence[str]) -> Answers:
         [line.item["answer"] if line else None for line in lines_],
         [_confidence(line.item) if line else None for line in lines_],
         [line is not None for line in lines_],
+        [_failed(line.item) if line else None for line in lines_],
     )
 
 
@@ -242,6 +246,11 @@ def _take(found: dict[int, Line], place: int, line: Line, path: Path) -> None:
             "leave one of them out"
         )
     found[place] = line
+
+
+def _failed(item: Mapping[str, Any]) -> str | None:
+    why = item.get("failed")
+    return why if isinstance(why, str) and item["answer"] is None else None
 
 
 def _confidence(item: Mapping[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bat_agent.agent import Bat
+from bat_agent.agent import Bat, each_answered
 from bat_agent.datasets.layout import cannot_write
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
@@ -44,8 +44,8 @@ class AnswerLog:
     path: Path | None
     model: str
     """Whose answers they are; another model's are not mixed with them."""
-    found: dict[int, tuple[str, float | None]] = field(default_factory=dict)
-    """Number of the record → answer, confidence."""
+    found: dict[int, tuple[str | None, float | None, str | None]] = field(default_factory=dict)
+    """Number of the record → answer, confidence, why there is no answer."""
     advice: str = "choose another --out or move the file away"
     """What to do about a file of another run."""
 
@@ -77,9 +77,10 @@ class AnswerLog:
         number = item.get("record")
         if not isinstance(number, int) or not 0 <= number < len(keys) or key_of(item) != keys[number]:
             raise self._foreign(line)
-        if item.get("model") != self.model or not isinstance(item.get("answer"), str):
+        failed = item.get("failed")
+        if item.get("model") != self.model or not isinstance(item.get("answer") if failed is None else failed, str):
             raise self._foreign(line)
-        self.found[number] = (item["answer"], item.get("confidence"))
+        self.found[number] = (item.get("answer"), item.get("confidence"), failed)
 
     def _foreign(self, line: int) -> BadInput:
         return BadInput(
@@ -87,12 +88,17 @@ class AnswerLog:
             f"one cannot go on from it; {self.advice}"
         )
 
-    def add(self, items: Iterable[tuple[int, str, str]]) -> None:
-        """Keep (number of the record, key, reply) of some questions, and append them to the file."""
+    def add(self, items: Iterable[tuple[int, str, str | BadInput]]) -> None:
+        """Keep (number of the record, key, reply or why there is none) of some questions, and append them to the
+        file.
+        """
         lines = []
         for number, key, reply in items:
-            self.found[number] = (str(reply), getattr(reply, "confidence", None))
-            lines.append(answer_line(number, key, *self.found[number], model=self.model))
+            failed = isinstance(reply, BadInput)
+            text, why = (None, str(reply)) if failed else (str(reply), None)
+            self.found[number] = (text, getattr(reply, "confidence", None), why)
+            more = {"failed": why} if failed else {}
+            lines.append(answer_line(number, key, *self.found[number][:2], model=self.model, **more))
         if self.path is None:
             return
         try:
@@ -104,8 +110,8 @@ class AnswerLog:
     def answers(self, numbers: Sequence[int]) -> Answers:
         """The answers to records with these numbers; those not asked count as missing."""
         found = [self.found.get(number) for number in numbers]
-        texts, sure = [f[0] if f else None for f in found], [f[1] if f else None for f in found]
-        return Answers(texts, sure, [f is not None for f in found])
+        texts, sure, why = ([f[part] if f else None for f in found] for part in range(3))
+        return Answers(texts, sure, [f is not None for f in found], why)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -189,12 +195,7 @@ def _ask(bat: Bat, asked: list[tuple[int, QARecord]], hear: _Hear, job: _Job) ->
     if len(rows) > len(clips):
         encoding = encoding[rows]  # one clip a question, as reasoners take them
     texts = [mirror(record.text) if job.swapped else record.text for _, record in asked]
-    replies = bat.reasoner.answer(encoding, texts)
-    if len(replies) != len(asked):
-        raise BadInput(
-            f"the reasoner {type(bat.reasoner).__name__} gave {len(replies)} answers to {len(asked)} questions, "
-            "expected one each; mend its plugin"
-        )
+    replies = each_answered(bat.reasoner, encoding, texts)
     job.log.add((number, record.key, reply) for (number, record), reply in zip(asked, replies, strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ class Report:
     rows: dict[str, Scores]
     """Name of the row (:mod:`bat_agent.scoring.rows`) → its scores."""
     notes: tuple[str, ...] = ()
+    unanswered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Question type → ``count`` of questions that the system cannot answer, ``of`` all, and ``why``; they are not among
+    those that are scored."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what ``scores.json`` holds."""
@@ -41,6 +44,7 @@ class Report:
             "scores": self.scores.to_dict(),
             "rows": {name: scores.to_dict() for name, scores in self.rows.items()},
             "notes": list(self.notes),
+            **({"unanswered": self.unanswered} if self.unanswered else {}),
         }
 
     def results(self, rows: tuple[str, ...] = ()) -> list[Result]:
@@ -64,10 +68,18 @@ def evaluate_answers(
     """Score one system and the rows to compare it with (which learn from the QA file ``train``, where one is given).
 
     ``rows`` are those of another report on the same questions, which are then not scored again. ``progress`` is told
-    the name of every row before it is scored. Raises :class:`~bat_agent.errors.BadInput` as
+    the name of every row before it is scored. What the system cannot answer, for lack of a head, is left out of all
+    rows and counted. Raises :class:`~bat_agent.errors.BadInput` where that is all, and as
     :func:`~bat_agent.scoring.score.score` and :func:`~bat_agent.scoring.rows.comparison_rows` do.
     """
     progress(run["name"])
+    unanswered = _unanswered(records, answers)
+    if unanswered:
+        can = [n for n, why in enumerate(answers.failed or []) if why is None]
+        if not can:
+            raise BadInput(f"none of the {len(records)} questions can be answered: {next(filter(None, answers.failed or []))}")
+        records, answers = [records[n] for n in can], answers.of(can)
+        swapped = None if swapped is None else swapped.of(can)
     notes = list(answers.notes)
     if swapped is not None:
         of_sides = swapped.of(about_sides(records))
@@ -78,7 +90,19 @@ def evaluate_answers(
     for name, said in comparison_rows(records, seed, train).items() if rows is None else ():
         progress(name)
         beside[name] = score(records, said, embedder=scorer, seed=seed)
-    return Report({**run, "seed": seed}, found, beside, tuple(dict.fromkeys([*notes, *found.notes])))
+    return Report({**run, "seed": seed}, found, beside, tuple(dict.fromkeys([*notes, *found.notes])), unanswered)
+
+
+def _unanswered(records: Sequence[QARecord], answers: Answers) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for record, why in zip(records, answers.failed or [None] * len(records), strict=True):
+        if why is not None:
+            of = found.setdefault(record.type.value, {"count": 0, "of": 0, "why": why})
+            of["count"] += 1
+    for record in records:
+        if record.type.value in found:
+            found[record.type.value]["of"] += 1
+    return found
 
 
 def keep_answers(folder: Path, source: Path, questions: Questions, answers: Answers, name: str = ANSWERS) -> None:

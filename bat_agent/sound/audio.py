@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, OldNameWarning
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_audio(
 ) -> Tensor:
     """Read a binaural file: float32 (2, N) at 32 kHz, channel 0 left, full scale ±1, resampled where needed.
 
-    ``mono="duplicate"`` gives both ears the same samples; ``channels`` names the two channels (counted from 0) that
+    ``mono="duplicate"`` gives both ears the same samples; ``channels`` names the two channels (counted from 1) that
     are the left and the right ear. Raises :class:`~bat_agent.errors.BadInput` for a file that is missing, empty, not
     audio, not finite, or has no two ears.
     """
@@ -140,22 +141,35 @@ def _decoded(source: Path | io.BytesIO, num_bytes: int, name: str, dtype: str) -
     return samples.T, int(rate_hz)
 
 
+def counted_from_1(channels: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers of two channels, counted from 1. With a 0 among them they are counted from 0, as they were before
+    bat-agent 0.2: they are taken so, with an :class:`~bat_agent.errors.OldNameWarning`.
+    """
+    if 0 not in channels:
+        return channels
+    raised = tuple(number + 1 for number in channels)
+    said, meant = (",".join(map(str, numbers)) for numbers in (channels, raised))
+    warnings.warn(f"channels are counted from 1: {said} was read as {meant}", OldNameWarning, stacklevel=3)
+    return raised
+
+
 def _two_ears(path: Path, samples: np.ndarray, mono: str, channels: tuple[int, int] | None) -> np.ndarray:
     if mono not in ("refuse", "duplicate"):
         raise BadInput(f"mono must be 'refuse' or 'duplicate', got {mono!r}")
     count = len(samples)
     if channels is not None:
-        if len(channels) != 2 or not all(0 <= c < count for c in channels):
+        numbers = counted_from_1(channels)
+        if len(numbers) != 2 or not all(1 <= number <= count for number in numbers):
             raise BadInput(
-                f"channels={channels} does not fit {path}, which has {count} channels; name two from 0 to {count - 1}"
+                f"channels={channels} does not fit {path}, which has {count} channels; name two from 1 to {count}"
             )
-        return samples[list(channels)]
+        return samples[[number - 1 for number in numbers]]
     if count == 2:
         return samples
     if count > 2:
         raise BadInput(
-            f"{path} has {count} channels, expected 2 (left and right ear); choose two with --channels 0,1 "
-            "(in Python channels=(0, 1))"
+            f"{path} has {count} channels, expected 2 (left and right ear); choose two with --channels 1,2 "
+            "(in Python channels=(1, 2))"
         )
     if mono == "duplicate":
         return np.repeat(samples, 2, axis=0)

@@ -71,6 +71,7 @@ class RemoteAnswer:
     sure: bool
     alternatives: dict[str, float]
     notes: tuple[str, ...]
+    failed: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -80,7 +81,7 @@ class RemoteAnswer:
         """From what the server replies."""
         return cls(
             reply["question"], reply["answer"], reply["confidence"], reply["sure"], reply["alternatives"],
-            tuple(reply["notes"]),
+            tuple(reply["notes"]), reply.get("failed"),
         )  # fmt: skip
 
 

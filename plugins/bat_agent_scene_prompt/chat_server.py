@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import Unavailable
 from bat_agent.questions.answers import LETTERS
 from bat_agent_scene_prompt.certainty import SETS, Token, log_sum
 from bat_agent_scene_prompt.config import ScenePromptConfig
@@ -81,7 +81,7 @@ class ChatServer:
             if not isinstance(text, str | None):
                 raise TypeError
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            raise BadInput(
+            raise Unavailable(
                 f"the server at {self._base} answered with something else than a chat completion as OpenAI's "
                 f"/chat/completions gives ({_excerpt(content)}); check base_url"
             ) from error
@@ -92,9 +92,9 @@ class ChatServer:
         if name := self._config.api_key_env:
             key = os.environ.get(name, "").strip()
             if not key:
-                raise BadInput(f"api_key_env={name}, but that environment variable is not set; set it to the key")
+                raise Unavailable(f"api_key_env={name}, but that environment variable is not set; set it to the key")
             if not (key.isascii() and key.isprintable()):
-                raise BadInput(f"the key in {name} has characters that no key has (line breaks, say); set it anew")
+                raise Unavailable(f"the key in {name} has characters that no key has (line breaks, say); set it anew")
             headers["Authorization"] = f"Bearer {key}"
         return headers
 
@@ -105,7 +105,7 @@ class ChatServer:
         if len(names) == 1:
             return names[0]
         found = f"has {len(names)} models ({', '.join(names[:10])})" if names else "does not say which models it has"
-        raise BadInput(f"the server at {self._base} {found}; choose one by model=")
+        raise Unavailable(f"the server at {self._base} {found}; choose one by model=")
 
     def _send(
         self, path: str, headers: dict[str, str], timeout_s: float, stop: threading.Event, body: bytes | None = None
@@ -134,29 +134,29 @@ class ChatServer:
             wait_s *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    def _refused(self, error: urllib.error.HTTPError, said: str, headers: dict[str, str]) -> BadInput:
+    def _refused(self, error: urllib.error.HTTPError, said: str, headers: dict[str, str]) -> Unavailable:
         code = f"HTTP {error.code} {error.reason}".strip() + (f": {said}" if said else "")
         if error.code in (401, 403):
             name = self._config.api_key_env
             what = f"check the key in {name}" if name else "name the environment variable that holds a key: api_key_env"
-            return BadInput(f"the server at {self._base} refused access ({code}); {what}")
+            return Unavailable(f"the server at {self._base} refused access ({code}); {what}")
         if error.code in (400, 404) and (names := self._other_models(headers)):
-            return BadInput(
+            return Unavailable(
                 f"the server at {self._base} knows no model {self._model!r} ({code}), it has {', '.join(names[:10])}; "
                 "choose one by model="
             )
         if error.code == 404:
-            return BadInput(
+            return Unavailable(
                 f"the server at {self._base} has no {error.url.removeprefix(self._base)}, or no model {self._model!r} "
                 f"({code}); check base_url, which usually ends in /v1, and model"
             )
         if _may_pass(error.code):
             tries = self._config.retries + 1
-            return BadInput(
+            return Unavailable(
                 f"the server at {self._base} failed {tries} times, the last time with {code}; try again later, ask "
                 "less at once (concurrency=1), or look into its log"
             )
-        return BadInput(f"the server at {self._base} refused the request ({code}); check base_url and model")
+        return Unavailable(f"the server at {self._base} refused the request ({code}); check base_url and model")
 
     def _other_models(self, headers: dict[str, str]) -> list[str]:
         """The models of the server, if it tells and the wanted one is not among them."""
@@ -168,14 +168,14 @@ class ChatServer:
             return []
         return [] if self._model in names else names
 
-    def _silent(self) -> BadInput:
-        return BadInput(
+    def _silent(self) -> Unavailable:
+        return Unavailable(
             f"the server at {self._base} did not answer within {self._config.timeout_s:g} s; check that it runs, or "
             "raise timeout_s"
         )
 
-    def _unreachable(self, reason: Any) -> BadInput:
-        return BadInput(
+    def _unreachable(self, reason: Any) -> Unavailable:
+        return Unavailable(
             f"cannot reach a server at {self._base} ({_one_line(str(reason) or type(reason).__name__)}); start it "
             "there, or check base_url"
         )

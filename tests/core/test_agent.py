@@ -71,7 +71,7 @@ def test_one_question_one_answer_several_a_list(bat: Bat) -> None:
     assert str(answer) == f"You asked: {QUESTION}"
     assert answer.to_dict() == {
         "question": QUESTION, "answer": str(answer), "confidence": 1.0, "sure": True, "spoken": str(answer),
-        "alternatives": {},
+        "alternatives": {}, "failed": None,
     }  # fmt: skip
     answers = bat.ask(clip(), [QUESTION, "What is it?"])
     assert [a.question for a in answers] == [QUESTION, "What is it?"]

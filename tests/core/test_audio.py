@@ -83,7 +83,7 @@ def test_read_audio_keeps_left_left(tmp_path: Path) -> None:
     waveform = read_audio(str(tmp_path / "s.wav"))
     assert waveform[:, 0].tolist() == [0.25, -0.5]
     assert waveform.shape == (2, 99)
-    assert read_audio(tmp_path / "s.wav", channels=(1, 0))[:, 0].tolist() == [-0.5, 0.25]
+    assert read_audio(tmp_path / "s.wav", channels=(2, 1))[:, 0].tolist() == [-0.5, 0.25]
     assert read_mono(tmp_path / "s.wav").tolist() == [0.25] * 99
 
 
@@ -105,11 +105,11 @@ def test_mono_is_refused_with_both_ways_out_and_duplicated_on_request(tmp_path: 
 
 def test_more_channels_than_ears_must_be_chosen(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "four.wav", np.arange(4)[:, None] * np.full((4, 60), 0.1))
-    with pytest.raises(BadInput, match=r"4 channels.*channels=\(0, 1\)"):
+    with pytest.raises(BadInput, match=r"4 channels.*channels=\(1, 2\)"):
         read_audio(path)
-    np.testing.assert_allclose(read_audio(path, channels=(3, 1))[:, 7], [0.3, 0.1], rtol=1e-6)
-    for wrong in ((0, 4), (-1, 0), (1,)):
-        with pytest.raises(BadInput, match="from 0 to 3"):
+    np.testing.assert_allclose(read_audio(path, channels=(4, 2))[:, 7], [0.3, 0.1], rtol=1e-6)
+    for wrong in ((1, 5), (-1, 1), (1,)):
+        with pytest.raises(BadInput, match="from 1 to 4"):
             read_audio(path, channels=wrong)  # type: ignore[arg-type]
 
 

@@ -59,7 +59,7 @@ def test_perceive_says_what_the_agent_says(run: Run, left: Path) -> None:
 
 @pytest.mark.usefixtures("_echo")
 def test_channels_may_be_swapped(run: Run, left: Path) -> None:
-    _, out, _ = run("perceive", left, "--json", "--channels", "1,0")
+    _, out, _ = run("perceive", left, "--json", "--channels", "2,1")
     assert json.loads(out)["sources"][0]["azimuth_deg"] == 0.0
 
 
@@ -154,11 +154,13 @@ def test_a_bad_file_is_one_sentence(run: Run, tmp_path: Path, command: tuple[str
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--channels", "left"), "0,1"),
-        (("--channels", "0,5"), "2 channels"),
+        (("--channels", "left"), "two numbers from 1, left first"),
+        (("--channels", "1,6"), "2 channels; name two from 1 to 2"),
         (("--device", "abacus"), "cpu"),
         (("--encoder", "no-such"), "echo"),
-        (("--encoder-weights", "w.pth"), "--encoder"),
+        (("--weights", "w.pth"), "--weights was given without --encoder"),
+        (("--encoder-option", "a=1"), "--encoder-option was given without --encoder"),
+        (("--encoder", "echo", "--encoder-option", "colour=red"), "encoder 'echo' has no option 'colour'"),
         (("--plot", "picture.xyz"), ".png"),
         (("--plot", "no/such/folder/p.png"), "does not exist"),
     ],
@@ -359,4 +361,4 @@ def test_the_truth_is_right_and_nonsense_is_wrong(letter: str, rng: np.random.Ge
 def test_an_encoder_without_weights_says_that_it_means_nothing(run: Run, left: Path) -> None:
     code, _, err = run("perceive", left, "--encoder", "seldnet")
     assert code == 0
-    assert "the encoder 'seldnet' has no weights, so what it says means nothing; give --encoder-weights" in err
+    assert "the encoder 'seldnet' was given no weights, so what it says means nothing; give --weights" in err

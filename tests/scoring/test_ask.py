@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bat_agent import agent
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, PluginError
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.questions import QARecord, mirror
 from bat_agent.scoring import score
@@ -161,7 +161,7 @@ def test_a_reasoner_that_answers_too_little_is_told() -> None:
             return ["left"]
 
     asked = records(3)
-    with pytest.raises(BadInput, match="Shy gave 1 answers to 3 questions"):
+    with pytest.raises(PluginError, match="Shy gave 1 answers to 3 questions"):
         ask_all(bat(Shy()), Clips(), asked, open_log(None, asked))
 
 
