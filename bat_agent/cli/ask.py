@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bat_agent.cli import inputs
+from bat_agent.cli import inputs, recordings
 from bat_agent.cli.output import print_json, print_notes
 from bat_agent.errors import BadInput
 
@@ -31,6 +31,10 @@ def ask(
     reasoner_option: inputs.ReasonerOptions = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
+    ambisonics: recordings.Ambisonic = recordings.Ambisonics.auto,
+    heading: recordings.Heading = 0.0,
+    start: recordings.Start = None,
+    seconds: recordings.Seconds = None,
     device: inputs.Device = None,
     threads: inputs.Threads = None,
     unknown_level: inputs.UnknownLevel = False,
@@ -40,9 +44,11 @@ def ask(
     from bat_agent.questions import parse_distance, parse_location
 
     questions = _questions(audio, questions)
-    waveform, notes = inputs.read_ears(audio, mono, channels)
+    reading = recordings.Reading(mono, channels, ambisonics, heading)
+    recording = reading.open(audio)
     instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
     bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
+    waveform, notes = reading.read(recording, bat.encoder.clip_seconds, start, seconds)
     answers = bat.ask(waveform, questions)
     notes += [note for answer in answers for note in answer.notes]
     if any(parse_location(answer.text) or parse_distance(answer.text) for answer in answers):
@@ -60,7 +66,7 @@ def ask(
 
 def _questions(audio: Path, questions: list[str] | None) -> list[str]:
     name = str(audio)
-    if not audio.exists() and (" " in name.strip() or name.endswith("?")):
+    if name != "-" and not audio.exists() and (" " in name.strip() or name.endswith("?")):
         raise BadInput(f"no audio file at {name!r}; the recording comes first, then the questions")
     if not questions:
         wanted = 'write bat-agent ask AUDIO "Where is the sound?"'

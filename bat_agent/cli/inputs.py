@@ -55,7 +55,7 @@ class Mono(str, Enum):
 
 
 AudioFile = Annotated[
-    Path, typer.Argument(metavar="AUDIO", help="A binaural recording, left ear first: WAV, FLAC, OGG or MP3.")
+    Path, typer.Argument(metavar="AUDIO", help="A recording, left ear first, or ambisonic: WAV, FLAC, OGG or MP3; - is standard input.")
 ]
 Model = Annotated[
     str,

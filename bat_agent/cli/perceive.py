@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bat_agent.cli import inputs
+from bat_agent.cli import inputs, recordings
 from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.timelines import Wanted, hear_all
 
 if TYPE_CHECKING:
     from bat_agent.hearing.perception import PerceivedSource, Perception
@@ -18,27 +19,53 @@ _LEAST_PROBABILITY = 0.01
 
 
 def perceive(
-    audio: inputs.AudioFile,
-    plot: Annotated[Path | None, typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG.")] = None,
+    audio: Annotated[
+        list[Path],
+        typer.Argument(metavar="AUDIO…", help="Recordings, folders or patterns; - is standard input."),
+    ],
+    start: recordings.Start = None,
+    seconds: recordings.Seconds = None,
+    every: recordings.Every = None,
+    csv: Annotated[str | None, typer.Option(metavar="PATH|-", help="Write a row a track.")] = None,
+    jsonl: Annotated[str | None, typer.Option(metavar="PATH|-", help="Write a JSON object a track.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Write a label track for Audacity; into a folder for several recordings.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG; a folder for several recordings."),
+    ] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
     encoder_option: inputs.EncoderOptions = None,
     weights: inputs.Weights = None,
     mono: inputs.MonoFiles = inputs.Mono.refuse,
     channels: inputs.Channels = None,
+    ambisonics: recordings.Ambisonic = recordings.Ambisonics.auto,
+    heading: recordings.Heading = 0.0,
     device: inputs.Device = None,
     threads: inputs.Threads = None,
     unknown_level: inputs.UnknownLevel = False,
     json: inputs.AsJson = False,
 ) -> None:
-    """List what sounds where in a recording: class, direction, distance, each with a confidence."""
+    """List what sounds where in a recording: class, direction, distance, each with a confidence.
+
+    A long recording, several, or a stretch of one is told as a timeline: from when to when each source sounded.
+    """
     from bat_agent.evaluation import plotting
 
-    if plot is not None:
+    files = recordings.expanded(audio)
+    wanted = Wanted(start, seconds, every, csv, jsonl, labels, plot, json)
+    reading = recordings.Reading(mono, channels, ambisonics, heading)
+    one = None if len(files) > 1 or audio[0].is_dir() else reading.open(files[0])
+    if plot is not None and one is not None and not plot.is_dir():
         plotting.check_figure_path(plot)
-    waveform, notes = inputs.read_ears(audio, mono, channels)
     instead = inputs.Instead(encoder, encoder_option, weights)
     bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
+    if one is None or wanted.asks_for_time or one.seconds > bat.encoder.clip_seconds:
+        hear_all(files, wanted, reading.open if one is None else lambda _: one, bat)
+        return
+    waveform, notes = reading.read(one, bat.encoder.clip_seconds)
     perception = bat.perceive(waveform)
     notes += perception.notes
     if any(source.distance_m is not None for source in perception.sources):

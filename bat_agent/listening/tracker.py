@@ -52,7 +52,9 @@ class _Track:
 class Tracker:
     """Joins what is heard, look by look."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hits: int = HITS, keep_s: float = KEEP_S) -> None:
+        """``hits`` and ``keep_s`` as :data:`HITS` and :data:`KEEP_S`, for looks that lie further apart than live."""
+        self._hits, self._keep_s, self._doubted_s = hits, keep_s, 0.3 * keep_s
         self._tracks: list[_Track] = []
         self._numbers = itertools.count(1)
         self._t_s: float | None = None
@@ -72,9 +74,12 @@ class Tracker:
         for number, source in enumerate(sources):
             if number not in taken:
                 self._tracks.append(_begin(next(self._numbers), source, t_s))
-        self._tracks = [track for track in self._tracks if t_s - track.last_s < (KEEP_S if track.hits >= HITS else 0.6)]
-        told = [_tell(track, t_s) for track in self._tracks if track.hits >= HITS]
+        self._tracks = [track for track in self._tracks if t_s - track.last_s < self._patience_s(track)]
+        told = [_tell(track, t_s) for track in self._tracks if track.hits >= self._hits]
         return tuple(sorted(told, key=lambda one: (one.unheard_s > 0, -one.source.confidence)))
+
+    def _patience_s(self, track: _Track) -> float:
+        return self._keep_s if track.hits >= self._hits else self._doubted_s
 
     def _pairs(self, sources: Sequence[PerceivedSource]) -> list[tuple[int, _Track]]:
         if not sources or not self._tracks:

@@ -18,6 +18,7 @@ import numpy as np
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 from bat_agent.scene import Vector
+from bat_agent_soundspaces.gltf import read_gltf
 from bat_agent_soundspaces.rays import RayCaster
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply")
@@ -289,19 +290,19 @@ def _openness(mesh: AcousticMesh) -> Openness:
 
 
 def _read_scene(path: Path) -> tuple[list[tuple[str, np.ndarray, np.ndarray]], dict[str, Any]]:
+    if path.suffix.lower() in (".glb", ".gltf"):
+        parts, extras = read_gltf(path)
+        return [(_category(material, node), vertices, faces) for material, node, vertices, faces in parts], extras
     trimesh = import_trimesh()
     scene = trimesh.load_scene(path, process=False)
-    parts = []
+    found = []
     for node in sorted(scene.graph.nodes_geometry):  # the library's own order changes from run to run
         transform, geometry = scene.graph[node]
         part = scene.geometry[geometry]
-        if not isinstance(part, trimesh.Trimesh):
-            continue
-        vertices = part.vertices @ transform[:3, :3].T + transform[:3, 3]
-        material = getattr(getattr(part.visual, "material", None), "name", None)
-        fallback = UNNAMED if path.suffix.lower() == ".ply" else str(node)
-        parts.append((_category(material, fallback), vertices, np.asarray(part.faces)))
-    return parts, scene.metadata
+        if isinstance(part, trimesh.Trimesh):
+            vertices = part.vertices @ transform[:3, :3].T + transform[:3, 3]
+            found.append((UNNAMED, vertices, np.asarray(part.faces)))
+    return found, {}
 
 
 def _category(*candidates: str | None) -> str:

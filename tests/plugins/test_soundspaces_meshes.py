@@ -130,7 +130,8 @@ def test_missing_file_bad_axis_and_missing_extra(tmp_path: Path, monkeypatch: py
         load_mesh(tmp_path / "none.glb")
     with pytest.raises(BadInput, match="up must be"):
         load_mesh(tmp_path / "none.glb", up="x")  # type: ignore[arg-type]
-    path = glb(tmp_path / "a.glb", [("brick", "n", box((0, 0, 0), (1, 1, 1)), None)])
+    path = tmp_path / "a.ply"
+    path.write_bytes(box((0, 0, 0), (1, 1, 1)).export(file_type="ply"))
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(BadInput, match=r"\.\[soundspaces\]"):
         load_mesh(path)

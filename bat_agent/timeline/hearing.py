@@ -1,0 +1,259 @@
+"""From a recording to its timeline: looks at short windows, joined into tracks as live hearing joins them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bat_agent.agent import Bat
+from bat_agent.errors import BadInput
+from bat_agent.hearing.perception import Perception
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.listening.events import TrackedSource
+from bat_agent.listening.tracker import Tracker
+from bat_agent.recordings import Recording
+from bat_agent.scene import region, unit_vector
+
+EVERY_S = 1.0
+WINDOW_S = 2.0
+"""How much sound a look is about, as live; more where looks lie further apart, so that nothing is left out."""
+_AT_ONCE = 8
+_SHORTEST_S = 0.5
+"""What is left at the end is looked at if it is no shorter."""
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A track at one look; ``None`` where the model cannot tell."""
+
+    t_s: float
+    """Middle of the window, seconds from the beginning of the recording."""
+    azimuth_deg: float | None
+    elevation_deg: float | None
+    distance_m: float | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """One source from when it was first heard to when it was last heard."""
+
+    number: int
+    begin_s: float
+    """This and the end are right to about half a window."""
+    end_s: float
+    label: str | None
+    azimuth_deg: float | None
+    """Direction and distance are the means over :attr:`path`, weighted by confidence."""
+    elevation_deg: float | None
+    distance_m: float | None
+    confidence: float
+    """The mean over the looks."""
+    path: tuple[Point, ...]
+    """Where it was, look by look."""
+
+    @property
+    def region(self) -> str | None:
+        """In words, such as ``left, front, above``; ``None`` without a direction."""
+        if self.azimuth_deg is None or self.elevation_deg is None:
+            return None
+        return region(self.azimuth_deg, self.elevation_deg)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without the path."""
+        return {
+            "track": self.number,
+            "begin_s": round(self.begin_s, 2),
+            "end_s": round(self.end_s, 2),
+            "label": self.label,
+            "azimuth_deg": _rounded(self.azimuth_deg, 1),
+            "elevation_deg": _rounded(self.elevation_deg, 1),
+            "distance_m": _rounded(self.distance_m, 2),
+            "region": self.region,
+            "confidence": round(self.confidence, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What was heard of a recording between two moments."""
+
+    name: str
+    begin_s: float
+    end_s: float
+    every_s: float
+    window_s: float
+    tracks: tuple[Track, ...]
+    """By their beginnings."""
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without the paths of the tracks."""
+        return {
+            "file": self.name,
+            "begin_s": round(self.begin_s, 2),
+            "end_s": round(self.end_s, 2),
+            "every_s": self.every_s,
+            "window_s": self.window_s,
+            "tracks": [track.to_dict() for track in self.tracks],
+            "notes": list(self.notes),
+        }
+
+
+def hear(
+    bat: Bat,
+    recording: Recording,
+    *,
+    begin_s: float = 0.0,
+    seconds: float | None = None,
+    every_s: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Timeline:
+    """Listen to a recording from ``begin_s`` for so long, or to its end, looking every ``every_s`` (1 s unless given).
+
+    ``progress`` is told how many seconds were heard so far. Raises :class:`~bat_agent.errors.BadInput` for a stretch
+    that is not in the recording and for a step that is not above 0.
+    """
+    every_s = EVERY_S if every_s is None else every_s
+    if not 0 < every_s < float("inf"):
+        raise BadInput(f"looks must be more than 0 s apart, got {every_s:g}")
+    clip_s = bat.encoder.clip_seconds
+    window_s = min(max(WINDOW_S, every_s), clip_s)
+    end_s = recording.seconds if seconds is None else min(recording.seconds, begin_s + seconds)
+    looks = []
+    for windows in _batches(_windows(recording.ears(begin_s, seconds), window_s, every_s)):
+        perceptions = bat.perceive(np.stack([window for _, window in windows]))
+        for (first_s, window), perception in zip(windows, perceptions, strict=True):
+            looks.append((begin_s + first_s + window.shape[1] / SAMPLE_RATE_HZ / 2, perception))
+            if progress is not None:
+                progress(first_s + window_s)
+    notes = [*recording.notes, *_notes(looks)]
+    if every_s > clip_s:
+        notes.append(f"{clip_s:g} s of every {every_s:g} s were heard, as the model hears no more at once")
+    return Timeline(
+        recording.name, begin_s, end_s, every_s, window_s, _tracks(looks, (begin_s, end_s), every_s, window_s),
+        tuple(dict.fromkeys(notes)),
+    )  # fmt: skip
+
+
+def _windows(pieces: Iterable[Floats], window_s: float, every_s: float) -> Iterator[tuple[float, Floats]]:
+    """Windows of a stream, and where they begin in it; the last one ends where the stream ends."""
+    size, step = round(window_s * SAMPLE_RATE_HZ), max(round(every_s * SAMPLE_RATE_HZ), 1)
+    kept, first, told = np.zeros((2, 0), np.float32), 0, 0
+    for piece in pieces:
+        kept = np.concatenate([kept, piece], axis=1)
+        while first + kept.shape[1] >= told + size and told >= first:
+            begin = told - first
+            yield told / SAMPLE_RATE_HZ, kept[:, begin : begin + size]
+            told += step
+        # What no window will need is let go, but for one window, which the last one may need.
+        spare = min(told, first + kept.shape[1] - size) - first
+        if spare > 0:
+            kept, first = kept[:, spare:], first + spare
+    end = first + kept.shape[1]
+    left = end - (told - step + size) if told else end
+    if left >= _SHORTEST_S * SAMPLE_RATE_HZ or (not told and end):
+        begin = max(end - size, first)
+        yield begin / SAMPLE_RATE_HZ, kept[:, begin - first :]
+
+
+def _batches(windows: Iterable[tuple[float, Floats]]) -> Iterator[list[tuple[float, Floats]]]:
+    """A few at once, all of one length."""
+    for _, alike in itertools.groupby(windows, key=lambda window: window[1].shape[1]):
+        while batch := list(itertools.islice(alike, _AT_ONCE)):
+            yield batch
+
+
+def _tracks(
+    looks: list[tuple[float, Perception]], stretch: tuple[float, float], every_s: float, window_s: float
+) -> tuple[Track, ...]:
+    # Where windows overlap by half, every sound is in two of them; what is heard once only is then a mistake.
+    once = len(looks) < 2 or every_s > window_s / 2
+    tracker = Tracker(hits=1 if once else 2, keep_s=2.5 * every_s)
+    heard: dict[int, list[tuple[float, TrackedSource]]] = {}
+    firsts: dict[int, float] = {}
+    for t_s, perception in looks:
+        for tracked in tracker.look(perception.sources, t_s):
+            if not tracked.unheard_s:
+                heard.setdefault(tracked.track, []).append((t_s, tracked))
+                firsts.setdefault(tracked.track, t_s - tracked.age_s)
+    # A sound is heard once a quarter of a window has it, and the look that finds that is half a step late.
+    margin_s = window_s / 4 - every_s / 2
+    found = []
+    for number, seen in heard.items():
+        begin_s, end_s = firsts[number] + margin_s, seen[-1][0] - margin_s
+        if firsts[number] <= looks[0][0]:
+            begin_s = stretch[0]
+        if seen[-1][0] >= looks[-1][0]:
+            end_s = stretch[1]
+        if end_s - begin_s < every_s / 2:
+            middle_s = (begin_s + end_s) / 2
+            begin_s, end_s = middle_s - every_s / 4, middle_s + every_s / 4
+        found.append(_joined(number, max(begin_s, stretch[0]), min(end_s, stretch[1]), seen))
+    ordered = sorted(found, key=lambda track: (track.begin_s, track.number))
+    return tuple(_numbered(track, number) for number, track in enumerate(ordered, 1))
+
+
+def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, TrackedSource]]) -> Track:
+    votes: Counter[str] = Counter()
+    points = []
+    for t_s, tracked in seen:
+        source = tracked.source
+        for label in source.labels[:1]:
+            votes[label] += source.confidence  # type: ignore[assignment]
+        points.append(
+            Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence)
+        )
+    azimuth_deg, elevation_deg = _mean_direction(points)
+    far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
+    weight = sum(c for _, c in far)
+    distance_m = sum(d * c for d, c in far) / weight if weight else None
+    label = max(votes, key=lambda name: votes[name]) if votes else None
+    confidence = float(np.mean([point.confidence for point in points]))
+    return Track(number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points))
+
+
+def _mean_direction(points: list[Point]) -> tuple[float | None, float | None]:
+    """Azimuth and elevation; either is ``None`` where no look told it."""
+    known = [point for point in points if point.azimuth_deg is not None]
+    if not known:
+        return None, None
+    total = np.zeros(3)
+    for point in known:
+        vector = unit_vector(point.azimuth_deg or 0.0, point.elevation_deg or 0.0)
+        total += (point.confidence + 1e-6) * np.array(vector)
+    right, up, front = total[0], total[1], -total[2]
+    azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
+    tilted = any(point.elevation_deg is not None for point in known)
+    return azimuth_deg, float(np.degrees(np.arctan2(up, np.hypot(right, front)))) if tilted else None
+
+
+def _numbered(track: Track, number: int) -> Track:
+    values = {name: getattr(track, name) for name in Track.__dataclass_fields__}
+    return Track(**(values | {"number": number}))
+
+
+def _notes(looks: list[tuple[float, Perception]]) -> list[str]:
+    """What looks remarked: alone where all did, else how many did and where it began; silence only where all is."""
+    where: dict[str, list[float]] = {}
+    for t_s, perception in looks:
+        for note in perception.notes:
+            where.setdefault(note, []).append(t_s)
+    told = []
+    for note, times in where.items():
+        if len(times) == len(looks):
+            told.append(note)
+        elif not note.startswith(("silence", "the clip is very short")):
+            told.append(f"{note} (in {len(times)} of {len(looks)} looks, first at {times[0]:.0f} s)")
+    return told
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
