@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, WeightsError
-from bat_agent.hearing.confidence import is_sure
+from bat_agent.hearing.confidence import answer_form, is_sure
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
+from bat_agent.questions.places import place_asked
 from bat_agent.sound.waveform import Prepared, prepare
 
 SILENCE_ANSWER = "I hear nothing."
+NO_PLACE_ANSWER = "I cannot hear {}."
+"""``where`` or ``how far``, of a recording that carries no direction, such as one of a single microphone."""
 Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
 
@@ -51,8 +54,8 @@ class Answer:
 
     @property
     def spoken(self) -> str:
-        """The text, or ``not sure; perhaps …``."""
-        return self.text if self.sure else f"not sure; perhaps {self.text}"
+        """The text, or ``not sure; perhaps …``; what claims nothing (confidence 0) is said as it is."""
+        return self.text if self.sure or self.confidence == 0 else f"not sure; perhaps {self.text}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -110,6 +113,12 @@ class Bat:
             with torch.inference_mode(False):
                 self._reasoner = _ready(self._load_reasoner(), self.device)
         return self._reasoner
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes it knows, by their display names: of all that its encoder can say, those it has learnt."""
+        known = set(self.config.labels or self.encoder.labels)
+        return tuple(name for name in self.encoder.labels if name in known)
 
     @property
     def level_note(self) -> str:
@@ -171,6 +180,9 @@ class Bat:
         if hears_nothing(encoding, self.config.thresholds) != [None]:
             yield SILENCE_ANSWER
             return
+        if prepared.placeless[0]:
+            yield self._answer(prepared, encoding, 0, [question])[0].text
+            return
         if hasattr(self.reasoner, "stream"):
             yield from self.reasoner.stream(encoding, question)
         else:
@@ -194,13 +206,16 @@ class Bat:
             config.thresholds,
             calibration=config.calibration,
         )
-        each = [
-            Perception((), dict.fromkeys(p.class_probs, 0.0), notes)
-            if silent
-            else Perception(p.sources, p.class_probs, self._with_level(notes))
-            for p, silent, notes in zip(found, prepared.silent, prepared.notes, strict=True)
-        ]
+        each = [self._as_perceived(prepared, clip, perceived) for clip, perceived in enumerate(found)]
         return each if prepared.batched else each[0]
+
+    def _as_perceived(self, prepared: Prepared, clip: int, perceived: Perception) -> Perception:
+        notes = prepared.notes[clip]
+        if prepared.silent[clip]:
+            return Perception((), dict.fromkeys(perceived.class_probs, 0.0), notes)
+        if prepared.placeless[clip]:
+            return Perception(tuple(s.without_place() for s in perceived.sources), perceived.class_probs, notes)
+        return Perception(perceived.sources, perceived.class_probs, self._with_level(notes))
 
     @torch.inference_mode()
     def encode(self, prepared: Prepared, *, heads_only: bool = False) -> Encoding:
@@ -226,9 +241,25 @@ class Bat:
         (nothing,) = hears_nothing(one, self.config.thresholds)
         if nothing is not None:
             return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
-        replies = self.reasoner.answer(one, questions)
+        if prepared.placeless[clip]:
+            replies = [self._without_place(one.without_place(), question) for question in questions]
+            notes = prepared.notes[clip]
+        else:
+            replies = self.reasoner.answer(one, questions)
         notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+
+    def _without_place(self, encoding: Encoding, question: str) -> str:
+        """The reply to a question about a clip in which no direction can be heard, whatever the reasoner."""
+        asked = place_asked(question)
+        unknown = Reply(NO_PLACE_ANSWER.format(asked or "where"), 0.0)
+        if asked:
+            return unknown
+        try:
+            (reply,) = self.reasoner.answer(encoding, [question])
+        except BadInput:  # it needs a head that was taken away
+            return unknown
+        return unknown if answer_form(reply) in ("side", "location", "distance") else reply
 
     def _as_answer(self, question: str, reply: str, notes: tuple[str, ...]) -> Answer:
         text = str(reply)
@@ -277,8 +308,10 @@ class Bat:
         if weights is not None and not Path(weights).expanduser().exists():
             raise WeightsError(f"there are no reasoner weights at {weights}; give a file or a folder with them")
 
+        told = _with_labels(config, config.reasoner)
+
         def load_reasoner() -> Reasoner:
-            return registry.load_reasoner(name, weights=weights, **options)
+            return registry.load_reasoner(name, weights=weights, **told)
 
         return Bat(config, self.encoder, load_reasoner, str(self.device), self.level_known)
 
@@ -313,8 +346,8 @@ class Bat:
         )
 
         def load_reasoner() -> Reasoner:
-            wanted = config.reasoner
-            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **wanted["options"])
+            name, options = config.reasoner["name"], _with_labels(config, config.reasoner)
+            return registry.load_reasoner(name, weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(config, encoder, load_reasoner, device, level_known)
@@ -323,6 +356,13 @@ class Bat:
 def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, level_known: bool = True) -> Bat:
     """Load ears; see :meth:`Bat.from_pretrained`."""
     return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
+
+
+def _with_labels(config: ModelConfig, reasoner: dict[str, Any]) -> dict[str, Any]:
+    """The options of a reasoner, told what the ears know where it has the option ``known``."""
+    taken = {option.name for option in fields(registry.config_of("reasoner", reasoner["name"], reasoner["options"]))}
+    told = {"known": config.labels} if "known" in taken and config.labels else {}
+    return told | reasoner["options"]
 
 
 def _shortened(text: str, most: int) -> str:

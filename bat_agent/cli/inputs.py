@@ -12,7 +12,6 @@ import typer
 import bat_agent
 from bat_agent.cli.output import print_notes
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +28,9 @@ class Mono(str, Enum):
 
 AudioFile = Annotated[
     Path, typer.Argument(metavar="AUDIO", help="A binaural recording, left ear first: WAV, FLAC, OGG or MP3.")
+]
+MaybeAudioFile = Annotated[
+    Path | None, typer.Argument(metavar="AUDIO", help="A binaural recording, left ear first: WAV, FLAC, OGG or MP3.")
 ]
 Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub repository owner/name.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0; default: the best there is.")]
@@ -66,11 +68,10 @@ def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, lis
 
     Raises :class:`~bat_agent.errors.BadInput` for what cannot be read as two ears.
     """
-    import soundfile
+    from bat_agent.sound.audio import read_recording
 
-    waveform = bat_agent.read_audio(path, mono=mono.value, channels=_two_numbers(channels))
-    rate_hz = soundfile.info(path).samplerate
-    return waveform, [] if rate_hz == SAMPLE_RATE_HZ else [f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz"]
+    recording = read_recording(path, mono=mono.value, channels=_two_numbers(channels))
+    return recording.waveform, list(recording.notes)
 
 
 def open_bat(

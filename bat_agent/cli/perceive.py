@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.hearing.perception import PerceivedSource, Perception
@@ -18,7 +20,10 @@ _LEAST_PROBABILITY = 0.01
 
 
 def perceive(
-    audio: inputs.AudioFile,
+    audio: inputs.MaybeAudioFile = None,
+    known: Annotated[
+        bool, typer.Option("--known", help="List the sounds that the model knows instead; needs no recording.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Also draw a picture into this file: PNG, PDF or SVG.")] = None,
     model: inputs.Model = inputs.DEFAULT_MODEL,
     encoder: inputs.EncoderName = None,
@@ -32,6 +37,11 @@ def perceive(
     """List what sounds where in a recording: class, direction, distance, each with a confidence."""
     from bat_agent.evaluation import plotting
 
+    if known:
+        _print_known(inputs.open_bat(model, device, encoder, encoder_weights).labels, json)
+        return
+    if audio is None:
+        raise BadInput("no recording was given, expected an audio file: write bat-agent perceive AUDIO, or --known")
     if plot is not None:
         plotting.check_figure_path(plot)
     waveform, notes = inputs.read_ears(audio, mono, channels)
@@ -49,6 +59,15 @@ def perceive(
     _print(perception)
     if plot is not None:
         print(f"picture: {plot}")
+
+
+def _print_known(labels: Sequence[str], json: bool) -> None:
+    if json:
+        print_json(list(labels))
+        return
+    print(f"{len(labels)} sounds:")
+    for label in sorted(labels):
+        print(f"  {label}")
 
 
 def _print(perception: Perception) -> None:

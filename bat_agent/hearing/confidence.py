@@ -108,9 +108,12 @@ def answer_is_right(text: str, truth: str) -> bool:
 
 def is_sure(text: str, confidence: float, unsure: float) -> bool:
     """Whether a calibrated confidence is at least the share ``unsure`` of the way from chance to certainty: with 0.2,
-    0.6 for yes or no, 0.24 for a location, 0.2 for a sound. What is denied or not understood is said as it is.
+    0.6 for yes or no, 0.24 for a location, 0.2 for a sound. What is denied is said as it is; what says nothing, as a
+    question that was not understood (``other`` with confidence 0), is never sure.
     """
     chance = CHANCE.get(answer_form(text))
+    if chance is None and confidence <= 0:
+        return False
     return chance is None or not unsure or confidence >= chance + unsure * (1 - chance)
 
 

@@ -61,8 +61,9 @@ class PerceivedSource:
     """Probability that what is said is right: ``label`` (the first one sounds), ``direction`` (within 20°),
     ``distance`` (within 0.5 m); see :mod:`bat_agent.hearing.confidence`."""
     sides: tuple[str, ...] | None = None
-    """``("left", "front", "above")``: of each axis the side with most of the probability; ``None`` where only the
-    angles are known. Near a border it may be the other one than the angle's, and is right more often."""
+    """``("left", "front", "above")``: of each axis the side with most of the probability, left out where the encoder
+    lacks its head; ``None`` where only the angles are known, or no place. Near a border it may be the other one than
+    the angle's, and is right more often."""
 
     def __repr__(self) -> str:
         return f"PerceivedSource({self._in_words(40)})"
@@ -78,12 +79,19 @@ class PerceivedSource:
 
     @property
     def region(self) -> str | None:
-        """E.g. ``left, front, above``: the :attr:`sides`, else those of the angles."""
+        """E.g. ``left, front, above``: the :attr:`sides`, else those of the angles; without what is not known."""
         if self.sides is not None:
             return ", ".join(self.sides)
-        if self.azimuth_deg is None:
-            return None
-        return region(self.azimuth_deg, self.elevation_deg or 0.0)
+        words = region(self.azimuth_deg or 0.0, self.elevation_deg or 0.0).split(", ")
+        known = (self.azimuth_deg, self.azimuth_deg, self.elevation_deg)
+        return ", ".join(word for word, angle in zip(words, known, strict=True) if angle is not None) or None
+
+    def without_place(self) -> PerceivedSource:
+        """The same source where no direction and no distance can be told."""
+        kept = {name: value for name, value in self.confidences.items() if name == "label"}
+        return dataclasses.replace(
+            self, azimuth_deg=None, elevation_deg=None, distance_m=None, sides=None, confidences=kept
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -206,11 +214,12 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
 
 
 def _sides(h: _Heard) -> tuple[str, ...] | None:
-    if h.azimuth is None or h.elevation is None:
-        return None
-    shares = (h.azimuth[1] @ LEFT, h.azimuth[1] @ BEHIND, h.elevation[1] @ BELOW)
-    words = (("left", "right"), ("behind", "front"), ("below", "above"))
-    return tuple(first if share > 0.5 else second for share, (first, second) in zip(shares, words, strict=True))
+    axes = [
+        (h.azimuth, LEFT, ("left", "right")),
+        (h.azimuth, BEHIND, ("behind", "front")),
+        (h.elevation, BELOW, ("below", "above")),
+    ]
+    return tuple(words[head[1] @ side <= 0.5] for head, side, words in axes if head is not None) or None
 
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:
