@@ -15,14 +15,17 @@ from torch import Tensor, nn
 from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, PluginError, Unavailable, WeightsError
-from bat_agent.hearing.confidence import is_sure
+from bat_agent.hearing.confidence import answer_form, is_sure
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
+from bat_agent.questions.places import place_asked
 from bat_agent.sound.waveform import Prepared, prepare
 
 SILENCE_ANSWER = "I hear nothing."
 CANNOT_ANSWER = "I cannot answer that."
+NO_PLACE_ANSWER = "I cannot hear {}."
+"""``where`` or ``how far``, of a recording that carries no direction, such as one of a single microphone."""
 Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
 
@@ -126,6 +129,12 @@ class Bat:
         return self._reasoner
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes it knows, by their display names: of all that its encoder can say, those it has learnt."""
+        known = set(self.config.labels or self.encoder.labels)
+        return tuple(name for name in self.encoder.labels if name in known)
+
+    @property
     def level_note(self) -> str:
         """What to know about distances."""
         apart = hasattr(self.encoder, "level_known")
@@ -189,6 +198,9 @@ class Bat:
         if hears_nothing(encoding, self.config.thresholds) != [None]:
             yield SILENCE_ANSWER
             return
+        if prepared.placeless[0]:
+            yield self._answer(prepared, encoding, 0, [question])[0].text
+            return
         if hasattr(self.reasoner, "stream"):
             yield from self.reasoner.stream(encoding, question)
         else:
@@ -212,13 +224,16 @@ class Bat:
             config.thresholds,
             calibration=config.calibration,
         )
-        each = [
-            Perception((), dict.fromkeys(p.class_probs, 0.0), notes)
-            if silent
-            else Perception(p.sources, p.class_probs, self._with_level(notes))
-            for p, silent, notes in zip(found, prepared.silent, prepared.notes, strict=True)
-        ]
+        each = [self._as_perceived(prepared, clip, perceived) for clip, perceived in enumerate(found)]
         return each if prepared.batched else each[0]
+
+    def _as_perceived(self, prepared: Prepared, clip: int, perceived: Perception) -> Perception:
+        notes = prepared.notes[clip]
+        if prepared.silent[clip]:
+            return Perception((), dict.fromkeys(perceived.class_probs, 0.0), notes)
+        if prepared.placeless[clip]:
+            return Perception(tuple(s.without_place() for s in perceived.sources), perceived.class_probs, notes)
+        return Perception(perceived.sources, perceived.class_probs, self._with_level(notes))
 
     @torch.inference_mode()
     def encode(self, prepared: Prepared, *, heads_only: bool = False) -> Encoding:
@@ -244,9 +259,24 @@ class Bat:
         (nothing,) = hears_nothing(one, self.config.thresholds)
         if nothing is not None:
             return [Answer(q, SILENCE_ANSWER, nothing, (), notes) for q in questions]
-        replies = each_answered(self.reasoner, one, questions)
+        if prepared.placeless[clip]:
+            replies = [self._without_place(one.without_place(), question) for question in questions]
+            notes = prepared.notes[clip]
+        else:
+            replies = each_answered(self.reasoner, one, questions)
         notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
+
+    def _without_place(self, encoding: Encoding, question: str) -> str | BadInput:
+        """The reply to a question about a clip in which no direction can be heard, whatever the reasoner."""
+        asked = place_asked(question)
+        unknown = Reply(NO_PLACE_ANSWER.format(asked or "where"), 0.0)
+        if asked:
+            return unknown
+        (reply,) = each_answered(self.reasoner, encoding, [question])
+        if isinstance(reply, BadInput):  # it needs a head that was taken away
+            return unknown
+        return unknown if answer_form(reply) in ("side", "location", "distance") else reply
 
     def _as_answer(self, question: str, reply: str | BadInput, notes: tuple[str, ...]) -> Answer:
         text = str(reply)
@@ -295,16 +325,18 @@ class Bat:
         and :class:`~bat_agent.errors.WeightsError` where ``weights`` or a file that an option names are not there.
         """
         # Options and files are checked now, not with the first question.
-        options = _with_thresholds(self.config, {"name": name, "options": options}, token_dim=self.encoder.token_dim)
         config = replace(self.config, reasoner={"name": name, "options": options})
-        built = registry.config_of("reasoner", name, options)
+        told = _as_the_model_says(config, config.reasoner, token_dim=self.encoder.token_dim)
+        if "token_dim" in told:  # what the model says is told again when it is loaded; what its encoder is, is kept
+            config = replace(config, reasoner={"name": name, "options": {**options, "token_dim": told["token_dim"]}})
+        built = registry.config_of("reasoner", name, told)
         if hasattr(built, "check"):
             built.check()
         if weights is not None and not Path(weights).expanduser().exists():
             raise WeightsError(f"there are no reasoner weights at {weights}; give a file or a folder with them")
 
         def load_reasoner() -> Reasoner:
-            return registry.load_reasoner(name, weights=weights, **options)
+            return registry.load_reasoner(name, weights=weights, **told)
 
         return Bat(config, self.encoder, load_reasoner, str(self.device), self.level_known)
 
@@ -339,7 +371,7 @@ class Bat:
         )
 
         def load_reasoner() -> Reasoner:
-            name, options = config.reasoner["name"], _with_thresholds(config, config.reasoner)
+            name, options = config.reasoner["name"], _as_the_model_says(config, config.reasoner)
             return registry.load_reasoner(name, weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -351,13 +383,13 @@ def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, le
     return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
 
 
-def _with_thresholds(config: ModelConfig, reasoner: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The options of a reasoner with the model's thresholds, as far as it takes them and is given no others: what is
-    perceived and what is answered are then decided alike.
+def _as_the_model_says(config: ModelConfig, reasoner: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The options of a reasoner with the model's thresholds and the classes that its ears know (``known``), as far as
+    it takes them and is given no others: what is perceived and what is answered are then decided alike.
     """
-    known = {option.name for option in fields(registry.config_of("reasoner", reasoner["name"], reasoner["options"]))}
-    own = {**asdict(config.thresholds), **more}
-    return {key: value for key, value in own.items() if key in known} | reasoner["options"]
+    taken = {option.name for option in fields(registry.config_of("reasoner", reasoner["name"], reasoner["options"]))}
+    own = {**asdict(config.thresholds), **more, **({"known": config.labels} if config.labels else {})}
+    return {key: value for key, value in own.items() if key in taken} | reasoner["options"]
 
 
 def _perhaps(text: str) -> str:

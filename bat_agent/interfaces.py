@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class Encoding:
     def to(self, device: torch.device | str) -> Encoding:
         """The same encoding on another device."""
         return _map(self, lambda tensor: tensor.to(device))
+
+    def without_place(self) -> Encoding:
+        """The same encoding without direction and distance: what there is to say of sound that carries none."""
+        none = dict.fromkeys(("distance_logits", "azimuth_logits", "elevation_logits"))
+        return replace(self, **none, slots=None if self.slots is None else replace(self.slots, **none))
 
     def detach(self) -> Encoding:
         """The same encoding without its gradient history."""

@@ -13,7 +13,6 @@ import typer
 import bat_agent
 from bat_agent.cli.output import print_notes
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +54,10 @@ class Mono(str, Enum):
 
 
 AudioFile = Annotated[
-    Path, typer.Argument(metavar="AUDIO", help="A recording, left ear first, or ambisonic: WAV, FLAC, OGG or MP3; - is standard input.")
+    Path,
+    typer.Argument(
+        metavar="AUDIO", help="A recording, left ear first, or ambisonic: WAV, FLAC, OGG or MP3; - is standard input."
+    ),
 ]
 Model = Annotated[
     str,
@@ -95,7 +97,8 @@ SimulatorOptions = Annotated[
     typer.Option("--simulator-option", metavar="KEY=VALUE", help="An option of the simulator; may be given again."),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads)
+    int | None,
+    typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[
@@ -114,11 +117,10 @@ def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, lis
 
     Raises :class:`~bat_agent.errors.BadInput` for what cannot be read as two ears.
     """
-    import soundfile
+    from bat_agent.sound.audio import read_recording
 
-    waveform = bat_agent.read_audio(path, mono=mono.value, channels=two_channels(channels))
-    rate_hz = soundfile.info(path).samplerate
-    return waveform, [] if rate_hz == SAMPLE_RATE_HZ else [f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz"]
+    recording = read_recording(path, mono=mono.value, channels=two_channels(channels))
+    return recording.waveform, list(recording.notes)
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,7 @@ class Instead:
         return key_values(self.reasoner_options or (), "--reasoner-option")
 
 
-def open_bat(
-    model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True
-) -> Bat:
+def open_bat(model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True) -> Bat:
     """The agent ``model``, with another encoder and another reasoner where ``instead`` names them.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.

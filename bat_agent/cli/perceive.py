@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from bat_agent.cli import inputs, recordings
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.cli.timelines import Wanted, hear_all
+from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
     from bat_agent.hearing.perception import PerceivedSource, Perception
@@ -20,9 +22,12 @@ _LEAST_PROBABILITY = 0.01
 
 def perceive(
     audio: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="AUDIO…", help="Recordings, folders or patterns; - is standard input."),
-    ],
+    ] = None,
+    known: Annotated[
+        bool, typer.Option("--known", help="List the sounds that the model knows instead; needs no recording.")
+    ] = False,
     start: recordings.Start = None,
     seconds: recordings.Seconds = None,
     every: recordings.Every = None,
@@ -54,13 +59,18 @@ def perceive(
     """
     from bat_agent.evaluation import plotting
 
+    instead = inputs.Instead(encoder, encoder_option, weights)
+    if known:
+        _print_known(inputs.open_bat(model, device, instead).labels, json)
+        return
+    if not audio:
+        raise BadInput("no recording was given, expected an audio file: write bat-agent perceive AUDIO, or --known")
     files = recordings.expanded(audio)
     wanted = Wanted(start, seconds, every, csv, jsonl, labels, plot, json)
     reading = recordings.Reading(mono, channels, ambisonics, heading)
     one = None if len(files) > 1 or audio[0].is_dir() else reading.open(files[0])
     if plot is not None and one is not None and not plot.is_dir():
         plotting.check_figure_path(plot)
-    instead = inputs.Instead(encoder, encoder_option, weights)
     bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
     if one is None or wanted.asks_for_time or one.seconds > bat.encoder.clip_seconds:
         hear_all(files, wanted, reading.open if one is None else lambda _: one, bat)
@@ -79,6 +89,15 @@ def perceive(
     _print(perception)
     if plot is not None:
         print(f"picture: {plot}")
+
+
+def _print_known(labels: Sequence[str], json: bool) -> None:
+    if json:
+        print_json(list(labels))
+        return
+    print(f"{len(labels)} sounds:")
+    for label in sorted(labels):
+        print(f"  {label}")
 
 
 def _print(perception: Perception) -> None:

@@ -20,7 +20,9 @@ from bat_agent.datasets.sound_libraries import MissingSounds, open_sounds
 from bat_agent.datasets.sounds import Balance, SoundSet
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
+from bat_agent.labels import labels
 from bat_agent.questions.curriculum import question_types
+from bat_agent.recipes.ears import known_before
 from bat_agent.recipes.schema import Mixing, Recipe, Stage
 from bat_agent.recipes.schema import Rooms as RoomsEntry
 from bat_agent.registry import load_simulator
@@ -49,6 +51,19 @@ def open_pool(recipe: Recipe, split: Split) -> SoundPool:
         raise BadInput(f"the recipe names no sounds for {split}; add e.g. sounds: [{{source: procedural}}]")
     balance = [cast(Balance, entry.balance) for entry in kept]
     return SoundPool(sets, [entry.weight for entry in kept], balance)
+
+
+def labels_learnt(recipe: Recipe) -> tuple[str, ...]:
+    """The classes that the encoder knows when all stages are done, in the order of the table: those of its training
+    sounds, and those it knew before. Empty where that cannot be told: it began with weights of which nobody wrote down
+    what they know, or was trained on records.
+    """
+    before = known_before(recipe)
+    stages = [stage for stage in recipe.stages if stage.trains == "encoder"]
+    if before is None or any(stage.records is not None for stage in stages):
+        return ()
+    known = {*before, *(open_pool(recipe, "train").labels() if stages else ())}
+    return tuple(name for name in labels() if name in known)
 
 
 def _open(source: str) -> SoundSet:

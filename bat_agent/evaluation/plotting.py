@@ -96,7 +96,7 @@ def perception_figure(perception: Perception, waveform: Any) -> Figure:
         left.plot([angle, angle], [0, position.distance_m], "--", color=_HEARD, linewidth=1.4)
         left.plot(angle, position.distance_m, "D", markersize=9, zorder=5, **_RING)
         labels.append(((angle, position.distance_m), _heard_text(source), _HEARD))
-    left.set_title("Heard from above" if labels else "Nothing heard", fontweight="bold", pad=18)
+    left.set_title(_title(perception, bool(labels)), fontweight="bold", pad=18)
     left.set_xlabel("distance from the centre in metres, angle = azimuth", labelpad=10, fontsize=9)
     _draw_spectrograms(figure, right, waveform)
     _place_labels(figure, left, labels, centre=(0.0, 0.0))
@@ -357,6 +357,13 @@ def _position(source: PerceivedSource) -> Position:
 def _placeable(perception: Perception) -> list[PerceivedSource]:
     """The sources that have a direction: an encoder without that head cannot be drawn from above."""
     return [source for source in perception.sources if source.azimuth_deg is not None]
+
+
+def _title(perception: Perception, placed: bool) -> str:
+    if placed or not perception.sources:
+        return "Heard from above" if placed else "Nothing heard"
+    names = "; ".join(dict.fromkeys(_name(source.labels) or "something" for source in perception.sources))
+    return "\n".join(["Heard, but not from where:", *textwrap.wrap(names, 40)])
 
 
 def _heard_text(source: PerceivedSource) -> str:

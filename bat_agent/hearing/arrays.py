@@ -49,11 +49,13 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``class_probs`` (B, C) float32: probability that each class is heard anywhere in the clip, in the order of labels
     * ``slot_probs`` (B, S, C) float32: probability that what each slot holds is of a class
     * ``embedding`` (B, D) float32: mean of the encoder's tokens
-    * ``valid`` (B, S) bool: whether the slot holds a source
+    * ``valid`` (B, S) bool: whether the slot holds a source whose direction is known
 
-    Slots come strongest first, so the valid ones come first; where none is, direction, distance and ``slot_probs`` are
-    0. What the encoder has no head for is 0 too, and so is everything of a silent clip. An encoder without slots cannot
-    say that there is nothing: its only slot is valid wherever there is any sound.
+    Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance and
+    ``slot_probs`` are 0. So are direction and distance, with ``valid`` false, where the clip carries no direction (one
+    microphone in both ears) or the encoder lacks the head of one of the angles; what sounds is told all the same. What
+    the encoder has no head for is 0, and so is everything of a silent clip. An encoder without slots cannot say that
+    there is nothing: its only slot holds a source wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """
@@ -61,16 +63,19 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     # All tokens, not those of the heads alone: the embedding must not depend on what was asked before.
     encoding = bat.encode(prepared)
     sounds = ~np.array(prepared.silent)
-    order, valid = _ranked(encoding, bat.config.thresholds.activity)
-    valid &= sounds[:, None]
+    order, holds = _ranked(encoding, bat.config.thresholds.activity)
+    holds &= sounds[:, None]
+    heads = encoding.slots or encoding
+    there = holds & ~np.array(prepared.placeless)[:, None]
+    valid = there & (heads.azimuth_logits is not None and heads.elevation_logits is not None)
     classes = len(bat.encoder.labels)
     direction, distance = _places(encoding, order)
     embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
     return {
         "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
-        "distance": np.where(valid, distance, 0).astype(np.float32),
+        "distance": np.where(there, distance, 0).astype(np.float32),
         "class_probs": np.where(sounds[:, None], _class_probs(encoding, classes), 0).astype(np.float32),
-        "slot_probs": np.where(valid[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
+        "slot_probs": np.where(holds[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
         "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
         "valid": valid,
     }
@@ -105,7 +110,7 @@ def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
         return np.take_along_axis(values.reshape(order.shape), order, axis=1)
 
     distance = ranked(decode_distance_m(said.distance_logits))
-    if said.azimuth_logits is None:
+    if said.azimuth_logits is None or said.elevation_logits is None:
         return np.zeros((*order.shape, 3)), distance
     azimuth = np.radians(ranked(decode_azimuth_deg(said.azimuth_logits)))
     elevation = np.radians(ranked(decode_elevation_deg(said.elevation_logits)))

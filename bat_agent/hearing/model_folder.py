@@ -28,13 +28,18 @@ class ModelConfig:
     """``{"name": …, "options": {…}}``"""
     thresholds: Thresholds = field(default_factory=Thresholds)
     calibration: Calibration = field(default_factory=Calibration)
+    labels: tuple[str, ...] = ()
+    """Display names of the classes it has learnt; empty where nobody wrote them down: then it counts as knowing all."""
 
     def read_as(self, values: Mapping[str, Any]) -> ModelConfig:
-        """The same parts, their output read as another ``config.json`` says: its ``thresholds`` and ``calibration``."""
+        """The same parts, their output read as another ``config.json`` says: its ``thresholds``, ``calibration`` and
+        ``labels``.
+        """
         return replace(
             self,
             thresholds=Thresholds(**values["thresholds"]) if "thresholds" in values else self.thresholds,
             calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else self.calibration,
+            labels=tuple(values["labels"]) if "labels" in values else self.labels,
         )
 
 
@@ -54,13 +59,20 @@ def read_config(directory: Path) -> ModelConfig:
         data = json.loads(file.read_text(encoding="utf-8"))
         thresholds = Thresholds(**data["thresholds"])
         calibration = Calibration.from_dict(data.get("calibration", {}))
-        return ModelConfig(data["name"], _part(data["encoder"]), _part(data["reasoner"]), thresholds, calibration)
+        encoder, reasoner = _part(data["encoder"]), _part(data["reasoner"])
+        return ModelConfig(data["name"], encoder, reasoner, thresholds, calibration, _known(data.get("labels", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
 
 
 def _part(data: Any) -> dict[str, Any]:
     return {"name": str(data["name"]), "options": dict(data["options"])}
+
+
+def _known(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError("labels must be a list of display names")
+    return tuple(names)
 
 
 def shipped_models() -> dict[str, Path]:

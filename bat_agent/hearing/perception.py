@@ -52,8 +52,9 @@ class PerceivedSource:
     """Probability that what is said is right: ``label`` (the first one sounds), ``direction`` (within 20°),
     ``distance`` (within 0.5 m); see :mod:`bat_agent.hearing.confidence`."""
     sides: tuple[str, ...] | None = None
-    """``("left", "front", "above")``: of each axis the side with most of the probability; ``None`` where only the
-    angles are known. Near a border it may be the other one than the angle's, and is right more often."""
+    """``("left", "front", "above")``: of each axis the side with most of the probability, left out where the encoder
+    lacks its head; ``None`` where only the angles are known, or no place. Near a border it may be the other one than
+    the angle's, and is right more often."""
     spread: Spread | None = None
     """How far the direction is spread, over the cone of confusion above all; ``None`` without a head of angles."""
     undecided: tuple[str, ...] = ()
@@ -76,12 +77,20 @@ class PerceivedSource:
 
     @property
     def region(self) -> str | None:
-        """E.g. ``left, front, above``: the :attr:`sides`, else those of the angles."""
+        """E.g. ``left, front, above``: the :attr:`sides`, else those of the angles; without what is not known."""
         if self.sides is not None:
             return ", ".join(self.sides)
-        if self.azimuth_deg is None:
-            return None
-        return region(self.azimuth_deg, self.elevation_deg or 0.0)
+        words = region(self.azimuth_deg or 0.0, self.elevation_deg or 0.0).split(", ")
+        known = (self.azimuth_deg, self.azimuth_deg, self.elevation_deg)
+        return ", ".join(word for word, angle in zip(words, known, strict=True) if angle is not None) or None
+
+    def without_place(self) -> PerceivedSource:
+        """The same source where no direction and no distance can be told."""
+        kept = {name: value for name, value in self.confidences.items() if name == "label"}
+        return dataclasses.replace(
+            self, azimuth_deg=None, elevation_deg=None, distance_m=None, sides=None, confidences=kept,
+            spread=None, undecided=(),
+        )  # fmt: skip
 
     @property
     def text(self) -> str:
@@ -237,7 +246,7 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
     azimuth, elevation, distance = (None if head is None else head[0] for head in (h.azimuth, h.elevation, h.distance))
     return PerceivedSource(
         tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences,
-        tuple(word for word, _ in spread.sides.values()) if spread and len(spread.sides) == len(WORDS) else None,
+        (tuple(word for word, _ in spread.sides.values()) or None) if spread else None,
         spread, spread.open_axes(thresholds.sides) if spread else (), guessed,
     )  # fmt: skip
 

@@ -305,10 +305,11 @@ class LiveEars:
             window = self._intake.window(settings.window_s)
             recent = self._intake.window(HEALTH_S)
             t_s, newest_s = self._intake.t_s, self._intake.newest_s
+            clipped = self._intake.clipped_share()
             anew, self._anew = self._anew, False
         if anew:
             self._looking.clear()
-        look = self._looking.look(window, recent, t_s, self._own_notes(t_s))
+        look = self._looking.look(window, recent, t_s, self._own_notes(t_s), clipped)
         full = self._ended or window.shape[1] >= round(settings.window_s * SAMPLE_RATE_HZ)
         self._answering.look(window, t_s, full, wait=not self._source.live)
         hop = recent[:, -round(self.hop_s * SAMPLE_RATE_HZ) :]

@@ -50,8 +50,8 @@ class HealthNote:
     """Something is wrong with the input."""
 
     kind: str
-    """``lost``, ``silent``, ``frozen``, ``clipping``, ``dc``, ``identical``, ``one_sided``, ``gap``, ``slow``,
-    ``drift``, ``switched``, ``saving``, ``note``."""
+    """``lost``, ``silent``, ``frozen``, ``clipping``, ``dc``, ``identical``, ``one_sided``, ``out_of_step``,
+    ``inverted``, ``gap``, ``slow``, ``drift``, ``switched``, ``saving``, ``note``."""
     text: str
     """One sentence for people: what is wrong and what to do."""
     since_s: float

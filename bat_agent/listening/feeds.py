@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import os
 import select
@@ -17,6 +18,8 @@ import soundfile
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
+from bat_agent.sound.audio import UNFINISHED
+from bat_agent.sound.wav_header import finished
 
 BLOCK_S = 0.05
 FORMATS = {"s16le": ("<i2", 2**15), "s32le": ("<i4", 2**31), "f32le": ("<f4", 1)}
@@ -44,11 +47,14 @@ class File:
         self._begin_s: float | None = None
         self._played = 0
         self._at: int | None = None
+        self._remarks: list[str] = []
 
     def open(self) -> None:
         """Open the file; where it was paused it goes on."""
+        content = finished(self.path)
+        self._remarks = [] if content is None else [UNFINISHED]
         try:
-            self._file = soundfile.SoundFile(self.path)
+            self._file = soundfile.SoundFile(self.path if content is None else io.BytesIO(content))
         except (soundfile.LibsndfileError, OSError) as error:
             raise BadInput(
                 f"cannot read {self.path} as audio ({_short(error)}): give a WAV, FLAC, OGG or MP3"
@@ -67,12 +73,13 @@ class File:
         if self._begin_s is None:
             self._begin_s = time.monotonic() - self._played / self.sample_rate_hz
         samples = self._next()
+        remarks, self._remarks = [Notice("note", text, self.clock_s()) for text in self._remarks], []
         if not len(samples):
-            return [Notice("ended", f"{self.name} has ended", self.clock_s())]
+            return [*remarks, Notice("ended", f"{self.name} has ended", self.clock_s())]
         self._played += len(samples)
         if self.live:
             time.sleep(max(0.0, self._begin_s + self._played / self.sample_rate_hz - time.monotonic()))
-        return [Block(samples, self.clock_s())]
+        return [*remarks, Block(samples, self.clock_s())]
 
     def _next(self) -> Samples:
         assert self._file is not None

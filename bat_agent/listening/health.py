@@ -1,7 +1,8 @@
-"""Whether the input can be believed: silence, clipping, one ear dead, both ears the same sound.
+"""Whether the input can be believed: silence, clipping, one ear dead, turned over or late, both ears the same sound.
 
 A microphone with one capsule that is opened in stereo gives two equal channels, and every direction heard in them is
-made up. So these checks look at the samples alone; what the driver says of itself is not enough.
+made up. So these checks look at the samples alone (:mod:`bat_agent.sound.ears`); what the driver says of itself is not
+enough.
 """
 
 from __future__ import annotations
@@ -16,26 +17,31 @@ from torch import Tensor
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import HealthNote
 from bat_agent.sound.acoustics import rms_dbfs
+from bat_agent.sound.audio import CLIPPED, CLIPPED_SHARE
+from bat_agent.sound.ears import between_ears
 from bat_agent.sound.ring import Waveform
 
 NOTHING_DBFS = -120.0
-CLIPPED = 0.999
-CLIPPED_SHARE = 1e-3
 DC = 0.02
-ONE_SIDED_DB = 30.0
-SAME = 1e-4
-"""Of the louder ear: what is left of one ear without the other, where both are the same sound."""
 QUIET_DBFS = -80.0
-_NO_DIRECTION = ("identical", "one_sided", "silent")
-_WAIT_S = {"silent": 1.0, "identical": 1.0, "one_sided": 2.0, "clipping": 0.0, "dc": 1.0}
+PAUSE_DB = 20.0
+"""A stretch so much softer than the one in which both ears were the same tells nothing of it: they still are."""
+_NO_DIRECTION = ("identical", "one_sided", "out_of_step", "silent")
+_WAIT_S = {
+    "silent": 1.0, "identical": 1.0, "one_sided": 2.0, "out_of_step": 2.0, "inverted": 2.0, "clipping": 0.0, "dc": 1.0,
+}  # fmt: skip
 """How long it must have been so before it is said; a pause between two sounds is no fault."""
 _TEXTS = {
     "silent": "the input is digital silence: it is muted, or its switch is off; unmute it",
     "identical": "both ears carry the same sound, as of one microphone opened in stereo: no direction is told; "
     "use a device with two microphones",
     "one_sided": "the {side} ear is {apart:.0f} dB below the other one: no direction is told; check its plug and gain",
+    "out_of_step": "the {side} ear is {late:.1f} ms behind the other one, more than on any head: no direction is told; "
+    "use two inputs of one device",
+    "inverted": "one ear is the wrong way round (its polarity is inverted) and turned back: check its wiring",
     "clipping": "the {side} clips, which spoils direction and distance: lower the gain of the input",
-    "dc": "the {side} has an offset of {offset:.2f}: something is wrong with the microphone or its supply",
+    "dc": "the {side} has an offset of {offset:.2f}, which is taken out: something is wrong with the microphone or its "
+    "supply",
 }
 
 
@@ -67,14 +73,22 @@ class Health:
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._same_dbfs = NOTHING_DBFS
 
     def clear(self) -> None:
         """The stream begins anew."""
         self._since.clear()
 
-    def look(self, stretch: Waveform, t_s: float) -> list[HealthNote]:
-        """What is wrong with the newest stretch (2, n), which ends at ``t_s``, and has been for long enough."""
-        signs = _signs(stretch)
+    def look(self, stretch: Waveform, t_s: float, clipped: np.ndarray | None = None) -> list[HealthNote]:
+        """What is wrong with the newest stretch (2, n), which ends at ``t_s``, and has been for long enough.
+
+        ``clipped`` (2,) is which share of it reaches full scale, where that was looked for at another rate.
+        """
+        signs = _signs(stretch, clipped)
+        if any(sign.kind == "identical" for sign in signs):
+            self._same_dbfs = max(level_dbfs(stretch))
+        elif "identical" in self._since and max(level_dbfs(stretch)) < self._same_dbfs - PAUSE_DB:
+            signs.append(_Sign("identical", _TEXTS["identical"]))
         begin_s = t_s - stretch.shape[1] / SAMPLE_RATE_HZ
         self._since = {sign.kind: self._since.get(sign.kind, begin_s) for sign in signs}
         return [
@@ -89,21 +103,14 @@ def forbids_direction(notes: Sequence[HealthNote]) -> bool:
     return any(note.kind in _NO_DIRECTION for note in notes)
 
 
-def _signs(stretch: Waveform) -> list[_Sign]:
+def _signs(stretch: Waveform, clipped: np.ndarray | None) -> list[_Sign]:
     if not stretch.size:
         return []
     levels, loudest = level_dbfs(stretch), np.abs(stretch).max(axis=1)
     if not loudest.any():
         return [_Sign("silent", _TEXTS["silent"])]
-    signs = []
-    apart = levels[0] - levels[1]
-    # In quiet, where each microphone's own noise is all there is, levels say nothing of the plug.
-    if abs(apart) > ONE_SIDED_DB and (max(levels) > QUIET_DBFS or min(loudest) == 0):
-        side = "right" if apart > 0 else "left"
-        signs.append(_Sign("one_sided", _TEXTS["one_sided"].format(side=side, apart=abs(apart))))
-    elif _same(stretch):
-        signs.append(_Sign("identical", _TEXTS["identical"]))
-    share = (np.abs(stretch) >= CLIPPED).mean(axis=1)
+    signs = _of_both(stretch, quiet=max(levels) <= QUIET_DBFS and min(loudest) > 0)
+    share = (np.abs(stretch) >= CLIPPED).mean(axis=1) if clipped is None else clipped
     if (share > CLIPPED_SHARE).any():
         signs.append(_Sign("clipping", _TEXTS["clipping"].format(side=_which(share > CLIPPED_SHARE))))
     offset = stretch.mean(axis=1)
@@ -113,15 +120,19 @@ def _signs(stretch: Waveform) -> list[_Sign]:
     return signs
 
 
+def _of_both(stretch: Waveform, *, quiet: bool) -> list[_Sign]:
+    between = between_ears(stretch - stretch.mean(axis=1, keepdims=True))
+    # In quiet, where each microphone's own noise is all there is, levels say nothing of the plug.
+    if (apart_db := between.louder_left_db) is not None and not quiet:
+        text = _TEXTS["one_sided"].format(side="right" if apart_db > 0 else "left", apart=abs(apart_db))
+        return [_Sign("one_sided", text)]
+    if between.one_microphone:
+        return [_Sign("identical", _TEXTS["identical"])]
+    if (late_s := between.behind_s) is not None:
+        text = _TEXTS["out_of_step"].format(side="right" if late_s > 0 else "left", late=1000 * abs(late_s))
+        return [_Sign("out_of_step", text)]
+    return [_Sign("inverted", _TEXTS["inverted"])] if between.inverted else []
+
+
 def _which(wrong: np.ndarray) -> str:
     return "input" if wrong.all() else ("left ear" if wrong[0] else "right ear")
-
-
-def _same(stretch: Waveform) -> bool:
-    """Whether one ear is the other one times a number."""
-    left, right = stretch.astype(np.float64)
-    energy = float(left @ left)
-    if not energy:
-        return False
-    rest = right - (float(left @ right) / energy) * left
-    return float(np.sqrt(rest @ rest)) < SAME * float(np.sqrt(right @ right))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,11 @@ import soxr
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Samples
+from bat_agent.sound.audio import CLIPPED
 from bat_agent.sound.ring import Ring, Waveform
 
 LONGEST_S = 10.0
+LARGEST = 1e6
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Intake:
         self._stream: soxr.ResampleStream | None = None
         self._rate_hz = SAMPLE_RATE_HZ
         self._frames, self._before_s = 0, 0.0
+        self._clipped: deque[tuple[int, np.ndarray]] = deque()
 
     @property
     def heard_s(self) -> float:
@@ -78,6 +82,7 @@ class Intake:
         else:
             self.lost_s += missing_s
         self._ring.clear()
+        self._clipped.clear()
         if self._rate_hz != SAMPLE_RATE_HZ:
             self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
         else:
@@ -87,6 +92,7 @@ class Intake:
         """Hear a block; returns it as the ears have it, (2, n) at 32 kHz. Numbers that are none become silence."""
         ears = self._ears(block.samples)
         self._frames += len(ears)
+        self._count_clipped(ears)
         self.newest_s = block.arrived_s
         if self._stream is not None:
             ears = self._stream.resample_chunk(np.ascontiguousarray(ears))
@@ -98,10 +104,23 @@ class Intake:
         """The newest sound, (2, up to that long) at 32 kHz."""
         return self._ring.window(round(seconds * SAMPLE_RATE_HZ))
 
+    def clipped_share(self) -> np.ndarray:
+        """(2,) share of the samples of each ear, of the last second at the rate of the source, that reach full scale:
+        resampling would hide it.
+        """
+        frames = sum(count for count, _ in self._clipped)
+        return np.sum([found for _, found in self._clipped], axis=0) / frames if frames else np.zeros(2)
+
+    def _count_clipped(self, ears: Samples) -> None:
+        self._clipped.append((len(ears), (np.abs(ears) >= CLIPPED).sum(axis=0)))
+        while sum(count for count, _ in self._clipped) - self._clipped[0][0] >= self._rate_hz:
+            self._clipped.popleft()
+
     def _ears(self, samples: Samples) -> Samples:
         sides = self.sides
         order = [sides.right, sides.left] if sides.swap else [sides.left, sides.right]
         ears = samples[:, order].astype(np.float32)
         if sides.right_gain_db:
             ears[:, 1] *= 10 ** (sides.right_gain_db / 20)
-        return np.nan_to_num(ears, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+        # Finite but huge numbers stay far beyond full scale, which is told, without overflowing in sums of squares.
+        return np.nan_to_num(ears, copy=False, nan=0.0, posinf=1.0, neginf=-1.0).clip(-LARGEST, LARGEST)

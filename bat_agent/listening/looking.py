@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from bat_agent.agent import Bat
 from bat_agent.hearing.perception import PerceivedSource, Perception
@@ -40,15 +42,23 @@ class Looking:
         self._health.clear()
         self._tracker.clear()
 
-    def look(self, window: Waveform, recent: Waveform, t_s: float, notes: Sequence[HealthNote]) -> Look:
+    def look(
+        self,
+        window: Waveform,
+        recent: Waveform,
+        t_s: float,
+        notes: Sequence[HealthNote],
+        clipped: np.ndarray | None = None,
+    ) -> Look:
         """What is heard in ``window`` (2, N) at ``t_s``; its end, ``recent``, tells the health of the input, to which
-        ``notes`` of others are added. Directions are left out where the input carries none.
+        ``notes`` of others are added; ``clipped`` as in :meth:`Health.look`. Directions are left out where the input
+        carries none.
         """
-        health = (*self._health.look(recent, t_s), *notes)
+        health = (*self._health.look(recent, t_s, clipped), *notes)
         perception = self._perceive(window)
         sources = [source for source in perception.sources if self._wanted(source)]
         if forbids_direction(health):
-            sources = [_without_place(source) for source in sources]
+            sources = [source.without_place() for source in sources]
         class_probs = {label: p for label, p in perception.class_probs.items() if p >= _LIKELY}
         return Look(self._tracker.look(sources, t_s), health, class_probs)
 
@@ -61,12 +71,3 @@ class Looking:
         settings, label = self._settings, source.labels[0] if source.labels else ""
         named = not settings.only or label in settings.only
         return named and label not in settings.without and source.confidence >= settings.least_confidence
-
-
-def _without_place(source: PerceivedSource) -> PerceivedSource:
-    """What sounds and how surely, and nothing of where."""
-    kept = {name: sure for name, sure in source.confidences.items() if name == "label"}
-    return replace(
-        source, azimuth_deg=None, elevation_deg=None, distance_m=None, sides=None, spread=None, undecided=(),
-        confidences=kept,
-    )  # fmt: skip

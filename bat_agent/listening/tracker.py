@@ -141,7 +141,8 @@ def _tell(track: _Track, t_s: float) -> TrackedSource:
     if track.direction is not None:
         right, front, up = track.direction
         azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
-        elevation_deg = float(np.degrees(np.arcsin(np.clip(up, -1, 1))))
+        if track.source.elevation_deg is not None:  # an encoder may know azimuths alone
+            elevation_deg = float(np.degrees(np.arcsin(np.clip(up, -1, 1))))
     source = replace(
         track.source, labels=labels, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, distance_m=track.distance_m,
         undecided=_undecided(track.source, azimuth_deg, elevation_deg),

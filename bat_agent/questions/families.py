@@ -68,6 +68,12 @@ def related(first: str, second: str) -> bool:
     return place_a[1] == place_b[1] or (place_a[0] == place_b[0] and (a in _BROAD or b in _BROAD))
 
 
+def kinship(first: str, second: str) -> int:
+    """2 for classes of one block, 1 for those of one realm, else 0 (any case of letters)."""
+    a, b = _place(first.strip().lower()), _place(second.strip().lower())
+    return 0 if a is None or b is None else (a[1] == b[1]) + (a[0] == b[0])
+
+
 def unrelated_labels(present: Iterable[str], known_labels: Sequence[str] | None = None) -> list[str]:
     """The known labels (all 355 if none are given) that are related to nothing that is present, in their order.
 

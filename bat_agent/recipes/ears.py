@@ -44,12 +44,20 @@ def take_encoder(part: Part) -> None:
 def reading(recipe: Recipe) -> dict[str, Any]:
     """Thresholds and calibration of the agent whose encoder is taken, as its ``config.json`` has them.
 
-    Empty without an agent, and where a stage trains the encoder: they were chosen for what it said before.
+    With them the classes that it knows. Empty without an agent, and where a stage trains the encoder: they were chosen
+    for what it said before.
     """
     if recipe.encoder.agent is None or any(stage.trains == "encoder" for stage in recipe.stages):
         return {}
     config = _config(recipe.encoder.agent)
-    return {name: config[name] for name in ("thresholds", "calibration") if name in config}
+    return {name: config[name] for name in ("thresholds", "calibration", "labels") if name in config}
+
+
+def known_before(recipe: Recipe) -> tuple[str, ...] | None:
+    """The classes that the encoder knows before it is trained; ``None`` where nobody wrote them down."""
+    if recipe.encoder.agent is not None:
+        return tuple(_config(recipe.encoder.agent).get("labels", ())) or None
+    return () if recipe.encoder.weights is None else None
 
 
 def _config(agent: str) -> dict[str, Any]:

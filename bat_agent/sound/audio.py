@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,11 +17,28 @@ import numpy as np
 
 from bat_agent.errors import BadInput, OldNameWarning
 from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.sound.wav_header import finished
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PathLike = str | os.PathLike[str]
+CLIPPED, CLIPPED_SHARE = 0.999, 1e-3
+"""A recording clips where more than this share of its samples are so near full scale, and none beyond."""
+CLIPS = "the recording clips, which distorts level and spectrum"
+UNFINISHED = "the header of the recording was never finished (was it cut off?), so all that is there was read"
+_LARGEST = 1e30
+"""Resampling must not make infinite what was finite."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a file holds."""
+
+    waveform: Tensor
+    """(2, N) float32 at 32 kHz, channel 0 left."""
+    notes: tuple[str, ...] = ()
+    """What was done to read it, and what only the file at its own rate tells, such as that it clips."""
 
 
 def expand(place: str) -> str:
@@ -40,11 +58,32 @@ def read_audio(
     are the left and the right ear. Raises :class:`~bat_agent.errors.BadInput` for a file that is missing, empty, not
     audio, not finite, or has no two ears.
     """
+    return read_recording(path, mono=mono, channels=channels).waveform
+
+
+def read_recording(
+    path: PathLike, *, mono: Literal["refuse", "duplicate"] = "refuse", channels: tuple[int, int] | None = None
+) -> Recording:
+    """As :func:`read_audio`, with remarks: another rate, clipping (looked for before resampling hides it), a WAV header
+    that was never finished.
+    """
     import torch
 
-    samples, rate_hz = _read(Path(path))
+    samples, rate_hz, notes = _read(Path(path))
     ears = _two_ears(Path(path), samples, mono, channels)
-    return torch.from_numpy(np.ascontiguousarray(resample(ears, rate_hz, SAMPLE_RATE_HZ)))
+    if clips(ears):
+        notes.append(CLIPS)
+    if rate_hz != SAMPLE_RATE_HZ:
+        notes.append(f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz")
+        ears = ears / max(1.0, float(np.abs(ears).max()) / _LARGEST)
+    waveform = torch.from_numpy(np.ascontiguousarray(resample(ears, rate_hz, SAMPLE_RATE_HZ)))
+    return Recording(waveform, tuple(notes))
+
+
+def clips(samples: np.ndarray) -> bool:
+    """Whether samples (channels, N) at the rate of their recording reach full scale and were cut there."""
+    loudness = np.abs(samples)
+    return bool(loudness.max(initial=0.0) <= 1.0 and ((loudness >= CLIPPED).mean(axis=-1) > CLIPPED_SHARE).any())
 
 
 def read_mono(path: PathLike, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
@@ -52,7 +91,7 @@ def read_mono(path: PathLike, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
 
     Raises :class:`~bat_agent.errors.BadInput` for a file that is missing, empty, not audio or not finite.
     """
-    samples, file_rate_hz = _read(Path(path))
+    samples, file_rate_hz, _ = _read(Path(path))
     return resample(np.ascontiguousarray(samples[0]), file_rate_hz, rate_hz)
 
 
@@ -113,13 +152,15 @@ def decode(content: bytes, name: str, dtype: Literal["float32", "float64"] = "fl
     return _decoded(io.BytesIO(content), len(content), name, dtype)
 
 
-def _read(path: Path) -> tuple[np.ndarray, int]:
-    """All samples, float32 (channels, N), and the file's rate."""
+def _read(path: Path) -> tuple[np.ndarray, int, list[str]]:
+    """All samples, float32 (channels, N), the file's rate, and remarks."""
     if not path.exists():
         raise BadInput(f"no audio file at {path}; check the name")
     if path.is_dir():
         raise BadInput(f"{path} is a folder, expected an audio file; name a file in it")
-    return _decoded(path, path.stat().st_size, str(path), "float32")
+    if (content := finished(path)) is not None:
+        return *_decoded(io.BytesIO(content), len(content), str(path), "float32"), [UNFINISHED]
+    return *_decoded(path, path.stat().st_size, str(path), "float32"), []
 
 
 def _decoded(source: Path | io.BytesIO, num_bytes: int, name: str, dtype: str) -> tuple[np.ndarray, int]:

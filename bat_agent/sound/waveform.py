@@ -12,14 +12,13 @@ from torch import Tensor
 
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder
-from bat_agent.sound.acoustics import fit_length, rms_dbfs
+from bat_agent.sound.acoustics import fit_length
 from bat_agent.sound.audio import resample
+from bat_agent.sound.mending import mend
 from bat_agent.sound.torchaudio_parts import torchaudio_part
 
-SILENCE_DBFS = -90.0
 SHORTEST_S = 0.02
 SHORT_S = 0.5
-FAR_BEYOND = 100.0  # what rendering next to the ear never reaches, but integers turned to floats do
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,15 @@ class Prepared:
     """Whether the user gave a batch."""
     silent: tuple[bool, ...]
     """Per clip: nothing above −90 dBFS."""
+    placeless: tuple[bool, ...]
+    """Per clip: no direction and no distance can be heard in it, as of one microphone in both channels."""
     notes: tuple[tuple[str, ...], ...]
     """Per clip: what the user should know."""
 
 
 def prepare(waveform: Any, encoder: Encoder) -> Prepared:
-    """Check a waveform (2, N) or (B, 2, N) at 32 kHz and fit it to the encoder's rate and length.
+    """Check a waveform (2, N) or (B, 2, N) at 32 kHz, mend what lies (:func:`~bat_agent.sound.mending.mend`) and fit it
+    to the encoder's rate and length.
 
     Raises :class:`~bat_agent.errors.BadInput` for another shape, NaN or infinite samples, or less than 20 ms.
     """
@@ -53,12 +55,20 @@ def prepare(waveform: Any, encoder: Encoder) -> Prepared:
     if seconds > encoder.clip_seconds:
         notes.append(f"only the first {encoder.clip_seconds:g} s of {seconds:.1f} s were heard")
         sound = sound[..., : round(encoder.clip_seconds * SAMPLE_RATE_HZ)]
+    clips = list(sound)
+    mended = [mend(clip) for clip in clips]
+    if any(done.clip is not clip for done, clip in zip(mended, clips, strict=True)):
+        sound = torch.stack([done.clip for done in mended])
     if seconds < SHORT_S:
         notes.append(f"the clip is very short ({seconds:.2f} s), so what is said of it is uncertain")
         sound = fit_length(sound, round(min(SHORT_S, encoder.clip_seconds) * SAMPLE_RATE_HZ))
-    silent = (rms_dbfs(sound).amax(dim=1) < SILENCE_DBFS).tolist()
-    each = [_notes_on(clip, quiet, notes) for clip, quiet in zip(sound, silent, strict=True)]
-    return Prepared(fit(sound, encoder).contiguous(), batched, tuple(silent), tuple(each))
+    return Prepared(
+        fit(sound, encoder).contiguous(),
+        batched,
+        tuple(done.silent for done in mended),
+        tuple(done.placeless for done in mended),
+        tuple((*notes, *done.notes) for done in mended),
+    )
 
 
 def _as_tensor(waveform: Any) -> Tensor:
@@ -101,19 +111,6 @@ def _from_numpy(waveform: Any) -> Tensor:
         raise BadInput(
             f"a waveform must be numbers of shape (2, samples) or (batch, 2, samples): {' '.join(str(error).split())}"
         ) from error
-
-
-def _notes_on(clip: Tensor, silent: bool, notes: list[str]) -> tuple[str, ...]:
-    found = list(notes)
-    if silent:
-        found.append("silence: nothing above −90 dBFS")
-    elif bool(torch.equal(clip[0], clip[1])):
-        found.append("both channels are identical (a mono recording?), so no direction can be heard")
-    if float((clip.abs() >= 0.999).float().mean()) > 1e-3 and float(clip.abs().max()) <= 1.0:
-        found.append("the recording clips, which distorts level and spectrum")
-    if float(clip.abs().max()) > FAR_BEYOND:
-        found.append(f"samples reach {float(clip.abs().max()):.0f}, far beyond full scale ±1, so distances are wrong")
-    return tuple(found)
 
 
 def fit(sound: Tensor, encoder: Encoder) -> Tensor:

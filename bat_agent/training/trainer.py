@@ -118,7 +118,7 @@ class Trainer:
             {"name": recipe.encoder.name, "options": recipe.encoder.options},
             {"name": self.reasoner_part.name, "options": self.reasoner_part.options},
         )
-        config = config.read_as(reading(recipe))
+        config = replace(config.read_as(reading(recipe)), labels=corpus.labels_learnt(recipe))
         return Bat(config, self.encoder, self.reasoner, str(self.device))
 
     def _stage(self, number: int, stage: Stage, progress: Progress) -> None:

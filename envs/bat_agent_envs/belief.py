@@ -119,6 +119,8 @@ class GoalMap:
         right, mistaken = (shares[min(still, len(shares) - 1)] for shares in (trust.right, trust.mistaken))
         said = right * _ray(bearing, source.azimuth, width) + mistaken * _ray(bearing, -source.azimuth, width)
         said += (1 - right - mistaken) / (2 * math.pi)
+        if not source.distance_m:  # not known: the model has no such head
+            return np.asarray(2 * math.pi * said)
         off = (np.log(away + 0.1) - math.log(source.distance_m + 0.1)) / trust.log_distance
         return np.asarray(2 * math.pi * said * (np.exp(-0.5 * off**2) + 0.1))
 

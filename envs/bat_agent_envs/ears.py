@@ -170,12 +170,17 @@ def top_labels(class_probs: np.ndarray, labels: Sequence[str], count: int) -> li
 
 def in_words(heard: dict[str, np.ndarray], labels: Sequence[str]) -> str:
     """What one environment hears (arrays without the batch axis), in words."""
-    if not heard["valid"].any():
-        return "nothing"
     said = []
-    for slot in np.flatnonzero(heard["valid"]):
-        x, y, z = heard["direction"][slot].tolist()
-        label = labels[int(heard["slot_probs"][slot].argmax())]
-        where = relative_position(_HEAD, (x, y, z)).region
-        said.append(f"{label}: {where}, {heard['distance'][slot]:.1f} m")
-    return "; ".join(said)
+    for slot in np.flatnonzero(heard["valid"] | heard["slot_probs"].any(axis=-1)):
+        where = "somewhere"
+        if heard["valid"][slot]:
+            x, y, z = heard["direction"][slot].tolist()
+            where = relative_position(_HEAD, (x, y, z)).region
+        far = f", {heard['distance'][slot]:.1f} m" if heard["distance"][slot] else ""
+        said.append(f"{name_of(heard['slot_probs'][slot], labels)}: {where}{far}")
+    return "; ".join(said) or "nothing"
+
+
+def name_of(slot_probs: np.ndarray, labels: Sequence[str]) -> str:
+    """The likeliest label of a slot; ``something`` where the encoder has no classes."""
+    return labels[int(slot_probs.argmax())] if slot_probs.any() else "something"

@@ -11,7 +11,7 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent_envs.client import SAMPLE_RATE_HZ
-from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, hear_all, in_words, nothing, top_labels
+from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, hear_all, in_words, name_of, nothing, top_labels
 from bat_agent_envs.intake import Intake, Waveform
 from bat_agent_envs.metrics import direction_error_deg
 from bat_agent_envs.options import PREFIX, HearingOptions
@@ -125,7 +125,7 @@ class Hearing:
             {
                 "direction": heard["direction"][slot].copy(),
                 "distance_m": float(heard["distance"][slot]),
-                "label": self.ears.labels[int(heard["slot_probs"][slot].argmax())],
+                "label": name_of(heard["slot_probs"][slot], self.ears.labels),
             }
             for slot in np.flatnonzero(heard["valid"])
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
+from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES
 
 
@@ -22,6 +23,9 @@ class RulesConfig:
     heard: float = 0.0
     """A sound that a question names is ``not heard`` below this probability, one of two that it names below a tenth of
     it; 0 takes every question at its word."""
+    known: tuple[str, ...] = ()
+    """Display names of the classes that the encoder has learnt; of others it is said that they are not known. Empty:
+    all 355. A model tells its own."""
 
     left_right: float = 0.5
     """A side of this axis is told from this probability on, else that it cannot be told; likewise below."""
@@ -33,6 +37,10 @@ class RulesConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise BadInput(f"{name} must be a probability between 0 and 1, got {value}")
+
+        unknown = sorted(set(self.known) - set(labels()))
+        if unknown:
+            raise BadInput(f"known must be display names of the 355 classes, got {', '.join(unknown)}")
 
     @property
     def thresholds(self) -> Thresholds:

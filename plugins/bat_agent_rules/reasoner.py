@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
 from bat_agent.interfaces import Encoding, Reply
-from bat_agent.labels import labels
+from bat_agent.labels import label_index, labels
 from bat_agent.questions.answers import AXES, NOT_HEARD, YES_NO, answer_labels, format_distance
+from bat_agent.questions.relatives import nearest_classes
 from bat_agent_rules.config import RulesConfig
 from bat_agent_rules.hearing import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
+from bat_agent_rules.vocabulary import sounding
 
 NOT_UNDERSTOOD = "I did not understand the question."
 OF_A_PAIR = 0.1
@@ -33,6 +35,8 @@ class RulesReasoner(nn.Module):
     * how far a sound is, how far apart two are, which is closer, farther or on a side, whether one is closer;
     * whether two sounds are both on a side, or each on its own; on which side of one the other is.
 
+    Of a sound that is none of the ``known`` classes it is said that it is not known, and which is the nearest; the
+    ``alternatives`` are then the nearest and how likely they are heard.
     With ``heard`` above 0, a question about one named sound that is likely not there is answered ``not heard``, and so
     is one about two of which one is almost surely not there.
     Any other question is answered by ``I did not understand the question.`` with confidence 0. A confidence is the
@@ -58,9 +62,21 @@ class RulesReasoner(nn.Module):
             return []
         clips = hear(encoding, self.config.thresholds)
         return [
-            _reply(clips[number // per_clip], parse(question), self.config.thresholds)
+            self._unknown(clips[number // per_clip], parse(question))
+            or _reply(clips[number // per_clip], parse(question), self.config.thresholds)
             for number, question in enumerate(questions)
         ]
+
+    def _unknown(self, clip: Clip, request: Request | None) -> Reply | None:
+        """That a sound which is named is none that the encoder has learnt; ``None`` where it knows them all."""
+        known = self.config.known
+        if request is None or not known:
+            return None
+        for numbers in request.sounds:
+            named = [labels()[number] for number in numbers]
+            if not set(named) & set(known):
+                return _not_known(named[0], clip, known)
+        return None
 
     def loss(self, encoding: Encoding, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
         """Zero, with a gradient that reaches nothing: rules have nothing to train."""
@@ -101,6 +117,15 @@ def _if_there(reply: Reply, share: float) -> Reply:
         said = _weighed(str(reply), shares)
         return Reply(said, said.confidence, said.alternatives, plain=reply.plain, sure=False)
     return Reply(reply, share * reply.confidence, reply.alternatives, plain=reply.plain, sure=False)
+
+
+def _not_known(label: str, clip: Clip, known: Sequence[str]) -> Reply:
+    """With the nearest that it does know, and how likely those are heard."""
+    near = nearest_classes(label, known)
+    shares = [] if clip.class_probs is None else [float(clip.class_probs[label_index()[name]]) for name in near]
+    text = f"I do not know how {sounding(label)}; the nearest I know is {near[0].lower()}."
+    heard = zip((name.lower() for name in near), shares, strict=False)
+    return Reply(text, 0.0, sorted(heard, key=lambda item: -item[1]))
 
 
 # --- what sounds ---

@@ -43,6 +43,24 @@ _EVERYDAY = {
 }
 
 
+# Names of what cannot be counted take no article, as those that end in -ing.
+_UNCOUNTED = frozenset(
+    "music speech laughter wind rain water fire thunder traffic applause noise static silence singing "
+    "reverberation electronica techno funk jazz disco reggae rock opera mastication steam surf breeze beatboxing".split()
+)
+
+
+def sounding(label: str) -> str:
+    """``a piano sounds``, ``music sounds``, ``footsteps sound``: a display name in a sentence."""
+    name = label.split(",")[0].split(" (")[0].lower()
+    last = name.split()[-1]
+    if last.endswith("s") and not last.endswith("ss"):
+        return f"{name} sound"
+    if last.endswith("ing") or last in _UNCOUNTED:
+        return f"{name} sounds"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name} sounds"
+
+
 def find_label(words: Sequence[str]) -> tuple[int, int] | None:
     """(class number, how many words) of the longest name at the beginning of ``words``; ``None`` where none begins."""
     table, longest = _table()
