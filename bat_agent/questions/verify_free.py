@@ -265,6 +265,21 @@ def _sides_alike(answer: str, asked: Asked, at: list[int], points: list[Point], 
     return _says(answer, alike == (asked.kind == "same side"))
 
 
+def _cone(middle: Point, first: Point, last: Point) -> bool:
+    """Whether one direction lies between two others seen from above, by the signs of cross products."""
+
+    def cross(a: Point, b: Point) -> float:
+        return a[0] * b[2] - a[2] * b[0]
+
+    turn = cross(first, last)
+    return cross(first, middle) * turn > 0 and cross(middle, last) * turn > 0
+
+
+def _among(answer: str, _: Asked, at: list[int], points: list[Point], sources: Sequence[HeardSource]) -> str | None:
+    rest = [number for number in range(len(points)) if number not in at]
+    return _list(answer, [n for n in rest if _cone(points[n], points[at[0]], points[at[1]])], sources)
+
+
 def _motion(
     answer: str, asked: Asked, at: list[int], points: list[Point], sources: Sequence[HeardSource]
 ) -> str | None:
@@ -318,6 +333,8 @@ _CHECKS: dict[str, Check] = {
     "same side": _sides_alike,
     "opposite sides": _sides_alike,
     "am between": lambda a, q, at, p, s: _says(a, _spread(at, p) > 112.5),
+    "is between": lambda a, q, at, p, s: _says(a, _cone(p[at[0]], p[at[1]], p[at[2]])),
+    "what between": _among,
     "is moving": _motion,
     "approach": _motion,
     "drift": _motion,

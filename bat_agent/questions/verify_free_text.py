@@ -28,9 +28,9 @@ _SIDES = {
     "left": r"\bleft\b",
     "right": r"\bright\b",
     "front": r"\b(?:in front|ahead|to the front of|the side that (?:i|you) face|forward|advance)\b",
-    "behind": r"\b(?:behind|(?:my|your) back|to the rear|back|backwards|retreat|back up)\b",
-    "above": r"\b(?:above|over (?:my|your) head|higher than (?:my|your) ears)\b",
-    "below": r"\b(?:below|beneath|lower than (?:my|your) ears)\b",
+    "behind": r"\b(?:behind|on (?:my|your) six|(?:my|your) back|to the rear|back|backwards|retreat|back up)\b",
+    "above": r"\b(?:above|overhead|over (?:my|your) head|higher than (?:my|your) ears)\b",
+    "below": r"\b(?:below|under (?:my|your) feet|beneath|lower than (?:my|your) ears)\b",
 }
 _SIDE_KINDS = frozenset(("what", "is anything", "is safe", "count", "is side"))
 _WORDS = {
@@ -59,6 +59,8 @@ _CUES = {
     "same side": r"same",
     "opposite sides": r"op+os|other|contrary",
     "am between": r"between|betwen|middle",
+    "is between": r"between|betwen|middle",
+    "what between": r"between|betwen|middle",
     "is safe": r"saf|save|clear|bumping|obstacle|danger|okay",
     "is within": r"within|wihtin|less|inside|below|nearer|closer|<",
     "is beyond": r"more|mroe|over|outside|exceeds|further|fruther|farther|beyond|>",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bat_agent.questions import HeardSource
-from bat_agent.questions.free import answer, read_query
+from bat_agent.questions.free import INTENTS, answer, read_query
 from bat_agent.questions.free.fixed import fixed_records
 from bat_agent.questions.free.marking import score_free
 from bat_agent.scene import Position
@@ -91,7 +91,7 @@ def test_any_name_of_any_label_will_do() -> None:
 
 
 def test_true_answers_are_right_and_those_to_others_seldom() -> None:
-    records = fixed_records(650, 6, moving=True, most_sources=4)
+    records = fixed_records(10 * len(INTENTS), 6, moving=True, most_sources=4)
     assert by_intent(records, [record.answer for record in records])[ALL].value == 1.0
     others: dict[str, list[str]] = defaultdict(list)
     for record in records:

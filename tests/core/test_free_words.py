@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from bat_agent.errors import BadInput
 from bat_agent.labels import labels
 from bat_agent.questions.free import INTENTS, KINDS, read_query
 from bat_agent.questions.free.asking import split_history, with_history
 from bat_agent.questions.free.names import names_of, sounds_in
 from bat_agent.questions.free.names_table import DOING, EVERYDAY, SHIPPED, STRANGE
-from bat_agent.questions.free.voices import HELD_OUT, TRAIN
+from bat_agent.questions.free.voices import HELD_OUT, JUDGES, TRAIN, voices
 
 OWN = {intent.name for intent in INTENTS.values() if not intent.worded_as}
 SLOT = re.compile(r"\{(\w+)\}")
@@ -30,19 +31,23 @@ def plain(text: str) -> str:
 
 
 def test_there_are_as_many_as_promised() -> None:
-    train, held_out = (
-        sum(len(some) for voice in voices.values() for some in voice.values()) for voices in (TRAIN, HELD_OUT)
+    train, held_out, judges = (
+        sum(len(some) for voice in part.values() for some in voice.values()) for part in (TRAIN, HELD_OUT, JUDGES)
     )
     assert len(OWN) >= 40
-    assert train + held_out >= 600
+    assert train >= 1400
     assert held_out >= 200
+    assert judges >= 200
     assert {"operator", "child", "gamer", "terse", "rambling", "typos"} <= TRAIN.keys()
     assert {"blind", "guard", "second language"} == HELD_OUT.keys()
+    assert len(TRAIN) + len(HELD_OUT) + len(JUDGES) == len(voices("all"))
+    with pytest.raises(BadInput, match="must be 'train', 'eval', 'judge' or 'all'"):
+        voices("some")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("voice", [*TRAIN, *HELD_OUT])
+@pytest.mark.parametrize("voice", voices("all"))
 def test_every_voice_asks_everything_in_words_of_its_own(voice: str) -> None:
-    table = (TRAIN | HELD_OUT)[voice]
+    table = voices("all")[voice]
     assert table.keys() == OWN
     said = [plain(text) for text in chain.from_iterable(table.values())]
     # "Is it moving around?" may follow two questions, but one wording asks one thing.
@@ -50,16 +55,17 @@ def test_every_voice_asks_everything_in_words_of_its_own(voice: str) -> None:
 
 
 def test_no_wording_of_validation_is_trained_on() -> None:
-    train, held_out = (
-        {plain(text) for voice in voices.values() for some in voice.values() for text in some}
-        for voices in (TRAIN, HELD_OUT)
+    train, held_out, judges = (
+        {plain(text) for voice in part.values() for some in voice.values() for text in some}
+        for part in (TRAIN, HELD_OUT, JUDGES)
     )
-    assert not train & held_out
+    assert not train & (held_out | judges)
+    assert not held_out & judges
 
 
 @pytest.mark.parametrize("intent", SLOTS)
 def test_what_gives_the_question_its_meaning_is_in_every_wording(intent: str) -> None:
-    for voice in (TRAIN | HELD_OUT).values():
+    for voice in voices("all").values():
         for text in voice[intent]:
             assert SLOTS[intent] & set(SLOT.findall(text)), text
 
@@ -67,7 +73,7 @@ def test_what_gives_the_question_its_meaning_is_in_every_wording(intent: str) ->
 def test_wordings_name_no_sound_but_what_they_ask_about() -> None:
     """Else "how do I pan the camera" would be taken for the camera that clicks."""
     free = {"someone", "where_someone", "clock", "time", "off_topic"}
-    for voice in (TRAIN | HELD_OUT).values():
+    for voice in voices("all").values():
         for intent, some in voice.items():
             for text in some:
                 named = set(sounds_in(SLOT.sub("#", text))) - {"walk, footsteps", "run", "hands", "tap"}
@@ -119,8 +125,10 @@ def test_the_page_tells_of_every_intent_as_it_is() -> None:
     assert [(row[0].strip("`"), row[1]) for row in rows] == [(i.name, i.asks) for i in INTENTS.values()]
     for row in rows:
         assert str(read_query(row[3].strip("`"))) == row[3].strip("`")
-    counts = [sum(len(some) for voice in voices.values() for some in voice.values()) for voices in (TRAIN, HELD_OUT)]
-    assert f"{len(INTENTS)} intents, {len(KINDS)} kinds of query, {sum(counts)} wordings in ten voices" in page
-    for voices, count in zip((TRAIN, HELD_OUT), counts, strict=True):
-        assert f"{', '.join(voices)} | {count} |" in page
+    parts = (TRAIN, HELD_OUT, JUDGES)
+    counts = [sum(len(some) for voice in part.values() for some in voice.values()) for part in parts]
+    said = f"{len(INTENTS)} intents, {len(KINDS)} kinds of query, {sum(counts)} wordings in {len(voices('all'))} voices"
+    assert said in page
+    for part, count in zip(parts, counts, strict=True):
+        assert f"{', '.join(part)} | {count} |" in page
     assert f"and of {len(EVERYDAY) - len(SHIPPED)} others" in page

@@ -17,13 +17,12 @@ from bat_agent.questions.free.phrases import named, slots_of
 from bat_agent.questions.free.query import Query
 from bat_agent.questions.free.seen import Truth
 from bat_agent.questions.free.truth import answer
-from bat_agent.questions.free.voices import HELD_OUT, voices
+from bat_agent.questions.free.voices import TRAIN, VoiceSplit, voices
 from bat_agent.questions.generator import Balance, Question
-from bat_agent.questions.grammar import Split
 from bat_agent.questions.records import QuestionType
 
 _TRIES = 30
-_SMALL = ("terse", "typos")  # voices that begin in lower case
+_SMALL = ("terse", "typos", "teenager")  # voices that begin in lower case
 _TURN = re.compile(r"Q: (.+?) A: (.+?)(?= Q: )", re.DOTALL)
 _HISTORY_KINDS = {"where": "where", "heard": "is heard", "how_far": "distance", "left_or_right": "side"}
 History = Sequence[tuple[str, str]]
@@ -71,7 +70,7 @@ def ask_free(
     n: int,
     *,
     intents: Sequence[str] = (),
-    split: Split = "train",
+    split: VoiceSplit = "train",
     known_labels: Sequence[str] | None = None,
     balance: Balance | None = None,
 ) -> list[FreeQuestion]:
@@ -82,7 +81,7 @@ def ask_free(
         rng: All randomness.
         n: How many are wanted; fewer come back where the scene does not admit more.
         intents: What may be asked (names of :data:`~.intents.INTENTS`); by default all that suit the scene.
-        split: Whose voices: ``train``, ``eval`` or ``all``.
+        split: Whose voices: ``train``, ``eval``, ``judge`` or ``all``.
         known_labels: Classes that may be asked about without being there; by default those with an everyday name.
         balance: Levels answers over scenes; share one over all calls.
     """
@@ -112,14 +111,14 @@ def dice_of(
     return Dice(sources, rng, Margins(), known)
 
 
-def ask_one(intent: Intent, dice: Dice, split: Split, balance: Balance | None) -> FreeQuestion | None:
+def ask_one(intent: Intent, dice: Dice, split: VoiceSplit, balance: Balance | None) -> FreeQuestion | None:
     """One question of an intent; ``None`` where the dice fell on what is unclear, or its answer is ahead of others."""
     query = intent.draw(dice)
     truth = None if query is None else answer(query, dice.sources)
     if query is None or truth is None or _unasked(intent, truth):
         return None
     voice = dice.pick(tuple(voices(split)))
-    text = _worded(intent, query, voice, dice, held_out=voice in HELD_OUT)
+    text = _worded(intent, query, voice, dice, held_out=voice not in TRAIN)
     if text is None or (balance is not None and not _admitted(intent, query, truth, balance)):
         return None
     choices = choices_for(truth.answer) if truth.form in ("yes no", "side") else None

@@ -15,8 +15,8 @@ from bat_agent.questions.answers import HeardSource
 from bat_agent.questions.free.asking import FreeQuestion, ask_free
 from bat_agent.questions.free.intents import Intent, intents_for
 from bat_agent.questions.free.names_table import SHIPPED
+from bat_agent.questions.free.voices import VoiceSplit
 from bat_agent.questions.generator import Balance, compatible
-from bat_agent.questions.grammar import Split
 from bat_agent.questions.records import QARecord
 from bat_agent.scene import Position
 
@@ -34,7 +34,7 @@ def fixed_records(
     count: int = COUNT,
     seed: int = SEED,
     *,
-    split: Split = "eval",
+    split: VoiceSplit = "eval",
     labels: Sequence[str] = SHIPPED,
     most_sources: int = 2,
     moving: bool = False,
@@ -43,14 +43,15 @@ def fixed_records(
 
     Args:
         count, seed: The same numbers give the same questions; fewer of one seed are the first of more.
-        split: ``eval``: the voices that are never trained on; ``train`` for the others.
+        split: ``eval``: the voices that are never trained on; ``train`` for the others,
+            ``judge`` for those that are not looked at either.
         labels: What may sound, one class a source.
         most_sources: At most so many at once, 2 to 4.
         moving: Whether motion is asked about as well.
 
     Raises :class:`~bat_agent.errors.BadInput` where the labels do not admit the questions.
     """
-    intents = intents_for(labels, moving)
+    intents = [i for i in intents_for(labels, moving) if min(i.counts) <= most_sources]
     balance = Balance()
     records = []
     for number in range(count):
@@ -78,7 +79,7 @@ def imagine_scene(
 def _one(
     intent: Intent,
     rng: np.random.Generator,
-    split: Split,
+    split: VoiceSplit,
     labels: Sequence[str],
     most_sources: int,
     balance: Balance,

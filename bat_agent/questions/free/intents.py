@@ -14,7 +14,7 @@ from bat_agent.questions.free.names import SOMEONE, VOICES
 from bat_agent.questions.free.names_table import STRANGE
 from bat_agent.questions.free.query import AXES, FLAT, SIDES, Query
 
-_ANY, _SEVERAL, _TWO = (1, 2, 3, 4), (2, 3, 4), (2,)
+_ANY, _SEVERAL, _TWO, _MANY = (1, 2, 3, 4), (2, 3, 4), (2,), (3, 4)
 _TURNS_DEG = (90, -90, 180)
 _WALKS_M = (1.0, 2.0, 3.0)
 _LIMITS_M = (-2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0)  # how far a limit lies from the truth
@@ -103,6 +103,13 @@ def _limited(kind: str) -> Callable[[Dice], Query | None]:
     return draw
 
 
+def _is_between(dice: Dice) -> Query | None:
+    first, second = dice.order()
+    third = dice.pick([number for number in range(len(dice.sources)) if number not in (first, second)])
+    names = (dice.pick(dice.sources[number].labels).lower() for number in (first, second, third))
+    return Query("is between", tuple(names))
+
+
 def _turned_side(dice: Dice) -> Query | None:
     return Query("is side", (_label(dice),), (dice.pick(FLAT),), turn_deg=dice.pick(_TURNS_DEG))
 
@@ -169,6 +176,8 @@ INTENTS: dict[str, Intent] = {
         Intent("same_side", "whether two are both left, or both right", _two("same side"), _SEVERAL),
         Intent("opposite_sides", "whether one is left and one right", _two("opposite sides"), _SEVERAL),
         Intent("between", "whether I am between two: 135° or more apart", _two("am between"), _SEVERAL),
+        Intent("is_between", "whether one is between two others, seen from me", _is_between, _MANY),
+        Intent("what_between", "what is between two, seen from me", _two("what between"), _MANY),
         Intent("safe_step", "whether a step that way is safe: nothing nearer than 2 m there", _sided("is safe", FLAT)),
         Intent("gets_closer", "whether a walk would bring me closer", _walked("gets closer")),
         Intent("turned_side", "whether it would be on a side after a turn", _turned_side),

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 
 from bat_agent.questions.free.names import kindred, sounds_in, spans_in
-from bat_agent.questions.free.seen import Place, Truth
-from bat_agent.questions.free.truth import NOTHING, SECTORS
+from bat_agent.questions.free.seen import NOTHING, Place, Truth
+from bat_agent.questions.free.truth import SECTORS
 
 NEAR_DEG = 20.0
 """An angle that is no farther off counts as right, degrees."""

@@ -11,15 +11,22 @@ from bat_agent.questions.free.names_table import DOING
 from bat_agent.questions.free.query import Query
 
 Ways = dict[str, tuple[str, ...]]
-_LEFT = ("on my left", "to my left", "on my left-hand side", "over to my left", "over by my left shoulder")
+_LEFT = (
+    "on my left",
+    "to my left",
+    "on my left-hand side",
+    "over to my left",
+    "over by my left shoulder",
+    "off to my left",
+)
 _LEFT_HELD_OUT = ("on the left of me", "by my left ear", "at my left hand")
 _WHERE: Ways = {
     "left": _LEFT,
     "right": tuple(way.replace("left", "right") for way in _LEFT),
-    "front": ("in front of me", "ahead of me"),
-    "behind": ("behind me", "at my back", "somewhere behind me"),
-    "above": ("above me", "over my head"),
-    "below": ("below me", "beneath me"),
+    "front": ("in front of me", "ahead of me", "up ahead of me"),
+    "behind": ("behind me", "at my back", "somewhere behind me", "on my six"),
+    "above": ("above me", "over my head", "overhead"),
+    "below": ("below me", "beneath me", "under my feet"),
 }
 _WHERE_HELD_OUT: Ways = {
     "left": _LEFT_HELD_OUT,

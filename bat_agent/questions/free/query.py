@@ -79,6 +79,8 @@ KINDS: dict[str, Form] = {
     "same side": _form(2),
     "opposite sides": _form(2),
     "am between": _form(2),
+    "is between": _form(3),
+    "what between": _form(2),
     "is moving": _form(1),
     "approach": _form(1),
     "drift": _form(1),

@@ -6,13 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bat_agent.questions.answers import HeardSource
+from bat_agent.questions.answers import YES_NO, HeardSource, answer_labels
 from bat_agent.questions.free.names import SOMEONE, VOICES, kindred
 from bat_agent.questions.free.query import Query
 from bat_agent.scene import Position, unit_vector
 
 SIDE_LEAST = 0.15
 """Least direction cosine towards a side that is said (9° off the border)."""
+CLOSER_LEAST_M = 0.5
+NOTHING = "nothing"
+"""The answer to what is there, where nothing is."""
 Point = tuple[float, float, float]
 
 
@@ -113,3 +116,21 @@ def after(point: Point, query: Query) -> Point:
     turn = math.radians(-query.turn_deg)  # the world turns the other way
     right, ahead = x * math.cos(turn) + z * math.sin(turn), -z * math.cos(turn) + x * math.sin(turn)
     return right, y, -ahead
+
+
+def yes_no(true: bool) -> Truth:
+    """The truth of what is true, or not."""
+    return Truth("yes no", YES_NO[not true])
+
+
+def named(seen: Seen, numbers: Sequence[int]) -> Truth:
+    """The truth that names these sources."""
+    if not numbers:
+        return Truth("sounds", NOTHING)
+    labels = [label for number in numbers for label in seen.sources[number].labels]
+    return Truth("sounds", answer_labels(labels), sources=labels_of(seen, numbers))
+
+
+def labels_of(seen: Seen, numbers: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    """The labels of these sources, in lower case."""
+    return tuple(tuple(label.lower() for label in seen.sources[number].labels) for number in numbers)

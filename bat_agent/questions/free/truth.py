@@ -11,19 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from bat_agent.questions.answers import NOT_HEARD, YES_NO, HeardSource, answer_labels, answer_location, format_distance
+from bat_agent.questions.answers import NOT_HEARD, HeardSource, answer_labels, answer_location, format_distance
+from bat_agent.questions.free import truth_of_two as two
 from bat_agent.questions.free.names import kindred
 from bat_agent.questions.free.query import Query
-from bat_agent.questions.free.seen import SIDE_LEAST, Place, Seen, Truth, Unclear, bears, point_of
+from bat_agent.questions.free.seen import (
+    CLOSER_LEAST_M,
+    SIDE_LEAST,
+    Place,
+    Seen,
+    Truth,
+    Unclear,
+    bears,
+    labels_of,
+    named,
+    point_of,
+    yes_no,
+)  # fmt: skip
 
 CANNOT_BE_HEARD = "cannot be heard"
 """The answer to what no sound can tell."""
-NOTHING = "nothing"
-"""The answer to what is there, where nothing is."""
 SECTORS = ("right", "front right", "front", "front left", "left", "back left", "behind", "back right")
 """Eight ways to walk, counter-clockwise from the right, 45 degrees each."""
-RELATION_LEAST_M = 0.4
-CLOSER_LEAST_M = 0.5
 TURN_LEAST_DEG = 15.0
 STRAIGHT_DEG = 45.0
 """How far off straight ahead of a step something is in its way."""
@@ -57,29 +66,14 @@ def _each(clear: Iterable[bool]) -> list[bool]:
     return list(clear)
 
 
-def _yes_no(true: bool) -> Truth:
-    return Truth("yes no", YES_NO[not true])
-
-
-def _named(seen: Seen, numbers: Sequence[int]) -> Truth:
-    if not numbers:
-        return Truth("sounds", NOTHING)
-    labels = [label for number in numbers for label in seen.sources[number].labels]
-    return Truth("sounds", answer_labels(labels), sources=_labels(seen, numbers))
-
-
-def _labels(seen: Seen, numbers: Sequence[int]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(label.lower() for label in seen.sources[number].labels) for number in numbers)
-
-
 # --- what and how many ---
 
 
 def _what(seen: Seen, _: tuple[int, ...]) -> Truth:
     query, numbers = seen.query, range(len(seen.sources))
     if query.word:
-        return _named(seen, [_first(seen, query.word)])
-    return _named(seen, [n for n in numbers if all(seen.on(n, side) for side in query.sides)])
+        return named(seen, [_first(seen, query.word)])
+    return named(seen, [n for n in numbers if all(seen.on(n, side) for side in query.sides)])
 
 
 def _first(seen: Seen, word: str) -> int:
@@ -97,16 +91,16 @@ def _first(seen: Seen, word: str) -> int:
 
 def _what_else(seen: Seen, _: tuple[int, ...]) -> Truth:
     number = seen.find(seen.query.sounds[0])
-    return _named(seen, [n for n in range(len(seen.sources)) if n != number])
+    return named(seen, [n for n in range(len(seen.sources)) if n != number])
 
 
 def _is_anything_else(seen: Seen, _: tuple[int, ...]) -> Truth:
     number = seen.find(seen.query.sounds[0])
-    return _yes_no(any(n != number for n in range(len(seen.sources))))
+    return yes_no(any(n != number for n in range(len(seen.sources))))
 
 
 def _is_anything(seen: Seen, _: tuple[int, ...]) -> Truth:
-    return _yes_no(any(_each(seen.on(n, seen.query.sides[0]) for n in range(len(seen.sources)))))
+    return yes_no(any(_each(seen.on(n, seen.query.sides[0]) for n in range(len(seen.sources)))))
 
 
 def _count(seen: Seen, _: tuple[int, ...]) -> Truth:
@@ -115,16 +109,16 @@ def _count(seen: Seen, _: tuple[int, ...]) -> Truth:
 
 
 def _is_several(seen: Seen, _: tuple[int, ...]) -> Truth:
-    return _yes_no(len(seen.sources) > 1)
+    return yes_no(len(seen.sources) > 1)
 
 
 def _is_heard(seen: Seen, _: tuple[int, ...]) -> Truth:
     sound = seen.query.sounds[0]
     if any(bears(source, sound) for source in seen.sources):
-        return _yes_no(True)
+        return yes_no(True)
     if any(kindred(sound, label) for source in seen.sources for label in source.labels):
         raise Unclear
-    return _yes_no(False)
+    return yes_no(False)
 
 
 # --- where one is ---
@@ -134,7 +128,7 @@ def _where(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     if any(abs(seen.toward(numbers[0], side)) < SIDE_LEAST for side in ("right", "front")):
         raise Unclear
     text = answer_location(seen.sources[numbers[0]].position)
-    return Truth("place", text, sources=_labels(seen, numbers[:1]), places=(_place(seen, numbers[0]),))
+    return Truth("place", text, sources=labels_of(seen, numbers[:1]), places=(_place(seen, numbers[0]),))
 
 
 def _place(seen: Seen, number: int) -> Place:
@@ -161,7 +155,7 @@ def _side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
 
 
 def _is_side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    return _yes_no(all(_each(seen.on(numbers[0], side) for side in seen.query.sides)))
+    return yes_no(all(_each(seen.on(numbers[0], side) for side in seen.query.sides)))
 
 
 def _turn_deg(seen: Seen, number: int) -> float:
@@ -205,7 +199,7 @@ def _limit(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     limit_m, distance_m = seen.query.limit_m or 0.0, seen.distance_m(numbers[0])
     if abs(limit_m - distance_m) < CLOSER_LEAST_M / 2:
         raise Unclear
-    return _yes_no((distance_m < limit_m) == (seen.query.kind == "is within"))
+    return yes_no((distance_m < limit_m) == (seen.query.kind == "is within"))
 
 
 # --- steps ---
@@ -222,7 +216,7 @@ def _is_safe(seen: Seen, _: tuple[int, ...]) -> Truth:
             safe = False
         elif off_deg < STRAIGHT_DEG + 15 and distance_m < SAFE_M + 0.5:
             raise Unclear
-    return _yes_no(safe)
+    return yes_no(safe)
 
 
 def _gets_closer(seen: Seen, numbers: tuple[int, ...]) -> Truth:
@@ -230,76 +224,7 @@ def _gets_closer(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     change_m = seen.distance_m(numbers[0]) - before_m
     if abs(change_m) < 0.25 * seen.query.walk_m:
         raise Unclear
-    return _yes_no(change_m < 0)
-
-
-# --- two of them ---
-
-
-def _ahead_m(seen: Seen, numbers: tuple[int, ...], word: str) -> float:
-    """By how much the first is more so than the second, metres."""
-    a, b = numbers
-    p, q = seen.points[a], seen.points[b]
-    return {
-        "closer": seen.distance_m(b) - seen.distance_m(a),
-        "farther": seen.distance_m(a) - seen.distance_m(b),
-        "left": q[0] - p[0],
-        "right": p[0] - q[0],
-        "higher": p[1] - q[1],
-        "lower": q[1] - p[1],
-    }[word]
-
-
-def _compared(seen: Seen, numbers: tuple[int, ...]) -> bool:
-    word = seen.query.word
-    ahead_m = _ahead_m(seen, numbers, word)
-    if abs(ahead_m) < (CLOSER_LEAST_M if word in ("closer", "farther") else RELATION_LEAST_M):
-        raise Unclear
-    return ahead_m > 0
-
-
-def _compare(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    return _yes_no(_compared(seen, numbers))
-
-
-def _which(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    number = numbers[not _compared(seen, numbers)]
-    return Truth("sounds", seen.query.sounds[numbers.index(number)], sources=_labels(seen, [number]))
-
-
-def _difference(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    ahead_m = _ahead_m(seen, numbers, "closer")
-    if ahead_m < CLOSER_LEAST_M:  # "by how much is A nearer" says that it is
-        raise Unclear
-    return Truth("metres", format_distance(ahead_m), value=ahead_m)
-
-
-def _apart(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    apart_m = math.dist(*(seen.points[number] for number in numbers))
-    return Truth("metres", format_distance(apart_m), value=apart_m)
-
-
-def _angle_deg(seen: Seen, numbers: tuple[int, ...]) -> float:
-    """Between two directions, seen from above."""
-    first, second = (seen.azimuth_deg(number) for number in numbers)
-    return abs((first - second + 180) % 360 - 180)
-
-
-def _angle(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    degrees = _angle_deg(seen, numbers)
-    return Truth("degrees", f"{round(degrees)} degrees", value=degrees)
-
-
-def _same_side(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    first, second = (seen.on(number, "left") for number in numbers)
-    return _yes_no((first == second) == (seen.query.kind == "same side"))
-
-
-def _am_between(seen: Seen, numbers: tuple[int, ...]) -> Truth:
-    degrees = _angle_deg(seen, numbers)
-    if 90 < degrees < 135:
-        raise Unclear
-    return _yes_no(degrees >= 135)
+    return yes_no(change_m < 0)
 
 
 # --- what moves, and all of it ---
@@ -308,10 +233,10 @@ def _am_between(seen: Seen, numbers: tuple[int, ...]) -> Truth:
 def _is_moving(seen: Seen, numbers: tuple[int, ...]) -> Truth:
     end = seen.sources[numbers[0]].moves_to
     if end is None:
-        return _yes_no(False)
+        return yes_no(False)
     if math.dist(seen.points[numbers[0]], point_of(end)) < MOVES_LEAST_M:
         raise Unclear
-    return _yes_no(True)
+    return yes_no(True)
 
 
 def _approach(seen: Seen, numbers: tuple[int, ...]) -> Truth:
@@ -337,7 +262,7 @@ def _describe(seen: Seen, _: tuple[int, ...]) -> Truth:
         seen.on(number, "front")
     parts = [f"{answer_labels(s.labels)}: {answer_location(s.position)}" for s in (seen.sources[n] for n in numbers)]
     places = tuple(_place(seen, number) for number in numbers)
-    return Truth("scene", ". ".join(parts), sources=_labels(seen, numbers), places=places)
+    return Truth("scene", ". ".join(parts), sources=labels_of(seen, numbers), places=places)
 
 
 def _cannot(seen: Seen, _: tuple[int, ...]) -> Truth:
@@ -366,14 +291,16 @@ _PROGRAMS: dict[str, Callable[[Seen, tuple[int, ...]], Truth]] = {
     "is within": _limit,
     "is beyond": _limit,
     "gets closer": _gets_closer,
-    "compare": _compare,
-    "which": _which,
-    "difference": _difference,
-    "apart": _apart,
-    "angle": _angle,
-    "same side": _same_side,
-    "opposite sides": _same_side,
-    "am between": _am_between,
+    "compare": two.compare,
+    "which": two.which,
+    "difference": two.difference,
+    "apart": two.apart,
+    "angle": two.angle,
+    "same side": two.same_side,
+    "opposite sides": two.same_side,
+    "am between": two.am_between,
+    "is between": two.is_between,
+    "what between": two.what_between,
     "is moving": _is_moving,
     "approach": _approach,
     "drift": _drift,

@@ -59,6 +59,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("Do I hear {the} and {the2} in the same ear, as it were: on the same side?",),
     "opposite_sides": ("Do I have {the} at one ear and {the2} at the other, on opposite sides?",),
     "between": ("Do I stand with {the} on one hand and {the2} on the other, so between them?",),
+    "is_between": ("Facing from {the2} round to {the3}, would I meet {the} in between?",),
+    "what_between": ("Facing from {the} round to {the2}, what would I meet in between?",),
     "safe_step": ("Could I {step} safely?", "May I {step}, or would I run into something? Is it safe?"),
     "gets_closer": ("Would I be getting closer to {the} if I {walked}?",),
     "turned_side": ("Imagine I {turned}. Would I have {the} {where}?", "After I {turned}, would {the} be {where}?"),

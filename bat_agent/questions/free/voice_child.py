@@ -47,6 +47,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("Are {the} and {the2} on the same side of me?",),
     "opposite_sides": ("Is {the} on one side of me and {the2} on the other side?",),
     "between": ("Am I in the middle between {the} and {the2}?",),
+    "is_between": ("Is {the} in the middle, between {the2} and {the3}?",),
+    "what_between": ("What's hiding in between {the} and {the2}?",),
     "safe_step": ("Can I {step}, is it safe?", "Is it okay to {step}?"),
     "gets_closer": ("If I {walked}, would I be closer to {the}?",),
     "turned_side": ("If I {turned}, is {the} gonna be {where}?",),

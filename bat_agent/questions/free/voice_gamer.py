@@ -44,6 +44,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("{the} and {the2} on the same side of me?",),
     "opposite_sides": ("Am I getting pinched from both sides, {the} on one and {the2} on the opposite one?",),
     "between": ("Am I sandwiched between {the} and {the2}?",),
+    "is_between": ("Is {the} between {the2} and {the3} on the map?",),
+    "what_between": ("Anything sneaking between {the} and {the2}, and what?",),
     "safe_step": ("Am I safe to {step}?", "Clear if I {step}?"),
     "gets_closer": ("Do I close in on {the} if I {walk}?",),
     "turned_side": ("If I {turned}, would I have {the} {where}?",),

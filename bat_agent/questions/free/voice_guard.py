@@ -47,6 +47,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("{the} and {the2}, same side of my post?",),
     "opposite_sides": ("{the} and {the2}, opposite sides of my post?",),
     "between": ("Is my post in between {the} and {the2}?",),
+    "is_between": ("Is {the} in the sector from {the2} to {the3}, between them, over?",),
+    "what_between": ("Report what is in the sector between {the} and {the2}.",),
     "safe_step": ("Am I clear to {step}?", "Is it safe for me to {step}, over?"),
     "gets_closer": ("Would I be closing on {the} if I {walked}?", "Do I get any closer to {the} if I {walk}?"),
     "turned_side": ("If I {turned}, do I have {the} {where}, over?",),

@@ -59,6 +59,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("Are {the} and {the2} on the same lateral side of your chassis?",),
     "opposite_sides": ("Are {the} and {the2} on opposite lateral sides of your chassis?",),
     "between": ("Is your position in between {the} and {the2}?",),
+    "is_between": ("Verify that {the} is between {the2} and {the3}.",),
+    "what_between": ("Identify sources between {the} and {the2}.",),
     "safe_step": ("Is it clear for you to {step}?", "Safe to {step}?"),
     "gets_closer": ("Would your range to {the} shrink if you {walked}?",),
     "turned_side": ("Suppose you {turned}: is {the} then {yours}?", "Assume you {turned}. Would {the} be {yours}?"),

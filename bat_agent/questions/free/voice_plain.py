@@ -53,6 +53,14 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Is one of {the} and {the2} on my left and the other on my right?",
     ),
     "between": ("Am I between {the} and {the2}?", "Am I standing in between {the} and {the2}?"),
+    "is_between": (
+        "Is {the} between {the2} and {the3}?",
+        "Does {the} lie in between {the2} and {the3}?",
+    ),
+    "what_between": (
+        "What's between {the} and {the2}?",
+        "What do you hear in between {the} and {the2}?",
+    ),
     "safe_step": ("Is it safe to {step}?", "Can I {step} without bumping into anything that sounds?"),
     "gets_closer": ("If I {walked}, would I get closer to {the}?", "Would {the} be nearer if I {walked}?"),
     "turned_side": ("If I {turned}, would {the} be {where}?", "Would {the} be {where} if I {turned}?"),

@@ -75,6 +75,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("I've got one good ear and one bad one, so it matters: are {the} and {the2} both on the same side?",),
     "opposite_sides": ("It feels like stereo, one in each ear, so are {the} and {the2} on opposite sides?",),
     "between": ("I feel a bit surrounded, to be honest, so am I actually between {the} and {the2}?",),
+    "is_between": ("I am picturing it all as I look round, so, is {the} somewhere between {the2} and {the3}?",),
+    "what_between": ("I can place those two, it's the rest I can't, so what sounds between {the} and {the2}?",),
     "safe_step": ("I've been standing here like a statue, I'd love to {step}, would that be safe, do you think?",),
     "gets_closer": ("I'm not sure it would help, but suppose I {walked}, would that get me any closer to {the}?",),
     "turned_side": (

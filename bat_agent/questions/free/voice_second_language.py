@@ -47,6 +47,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("{the} and {the2} are at the same side of me?",),
     "opposite_sides": ("{the} and {the2} are at contrary sides of me, opposite?",),
     "between": ("I find me between {the} and {the2}?",),
+    "is_between": ("{the} finds itself between {the2} and {the3}, true?",),
+    "what_between": ("What it has between {the} and {the2}?",),
     "safe_step": ("I can {step} without danger?", "It is sure, safe I mean, to {step}?"),
     "gets_closer": ("If I {walked}, I come more near to {the}?",),
     "turned_side": ("If I {turned}, then {the} is {where}?",),

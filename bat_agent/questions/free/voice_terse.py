@@ -44,6 +44,14 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("{n} and {n2} same side?",),
     "opposite_sides": ("{n} and {n2} opposite sides?",),
     "between": ("me between {n} and {n2}?",),
+    "is_between": (
+        "{n} between {n2} and {n3}?",
+        "between {n2}, {n3}: {n} y/n",
+    ),
+    "what_between": (
+        "between {n} and {n2}: what",
+        "what between {n} {n2}",
+    ),
     "safe_step": ("safe to {step}?", "{step}: safe y/n"),
     "gets_closer": ("{walk}: closer to {n}?",),
     "turned_side": ("{turn}, then {n} {side}?", "after I {turn}: {n} {side} y/n"),

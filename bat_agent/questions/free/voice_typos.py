@@ -44,6 +44,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "same_side": ("r {the} adn {the2} on teh same side of me",),
     "opposite_sides": ("r {the} adn {the2} on oposite sides of me",),
     "between": ("am i betwen {the} and {the2}",),
+    "is_between": ("is {the} betwen {the2} adn {the3}",),
+    "what_between": ("waht is betwen {the} and {the2}",),
     "safe_step": ("is it save to {step}", "can i {step} safly"),
     "gets_closer": ("if i {walked} wuold i get closer to {the}",),
     "turned_side": ("if i {turned} woud {the} be {where}", "wuold teh {n} be {where} if i {turned}"),
