@@ -12,6 +12,7 @@ import torch
 
 from bat_agent.clips.mixtures import Mixtures, clips_in
 from bat_agent.clips.recorded import Batches, Recorded
+from bat_agent.clips.rehearsed import Rehearsed
 from bat_agent.clips.room_bank import FreshRooms, open_bank
 from bat_agent.clips.sound_bank import SoundPool
 from bat_agent.datasets.layout import SPLITS, find_reverberations
@@ -182,6 +183,8 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
     stage = recipe.stages[stage_number]
     if stage.records is not None:
         return recorded(recipe, stage, "train", shard=shard)
+    if stage.free_queries:
+        return rehearsed(recipe, stage_number, "train", shard=shard)
     asks = stage.trains == "reasoner"
     pool = open_pool(recipe, "train")
     return Mixtures(
@@ -203,6 +206,16 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
         render_on=render_on(recipe),
         energies=stage.mask_weight > 0,
     )
+
+
+def rehearsed(
+    recipe: Recipe, stage_number: int, split: Split, *, shard: tuple[int, int] = (0, 1)
+) -> Rehearsed:
+    """The questions of a stage of ``free_queries``; for validation others, but in the same voices."""
+    stage = recipe.stages[stage_number]
+    steps = stage.steps if split == "train" else -(-recipe.validation_clips // stage.questions_per_clip)
+    seed = recipe.seed + 17 * (stage_number + 1) + _SPLIT_SEED[split]
+    return Rehearsed(questions=stage.questions_per_clip, steps=steps, seed=seed, shard=shard)
 
 
 def recorded(
@@ -229,7 +242,7 @@ def recorded(
 
 def draws_clips(recipe: Recipe) -> bool:
     """Whether any stage needs the recipe's sounds and rooms."""
-    return any(stage.records is None for stage in recipe.stages)
+    return any(stage.records is None and not stage.free_queries for stage in recipe.stages)
 
 
 def render_on(recipe: Recipe) -> Literal["worker", "device"]:
@@ -241,6 +254,8 @@ def render_on(recipe: Recipe) -> Literal["worker", "device"]:
 
 def clips_per_step(recipe: Recipe, stage: Stage) -> int:
     """How many clips a step of all processes has; the mean where they differ in length."""
+    if stage.free_queries:
+        return 1
     pairs = zip(recipe.mixing.window_seconds, recipe.mixing.window_weights, strict=True)
     counts = [(clips_in(stage.seconds_per_step, seconds), weight) for seconds, weight in pairs]
     return max(1, round(sum(n * weight for n, weight in counts) / sum(weight for _, weight in counts)))

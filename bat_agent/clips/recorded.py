@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from bat_agent.clips.batch import Batch, truth_of
 from bat_agent.clips.mixtures import Mixtures
 from bat_agent.clips.plan import mirrored_source
+from bat_agent.clips.rehearsed import Rehearsed
 from bat_agent.clips.token_cache import TokenCache
 from bat_agent.datasets.spatialsoundqa import SpatialSoundQA
 from bat_agent.errors import BadInput
@@ -141,8 +142,8 @@ class Recorded(Dataset[Batch]):
         return round(float(seconds) * SAMPLE_RATE_HZ)
 
 
-Batches = Mixtures | Recorded
-"""What a stage trains on: clips that are drawn, or clips that are written down."""
+Batches = Mixtures | Recorded | Rehearsed
+"""What a stage trains on: clips that are drawn, clips that are written down, or questions alone."""
 
 
 def _question(record: QARecord, text: str, answer: str) -> Question:

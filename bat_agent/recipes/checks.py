@@ -38,6 +38,8 @@ def check_recipe(recipe: Recipe) -> None:
             raise BadInput(
                 f"stage {stage.name!r} trains the encoder, which needs sound; oracle_heads is for the reasoner"
             )
+        if stage.free_queries and stage.trains != "reasoner":
+            raise BadInput(f"stage {stage.name!r} trains the encoder; free_queries are for a reasoner, leave them out")
         if stage.oracle_tokens and not stage.oracle_heads:
             raise BadInput(f"stage {stage.name!r} has oracle_tokens without oracle_heads; set oracle_heads: true")
         if stage.trains == "reasoner":
@@ -146,6 +148,15 @@ def _check_questions(recipe: Recipe, stage: Stage) -> None:
     """Refused now what would otherwise stop the run after the stages before it."""
     from bat_agent.questions.curriculum import question_types
 
+    if stage.free_queries:
+        if stage.records is not None or stage.oracle_heads or stage.question_types or stage.questions_per_clip < 1:
+            raise BadInput(
+                f"stage {stage.name!r} learns free_queries, which have questions of their own: leave out records, "
+                "oracle_heads and question_types, and give questions_per_clip 1 or more"
+            )
+        if stage.epochs is not None:
+            raise BadInput(f"stage {stage.name!r} learns free_queries, which never end; give steps instead of epochs")
+        return
     if stage.cache_tokens and (stage.records is None or len(recipe.mixing.window_seconds) > 1):
         raise BadInput(
             f"stage {stage.name!r}: cache_tokens needs clips that come again: records, and one length in "

@@ -215,6 +215,9 @@ class Stage:
     """Ask everything in one wording only: a language model from scratch finds out what is asked many times sooner."""
     questions_per_clip: int = 8
     """Questions about each clip."""
+    free_queries: bool = False
+    """A reasoner stage without sound or scenes of its own: ``questions_per_clip`` free questions a step, in the voices of
+    training and loosened, whose queries are learnt (:mod:`bat_agent.questions.free.rehearsal`)."""
     records: str | None = None
     """Root of a SpatialSoundQA data set: its questions and clips are trained on, instead of drawing any."""
     records_stage: int | None = None

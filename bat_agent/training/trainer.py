@@ -81,7 +81,7 @@ class Trainer:
             if stage.records is not None:
                 corpus.recorded(self.recipe, stage, "train")
                 corpus.recorded(self.recipe, stage, "eval")
-            else:
+            elif not stage.free_queries:
                 shares = (distributed.rank(), distributed.world_size())
                 check_shares(self.recipe.mixing, stage.seconds_per_step, shares)
         draws = corpus.draws_clips(self.recipe)

@@ -71,7 +71,11 @@ class Validation:
         for batch in batches(data, self.device):
             value, weight = loss(batch)
             total, count = total + float(value) * weight, count + weight
-            if stage.trains == "reasoner":
+            if stage.free_queries:
+                questions = [question for some in batch.questions for question in some]
+                said += [str(query) for query in self.reasoner.queries([q.text for q in questions])]
+                asked += questions
+            elif stage.trains == "reasoner":
                 questions = [question for some in batch.questions for question in some]
                 said += [str(answer) for answer in self.reasoner.answer(encode(batch), [q.text for q in questions])]
                 asked += questions
@@ -79,11 +83,16 @@ class Validation:
             return Seen(total / max(count, 1), encoder_figures(self.encoder, data, self.device), [])
         pairs = list(zip(asked, said, strict=True))
         shown = pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]
+        if stage.free_queries:
+            right = sum(question.answer == query for question, query in pairs) / max(len(pairs), 1)
+            return Seen(total / max(count, 1), {"queries_right": right}, shown)
         return Seen(total / max(count, 1), flatten(score_answers(asked, said)), shown)
 
     def _data(self, stage: Stage) -> Any:
         if stage.records is not None:
             return corpus.recorded(self.recipe, stage, "eval")
+        if stage.free_queries:
+            return corpus.rehearsed(self.recipe, self.recipe.stages.index(stage), "valid")
         if stage.trains == "encoder":
             return self._fresh(energies=stage.mask_weight > 0)
         two = self.recipe.mixing.two_sources if stage.two_sources is None else stage.two_sources

@@ -1,0 +1,182 @@
+"""From a question in anybody's words to a query, by a language model that can write nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bat_agent.errors import BadInput
+from bat_agent.questions.free.query import Query
+from bat_agent_talk.grammar import Grammar
+from bat_agent_talk.language_model import Lora, inject, load_language_model
+from bat_agent_talk.packing import Row
+from bat_agent_talk.shapes import query_of, slots_after, symbols
+
+MOST_TOKENS = 384
+"""The end of a longer question is read; what matters is asked last."""
+AT_ONCE = 32
+"""Questions that are read in one row."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a question was read as."""
+
+    query: Query
+    probability: float
+    """Of this query among all that could be written, by the language model."""
+
+
+@dataclass
+class _Line:
+    """A query while it is written."""
+
+    number: int
+    question: str
+    slots: list[str] = field(default_factory=lambda: [""])
+    said: list[str] = field(default_factory=list)
+    tokens: tuple[int, ...] = ()
+    """Of the slot that is being written."""
+    fresh: list[int] = field(default_factory=list)
+    """What the language model has yet to see."""
+    log_p: float = 0.0
+
+
+class Reader(nn.Module):
+    """A frozen language model with trained LoRA."""
+
+    def __init__(self, model: Any, tokenizer: Any, rank: int, alpha: int) -> None:
+        super().__init__()
+        self.model = model
+        self.grammar = Grammar(tokenizer)
+        inject(self.model, rank, alpha)
+        self._choices: dict[tuple[int, str], tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]] = {}
+
+    @classmethod
+    def load(cls, llm: str, depth: float, dtype: str, rank: int, alpha: int) -> Reader:
+        """With the language model of that name."""
+        return cls(*load_language_model(llm, depth, dtype), rank, alpha)
+
+    def merge(self) -> None:
+        """Fold LoRA into the weights, to read faster; nothing can be trained any more."""
+        for module in self.model.modules():
+            if isinstance(module, Lora):
+                module.merge()
+
+    def loss(self, questions: Sequence[str], queries: Sequence[Query]) -> Tensor:
+        """Mean over the questions of −log probability of their queries among all that could be written."""
+        pieces: list[tuple[int, list[int]]] = []
+        places: list[int] = []
+        options: list[list[int]] = []
+        right: list[int] = []
+        at = 0
+        for number, (question, query) in enumerate(zip(questions, queries, strict=True)):
+            said = symbols(query)
+            if said is None:
+                raise BadInput(f"the reasoner talk has no way to write the query '{query}'; leave such questions out")
+            tokens = self._prompt(question)
+            for written, allowed, which in self.grammar.branches(question, said):
+                for place, (among, chosen) in enumerate(zip(allowed, which, strict=True)):
+                    if len(among) > 1:
+                        places.append(at + len(tokens) + place - 1)
+                        options.append(among)
+                        right.append(chosen)
+                tokens = tokens + written
+            pieces.append((number, tokens[:-1]))
+            at += len(tokens) - 1
+        hidden = Row(self.model, keep=False).extend(pieces)
+        return -self._among(hidden[torch.tensor(places)], options, right).sum() / len(questions)
+
+    def _among(self, hidden: Tensor, options: Sequence[Sequence[int]], right: Sequence[int]) -> Tensor:
+        """Log probability (M,) of one of the options behind each of M hidden states."""
+        known = sorted({token for among in options for token in among})
+        index = {token: place for place, token in enumerate(known)}
+        logits = hidden.float() @ self._rows(known).T
+        mask = torch.full(logits.shape, -math.inf)
+        for row, among in enumerate(options):
+            mask[row, [index[token] for token in among]] = 0.0
+        chosen = torch.tensor([index[among[which]] for among, which in zip(options, right, strict=True)])
+        shares = (logits + mask.to(logits.device)).log_softmax(dim=-1)
+        return shares.gather(1, chosen.to(logits.device)[:, None])[:, 0]
+
+    def _rows(self, tokens: Sequence[int]) -> Tensor:
+        """Output embeddings of some tokens; those of the input, which small models share."""
+        weight: Tensor = self.head[torch.tensor(tokens, device=self.head.device)]
+        return weight.float()
+
+    @property
+    def head(self) -> Tensor:
+        """(vocabulary, H)"""
+        weight: Tensor = self.model.embed_tokens.weight
+        return weight
+
+    @torch.inference_mode()
+    def read(self, questions: Sequence[str]) -> list[Reading]:
+        """The likeliest query of each question, token by token."""
+        found: list[Reading] = []
+        for first in range(0, len(questions), AT_ONCE):
+            found += self._read(questions[first : first + AT_ONCE])
+        return found
+
+    def _read(self, questions: Sequence[str]) -> list[Reading]:
+        lines = [_Line(number, question) for number, question in enumerate(questions)]
+        for line in lines:
+            line.fresh = self._prompt(line.question)
+        row, open_lines = Row(self.model, keep=True), list(lines)
+        while open_lines:
+            hidden = row.extend([(line.number, line.fresh) for line in open_lines])
+            ends = torch.tensor([len(line.fresh) for line in open_lines]).cumsum(0) - 1
+            for line, state in zip(open_lines, hidden[ends], strict=True):
+                self._go_on(line, state)
+            open_lines = [line for line in open_lines if line.fresh]
+        self._choices.clear()
+        return [Reading(query_of(line.said), math.exp(line.log_p)) for line in lines]
+
+    def _go_on(self, line: _Line, state: Tensor) -> None:
+        """Write what is likeliest behind ``state`` (H,), and all that must follow it."""
+        line.fresh = []
+        asked = False
+        while line.slots:
+            table, choices = self._known(line)
+            among = self.grammar.next_of(choices, line.tokens)
+            if len(among) > 1:
+                if asked:
+                    return
+                shares = (self._rows(among) @ state.float()).log_softmax(dim=0)
+                best = int(shares.argmax())
+                line.log_p += float(shares[best])
+                token, asked = among[best], True
+            else:
+                token = among[0]
+            done = token == self.grammar.end and line.tokens in table
+            if not done or len(among) > 1:
+                line.fresh.append(token)
+            if not done:
+                line.tokens = (*line.tokens, token)
+                continue
+            self._close(line, table[line.tokens])
+        line.fresh = []
+
+    def _close(self, line: _Line, text: str) -> None:
+        slot = line.slots.pop(0)
+        line.said.append(text)
+        line.tokens = ()
+        if not slot:
+            line.slots += slots_after(text)
+
+    def _known(self, line: _Line) -> tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]:
+        key = (line.number, line.slots[0])
+        if key not in self._choices:
+            table = self.grammar.choices(line.slots[0], line.question)
+            self._choices[key] = (table, frozenset(table))
+        return self._choices[key]
+
+    def _prompt(self, question: str) -> list[int]:
+        tokens = self.grammar.prompt(question)
+        begin = len(self.grammar.start)
+        return tokens[:begin] + tokens[begin:][-MOST_TOKENS:]
