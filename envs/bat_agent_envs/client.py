@@ -1,26 +1,46 @@
-"""HearingClient: the ears of ``bat-agent serve`` for a process without torch, such as one with habitat and numpy 1.26.
+"""HearingClient: the ears of ``bat-agent serve`` for a process without torch, such as one with habitat and Python 3.9.
 
-Needs numpy and the standard library. What passes over the wire is described in :mod:`bat_agent.serving.protocol`.
+This file needs numpy 1.22 or newer and Python 3.8 or newer, and nothing else: where bat-agent cannot be installed, copy
+it there under any name and import it. What passes over the wire is described in :mod:`bat_agent.serving.protocol`.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import itertools
 import json
 import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 
-from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.serving import protocol
+if TYPE_CHECKING:
+    from bat_agent.errors import BadInput, BatAgentError
+else:
+    try:
+        from bat_agent.errors import BadInput, BatAgentError
+    except ImportError:  # this file alone
+
+        class BatAgentError(Exception):
+            """Base of the errors raised here on purpose."""
+
+        class BadInput(BatAgentError, ValueError):
+            """Something the user passed cannot be used as it is."""
+
+
+# As in bat_agent/serving/protocol.py, which an older Python does not have.
+_HEALTH, _LABELS, _PERCEIVE, _ASK = "/health", "/labels", "/perceive", "/ask"
+_SHAPE_HEADER, _SAMPLE_RATE_HEADER = "X-Bat-Shape", "X-Bat-Sample-Rate"
+_PERCEPTIONS, _ARRAYS = "perceptions", "arrays"
+_SAMPLE_TYPE = np.dtype("<f4")
 
 SAMPLE_RATE_HZ = 32_000
 URL_VARIABLE, TOKEN_VARIABLE = "BAT_AGENT_URL", "BAT_AGENT_TOKEN"
@@ -28,6 +48,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _LONGEST_QUESTIONS = 30_000
 _REFUSED_INPUT = (400, 408, 413, 422)
 _BUSY = 503
+_TIMEOUTS = (TimeoutError, socket.timeout)  # noqa: UP041 - two classes until Python 3.10
 
 
 class HearingServerError(BatAgentError):
@@ -47,7 +68,7 @@ class HearingClient:
     not there it is asked again up to ``retries`` times, at growing intervals. Connections are kept, threads may share a
     client, and it may be pickled or taken into a forked process.
 
-    Every call raises :class:`~bat_agent.errors.BadInput` for sound that cannot be heard, in the library's words, and
+    Every call raises :class:`BadInput` for sound that cannot be heard, in the library's words, and
     :class:`HearingServerError` where the server is the reason.
     """
 
@@ -69,14 +90,14 @@ class HearingClient:
         """``status``, ``version``, clips ``waiting``, what the server ``takes`` (``max_batch``, ``queue``,
         ``body_bytes``), and the ``model`` with its ``name`` and the shapes of its ``arrays``; needs no token.
         """
-        found: dict[str, Any] = self._call("GET", protocol.HEALTH)
+        found: dict[str, Any] = self._call("GET", _HEALTH)
         return found
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The class names, in the order of ``class_probs`` among the arrays; asked for once."""
         if self._labels is None:
-            self._labels = tuple(self._call("GET", protocol.LABELS)["labels"])
+            self._labels = tuple(self._call("GET", _LABELS)["labels"])
         return self._labels
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -85,7 +106,7 @@ class HearingClient:
 
     def perceive(self, waveform: Any, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> dict[str, Any]:
         """What sounds where in one clip (2, N): ``Perception.to_dict()``, with sources, class_probs and notes."""
-        found: dict[str, Any] = self._hear(_one_clip(waveform), protocol.PERCEPTIONS, sample_rate_hz)[0]
+        found: dict[str, Any] = self._hear(_one_clip(waveform), _PERCEPTIONS, sample_rate_hz)[0]
         return found
 
     def perceive_batch(self, waveforms: Any, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> list[dict[str, Any]]:
@@ -100,7 +121,8 @@ class HearingClient:
         for numbers in by_shape.values():
             for some in self._portions(numbers, clips[numbers[0]].nbytes):
                 batch = np.stack([clips[number] for number in some]) if len(some) > 1 else clips[some[0]]
-                found.update(zip(some, self._hear(batch, protocol.PERCEPTIONS, sample_rate_hz), strict=True))
+                # As many as were sent: the server sees to that, and strict= is not in Python 3.9.
+                found.update(zip(some, self._hear(batch, _PERCEPTIONS, sample_rate_hz)))  # noqa: B905
         return [found[number] for number in range(len(clips))]
 
     def arrays(self, waveforms: Any, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> dict[str, np.ndarray]:
@@ -112,10 +134,10 @@ class HearingClient:
         """
         batch = _samples(waveforms)
         if batch.ndim != 3 or len(batch) < 2:
-            found: dict[str, np.ndarray] = self._hear(batch, protocol.ARRAYS, sample_rate_hz)
+            found: dict[str, np.ndarray] = self._hear(batch, _ARRAYS, sample_rate_hz)
             return found
         portions = [
-            self._hear(batch[some[0] : some[-1] + 1], protocol.ARRAYS, sample_rate_hz)
+            self._hear(batch[some[0] : some[-1] + 1], _ARRAYS, sample_rate_hz)
             for some in self._portions(range(len(batch)), batch[0].nbytes)
         ]
         return {key: np.concatenate([portion[key] for portion in portions]) for key in portions[0]}
@@ -134,7 +156,7 @@ class HearingClient:
             raise BadInput(
                 f"the questions are longer together than {_LONGEST_QUESTIONS} characters: ask some at a time"
             )
-        reply = self._call("POST", f"{protocol.ASK}?{query}", _samples(waveform), sample_rate_hz)
+        reply = self._call("POST", f"{_ASK}?{query}", _samples(waveform), sample_rate_hz)
         return reply["answers"][0] if isinstance(question, str) else reply["answers"]
 
     def close(self) -> None:
@@ -154,9 +176,9 @@ class HearingClient:
         self.__init__(**state)  # type: ignore[misc]
 
     def _hear(self, samples: np.ndarray, want: str, sample_rate_hz: int) -> Any:
-        reply = self._call("POST", f"{protocol.PERCEIVE}?want={want}", samples, sample_rate_hz)
-        if want == protocol.ARRAYS:
-            return {key: protocol.unpack(packed) for key, packed in reply[want].items()}
+        reply = self._call("POST", f"{_PERCEIVE}?want={want}", samples, sample_rate_hz)
+        if want == _ARRAYS:
+            return {key: _unpack(packed) for key, packed in reply[want].items()}
         return reply[want]
 
     def _portions(self, numbers: Sequence[int], clip_bytes: int) -> list[Sequence[int]]:
@@ -173,15 +195,15 @@ class HearingClient:
         """One request with its repetitions; the reply as Python objects."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if samples is not None:
-            headers[protocol.SHAPE_HEADER] = protocol.shape_text(samples.shape)
-            headers[protocol.SAMPLE_RATE_HEADER] = str(sample_rate_hz)
+            headers[_SHAPE_HEADER] = ",".join(map(str, samples.shape))
+            headers[_SAMPLE_RATE_HEADER] = str(sample_rate_hz)
             headers["Content-Type"] = "application/octet-stream"
         body = None if samples is None else samples.tobytes()
         deadline_s = time.monotonic() + self.timeout_s
         for attempt in itertools.count():
             try:
                 status, reply = self._connections.request(method, path, body, headers, deadline_s)
-            except TimeoutError as error:
+            except _TIMEOUTS as error:
                 raise HearingServerError(
                     f"the server at {self.url} did not answer within {self.timeout_s:g} s: give a longer timeout_s, or "
                     "see whether it is well"
@@ -230,13 +252,13 @@ class _Connections:
     ) -> tuple[int | None, dict[str, Any]]:
         """Status and reply; no status, and an ``error``, where the server was not there to reply.
 
-        Raises ``TimeoutError`` where the deadline passes.
+        Raises one of ``_TIMEOUTS`` where the deadline passes.
         """
         while True:
             connection, kept = self._take()
             try:
                 return self._exchange(connection, method, path, body, headers, deadline_s)
-            except TimeoutError:
+            except _TIMEOUTS:
                 connection.close()
                 raise
             except (OSError, http.client.HTTPException) as error:
@@ -309,6 +331,12 @@ def _read(status: int, reply: dict[str, Any]) -> dict[str, Any]:
     raise BadInput(sentence) if status in _REFUSED_INPUT else HearingServerError(sentence, status)
 
 
+def _unpack(packed: dict[str, Any]) -> np.ndarray:
+    """An array as :func:`bat_agent.serving.protocol.pack` made it."""
+    raw = base64.b64decode(packed["base64"])
+    return np.frombuffer(raw, packed["dtype"]).reshape(packed["shape"]).copy()
+
+
 def _samples(waveform: Any) -> np.ndarray:
     """The waveform as it is sent; its shape and its samples are for the server to judge."""
     try:
@@ -320,7 +348,7 @@ def _samples(waveform: Any) -> np.ndarray:
     if array.ndim == 0:
         raise BadInput("a waveform must have shape (2, samples) or (batch, 2, samples), got one number")
     with np.errstate(over="ignore"):  # what becomes infinite is refused by the server
-        return np.ascontiguousarray(array, protocol.SAMPLE_TYPE)
+        return np.ascontiguousarray(array, _SAMPLE_TYPE)
 
 
 def _one_clip(waveform: Any) -> np.ndarray:

@@ -13,12 +13,14 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.scene import Source, Vector
+from bat_agent_soundspaces.habitat_api import setting
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.intake import Waveform
 from bat_agent_envs.old_gym import as_gymnasium
 from bat_agent_envs.wrapper import SpatialHearing
 
-Places = Sequence[Source | Vector]
+Places = Sequence[Source | Vector] | np.ndarray
+STEP_S = 0.25
 MOUTH_M = 1.5
 """A goal on the floor sounds at this height above it, as in SoundSpaces."""
 AUDIOGOAL = "audiogoal"
@@ -30,10 +32,13 @@ class HabitatSound:
     Args:
         sim_or_env: A ``habitat_sim.Simulator`` or anything that holds one.
         sounds: Of each source a mono sound at 32 kHz, as an array or a sound file; it plays in a loop.
-        sources: Where they are: :class:`~bat_agent.scene.Source` or positions in habitat's world, metres, or a function
-            of the environment that returns them when an episode begins. Without, the goals of the current episode.
-        step_s: Seconds that pass in each step.
+        sources: Where they are: :class:`~bat_agent.scene.Source` or positions in habitat's world, metres, also as an
+            array (S, 3), or a function of the environment that returns them when an episode begins. Without, the goals
+            of the current episode.
+        step_s: Seconds that pass in each step; of SoundSpaces' simulator its ``STEP_TIME``, else 0.25.
         options: Of :class:`bat_agent_soundspaces.habitat.Habitat`.
+
+    Raises :class:`~bat_agent.errors.BadInput` where there is no simulator, or no torch to render with.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -44,23 +49,29 @@ class HabitatSound:
         sounds: Sequence[Any],
         sources: Places | Callable[[Any], Places] | None = None,
         *,
-        step_s: float = 0.25,
+        step_s: float | None = None,
         **options: Any,
     ) -> None:
-        from bat_agent_soundspaces.habitat import Habitat
-
+        try:
+            from bat_agent_soundspaces.habitat import Habitat
+        except ModuleNotFoundError as error:
+            raise BadInput(
+                f"sounds= are rendered in this process, which needs torch ({error}): install it, or let the simulator "
+                "make the sound and leave sounds= out"
+            ) from error
         self.habitat = Habitat.from_simulator(sim_or_env, **options)
-        self.step_s = step_s
+        self.step_s = step_s or float(setting(sim_or_env, "STEP_TIME") or STEP_S)
         self._holder, self._sources = sim_or_env, sources
         self._tracks = [_mono(sound) for sound in sounds]
-        self._places: Places = ()
+        self._places: list[Source | Vector] = []
         self._state: Any = None
 
     def reset(self, env: Any) -> None:
         """A new episode: silence behind it, and a fresh acoustic context."""
-        self.habitat.close()
+        self.habitat.begin()
         self._state = None
-        self._places = self._sources(env) if callable(self._sources) else self._sources or goals_of(self._holder)
+        given = self._sources(env) if callable(self._sources) else self._sources
+        self._places = list(goals_of(self._holder)) if given is None else _places(given)
         if len(self._places) != len(self._tracks):
             raise BadInput(f"there are {len(self._places)} sources but {len(self._tracks)} sounds: give one for each")
 
@@ -76,6 +87,10 @@ class HabitatSound:
         )
         return heard.numpy()
 
+    def close(self) -> None:
+        """End what renders; the simulator stays open."""
+        self.habitat.close()
+
 
 class HabitatHearing(SpatialHearing):
     """:class:`SpatialHearing` for habitat.
@@ -89,8 +104,8 @@ class HabitatHearing(SpatialHearing):
         sim_or_env: The simulator or environment; what still speaks the old gym is adapted.
         sounds: See :class:`HabitatSound`.
         sources: See :class:`HabitatSound`.
-        step_s: Seconds that pass in a step; of SoundSpaces read from its configuration.
-        options: Of the simulator plugin ``habitat``, such as ``{"quality": "high"}``.
+        step_s: Seconds that pass in a step; of SoundSpaces read from its configuration, as is the rate of its sound.
+        options: Of the simulator plugin ``habitat``, such as ``{"quality": "high"}``; ``agent_id`` acts and listens.
         **hearing: Arguments of :class:`SpatialHearing`.
     """
 
@@ -104,9 +119,9 @@ class HabitatHearing(SpatialHearing):
         options: dict[str, Any] | None = None,
         **hearing: Any,
     ) -> None:
-        env = as_gymnasium(sim_or_env)
+        env = as_gymnasium(sim_or_env, agent_id=int((options or {}).get("agent_id", 0)))
         if sounds is not None:
-            sound = HabitatSound(sim_or_env, sounds, sources, step_s=step_s or 0.25, **(options or {}))
+            sound = HabitatSound(sim_or_env, sounds, sources, step_s=step_s, **(options or {}))
             hearing = {"audio": sound, "sample_rate_hz": sound.sample_rate_hz, **hearing}
         else:
             hearing = {**self._own_sound(sim_or_env, step_s), **hearing}
@@ -116,14 +131,13 @@ class HabitatHearing(SpatialHearing):
     @staticmethod
     def _own_sound(holder: Any, step_s: float | None) -> dict[str, Any]:
         """How SoundSpaces says what its environment emits."""
-        settings = _settings(holder)
-        rate = _look(settings, "AUDIO", "RIR_SAMPLING_RATE")
-        step = step_s or _look(settings, "STEP_TIME")
+        rate, step = setting(holder, "AUDIO", "RIR_SAMPLING_RATE"), step_s or setting(holder, "STEP_TIME")
         found: dict[str, Any] = {"audio": AUDIOGOAL}
         if rate is not None:
             found["sample_rate_hz"] = int(rate)
         if step is not None:
-            found["chunk_s"] = float(step)
+            # SoundSpaces cuts a step off to whole samples, and the next begins there: one sample more is padding.
+            found["chunk_s"] = float(step) if rate is None else int(int(rate) * float(step)) / int(rate)
         return found
 
 
@@ -154,17 +168,9 @@ def _mono(sound: Any) -> Any:
     return torch.as_tensor(np.asarray(sound, np.float32))
 
 
-def _settings(holder: Any) -> Any:
-    """Configuration of the simulator that an environment holds."""
-    from bat_agent_soundspaces.habitat_api import find_simulator
-
+def _places(given: Any) -> list[Source | Vector]:
+    """Sources, or positions in whatever holds three numbers: rows of an array, magnum's vectors, lists."""
     try:
-        return getattr(find_simulator(holder), "config", None)
-    except BadInput:  # it may be told instead, by sample_rate_hz and step_s
-        return None
-
-
-def _look(settings: Any, *names: str) -> Any:
-    for name in names:
-        settings = getattr(settings, name, None)
-    return settings
+        return [one if isinstance(one, Source) else (float(one[0]), float(one[1]), float(one[2])) for one in given]
+    except (TypeError, ValueError, IndexError) as error:
+        raise BadInput(f"sources must be positions (x, y, z) in metres, one for each sound, got {given!r}") from error

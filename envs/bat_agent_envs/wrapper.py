@@ -37,7 +37,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         env: The environment. Its sound must be (2, samples), left ear first, full scale ±1.
         model: Name or directory of a model, or ``http://…`` of a ``bat-agent serve``.
         audio: Where the sound is: a key of the observation, ``module:function`` or a function of the environment that
-            is called after each reset and step; one with a method ``reset(env)`` is told when an episode begins.
+            is called after each reset and step; one with a method ``reset(env)`` is told when an episode begins, and
+            one with a method ``close()`` when the environment is closed.
         keys: Which observations to add.
         every_k_steps: Listen in the first step of an episode and in every k-th after; between, what was heard is held.
         window_s: Seconds that are listened to.
@@ -116,6 +117,12 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         observation, reward, terminated, truncated, info = self.env.step(action)
         observation, info = self._hear(observation, info, last=terminated or truncated)
         return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Close what makes the sound, then the environment."""
+        if callable(end := getattr(self._audio, "close", None)):
+            end()
+        super().close()
 
     def ask(self, question: str | Sequence[str], *, later: bool = False) -> Any:
         """The :class:`~bat_agent.agent.Answer` to a question about the current window, or a list of them for a list.

@@ -3,8 +3,8 @@
 habitat-sim is never a dependency and never imported before a scene is opened. Its own audio sensor renders only where
 the build has audio and the sensor passes a test with sources to the right, to the left and in front
 (:mod:`bat_agent_soundspaces.habitat_sensor` says why); otherwise the simulator ``soundspaces`` renders the same mesh
-with the same acoustic engine. **habitat-sim itself was not run with this code**: it cannot be installed from a package
-index. The tests use a stand-in with the signatures of each of its generations, read from its source.
+with the same acoustic engine. The tests use a stand-in with the signatures of each generation of habitat-sim and with
+what a real 0.2.2 did when it was run; ``tests/habitat_real`` asks the same of whichever build is installed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, MeshRoom, Scene, Source, Vector, check_outside_head
 from bat_agent_soundspaces import habitat_api as api
+from bat_agent_soundspaces import habitat_stage as stage
 from bat_agent_soundspaces.config import PRESETS
 from bat_agent_soundspaces.engine import LEAST_DISTANCE_M
 from bat_agent_soundspaces.habitat_config import HabitatConfig
-from bat_agent_soundspaces.habitat_navmesh import Navmesh, draw_places
+from bat_agent_soundspaces.habitat_navmesh import Navmesh, draw_places, placements
+from bat_agent_soundspaces.habitat_opening import open_simulator
 from bat_agent_soundspaces.habitat_sensor import AudioSensor, SelfTest, SensorRefused, SensorSettings, align, self_test
 from bat_agent_soundspaces.library import open_materials, open_mesh
 from bat_agent_soundspaces.materials import default_materials_path
-from bat_agent_soundspaces.matterport import is_matterport
 from bat_agent_soundspaces.placement import check_position
 
 __all__ = ["Habitat", "HabitatConfig", "report"]
@@ -53,6 +54,7 @@ class Habitat:
 
     def __init__(self, config: HabitatConfig | None = None) -> None:
         self.config = config or HabitatConfig()
+        self._holder: Any = None
         self._sim: Any = None
         self._opened = False
         self._test: SelfTest | None = None
@@ -73,18 +75,25 @@ class Habitat:
         if unknown := sorted(set(options) - set(known)):
             raise BadInput(f"simulator 'habitat' has no option '{unknown[0]}', expected one of {', '.join(known)}")
         habitat = cls(HabitatConfig(**options))
-        habitat._sim = api.find_simulator(sim_or_env)
+        habitat._holder, habitat._sim = sim_or_env, api.find_simulator(sim_or_env)
         return habitat
 
     @property
     def sim(self) -> Any:
-        """The live simulator, opened if need be."""
+        """The live simulator, opened if need be.
+
+        An environment may have closed its simulator and made another one, as SoundSpaces does for another scene: then
+        that is found. Raises :class:`~bat_agent.errors.BadInput` where there is none but a closed one.
+        """
+        if self._sim is not None and not self._opened and api.is_closed(self._sim):
+            self._leave_sensor()
+            self._sim = api.find_simulator(self._holder)
         if self._sim is None:
             if self.config.scene is None:
                 raise BadInput(
                     "simulator 'habitat' has no scene; give option scene, or use Habitat.from_simulator with a live one"
                 )
-            self._sim = api.open_simulator(self.config.scene, self.config.dataset)
+            self._sim = open_simulator(self.config.scene, self.config.dataset)
             self._opened = True
         return self._sim
 
@@ -123,7 +132,11 @@ class Habitat:
 
     def room(self) -> api.RoomBox | None:
         """The room the agent stands in."""
-        x, y, z = self.listener().position_m
+        return self.room_of(self.listener())
+
+    def room_of(self, listener: Listener) -> api.RoomBox | None:
+        """The room a listener stands in; ``None`` outside, and where the scene has none."""
+        x, y, z = listener.position_m
         return api.room_at(self.rooms(), (x, y - self.config.ear_height_m, z))
 
     @property
@@ -143,7 +156,27 @@ class Habitat:
         heading = float(rng.uniform(0, 360)) if self.config.random_heading else 0.0
         return self._scene(Listener(ears, heading), tuple(Source(s) for s in sources), int(rng.integers(2**31)))
 
-    def scene(self, sources: Sequence[Source | Vector], seed: int = 0) -> Scene:
+    def sample_placements(self, scene: Scene, rng: np.random.Generator, count: int) -> list[Scene]:
+        """Other listeners, and as many sources, in the room in which the listener of ``scene`` stands.
+
+        In a scene without rooms they may stand anywhere. Raises :class:`~bat_agent.errors.BadInput` where nothing fits.
+        """
+        self._check(scene)
+        drawn = placements(
+            self.navmesh, self.rooms(), self.config, rng, scene.listener.position_m, len(scene.sources), self._in_air
+        )
+        found = []
+        for _ in range(count):
+            ears, sources = next(drawn)
+            heading = float(rng.uniform(0, 360)) if self.config.random_heading else 0.0
+            placed = tuple(Source(source) for source in sources)
+            seed = int(rng.integers(2**31))
+            found.append(
+                dataclasses.replace(scene, listener=Listener(ears, heading), sources=placed, seed=seed)
+            )
+        return found
+
+    def scene(self, sources: Sequence[Source | Vector] | np.ndarray, seed: int = 0) -> Scene:
         """The scene that the agent hears from where it stands; positions of sources are in habitat's world, metres."""
         placed = tuple(source if isinstance(source, Source) else Source(source) for source in sources)
         return self._scene(self.listener(), placed, seed)
@@ -163,21 +196,23 @@ class Habitat:
 
     def _mesh(self) -> str:
         """File of the stage's mesh, and for the engine one whose frame is habitat's."""
-        mesh = api.mesh_file(self.sim, self.config.mesh)
-        turned = self.config.mesh is None and api.up_axis(self.sim) == "z" and not is_matterport(mesh)
-        if turned and self.renderer == "engine":
-            raise BadInput(
-                f"{mesh} has its z axis upwards, which the SoundSpaces engine reads only with the _semantic.ply and "
-                f".house files of Matterport3D beside it; add them, or give a mesh with y upwards as option mesh"
-            )
-        return mesh
+        mesh = stage.mesh_file(self.sim, self.config.mesh)
+        if self.config.mesh is not None or self.renderer == "sensor":
+            return mesh
+        return stage.upright_mesh(self.sim, mesh, self.config.engine.get("cache"))
 
     def _in_air(self, place: Vector) -> bool:
-        """Whether the engine takes a place; habitat's sensor takes any."""
-        if self.renderer == "sensor":
+        """Whether a place is in enclosed air: the engine takes no other, and of the navmesh roofs are part, too."""
+        if self.renderer == "sensor" and self.rooms():
             return True
+        try:
+            mesh = open_mesh(Path(self._mesh()))[0]
+        except BatAgentError:
+            if self.renderer == "engine":
+                raise
+            return True  # a file that habitat reads and we do not
         with contextlib.suppress(BadInput):
-            check_position(open_mesh(Path(self._mesh()))[0], place, "a drawn place")
+            check_position(mesh, place, "a drawn place")
             return True
         return False
 
@@ -202,19 +237,23 @@ class Habitat:
         engine: Any = self._the_engine()
         return engine.render_next(scene, previous) if hasattr(engine, "render_next") else engine.render(scene)
 
-    def listen(self, sources: Sequence[Source | Vector]) -> list[Tensor]:
+    def listen(self, sources: Sequence[Source | Vector] | np.ndarray) -> list[Tensor]:
         """RIRs of sources at the agent's present pose, a step after the last call: see :meth:`render_next`."""
         scene = self.scene(sources)
         rirs = self.render_next(scene, self._heard)
         self._heard = scene
         return rirs
 
-    def close(self) -> None:
-        """Take the sensor out of the scene; close the simulator too if it was opened here."""
+    def begin(self) -> None:
+        """An episode begins: what is rendered next has a fresh acoustic context."""
         self._drop_sensor()
+        self._heard = None
+
+    def close(self) -> None:
+        """Take the sensor out of the scene, end the engine; close the simulator too if it was opened here."""
+        self.begin()
         if hasattr(self._engine, "close"):
             self._engine.close()
-        self._heard = None
         if self._opened:
             self._sim.close()
             self._sim, self._opened = None, False
@@ -248,8 +287,7 @@ class Habitat:
     def _live_sensor(self, scene: Scene) -> AudioSensor:
         assert isinstance(scene.room, MeshRoom)
         if self._sensor is not None and self._sensor_mesh != scene.room.path:
-            self._sensor.abandon()  # with its scene, habitat-sim has destroyed the node the sensor hung on
-            self._sensor = None
+            self._leave_sensor()
         if self._sensor is None:
             self._sensor = AudioSensor(self.sim, self._settings(scene.room))
             self._sensor_mesh = scene.room.path
@@ -258,14 +296,21 @@ class Habitat:
     def _settings(self, room: MeshRoom) -> SensorSettings:
         rays, depth = PRESETS[self.config.quality]
         table = room.materials or str(default_materials_path())
-        materials = table if api.has_vertex_semantics(room.path) else None
+        materials = table if stage.has_vertex_semantics(room.path) else None
         return SensorSettings(rays, depth, self.config.threads, self.config.max_seconds, materials)
 
     def _drop_sensor(self) -> None:
-        if self._sensor is not None:
-            if self._sensor_mesh == api.mesh_file(self.sim, self.config.mesh):
+        if self._sensor is not None and not api.is_closed(self._sim):
+            if self._sensor_mesh == stage.mesh_file(self._sim, self.config.mesh):
                 self._sensor.close()
             self._sensor = None
+        self._leave_sensor()
+
+    def _leave_sensor(self) -> None:
+        """With its scene, habitat-sim has destroyed the node the sensor hung on: it must not be touched."""
+        if self._sensor is not None:
+            self._sensor.abandon()
+        self._sensor = None
 
     # --- the SoundSpaces engine ---
 
@@ -335,9 +380,9 @@ def report(sim_or_env: Any) -> list[str]:
     lines.append(f"rooms: {len(rooms) or 'none, so sources are drawn where one can walk in a straight line'}")
     mesh = None
     with contextlib.suppress(BadInput):
-        mesh = api.mesh_file(sim)
+        mesh = stage.mesh_file(sim)
     lines.append(f"mesh: {mesh or 'not found; give it as option mesh'}")
-    semantic = mesh is not None and api.has_vertex_semantics(mesh)
+    semantic = mesh is not None and stage.has_vertex_semantics(mesh)
     lines.append(f"semantic mesh: {'beside the stage' if semantic else 'none, so one material for everything'}")
     habitat.close()
     return lines

@@ -1,32 +1,38 @@
-"""Reading a live habitat simulator: build, pose, rooms and mesh, whatever its generation.
+"""Reading a live habitat simulator: build, pose and rooms, whatever its generation.
 
-Nothing here imports ``habitat_sim``, except :func:`open_simulator`; a live simulator is recognised by what it has. No
-decision looks at ``habitat_sim.__version__``, which is wrong in several releases: what a build can do is asked of its
-classes. habitat-sim itself was not run with this module; signatures are from its source (v0.2.2 … v0.3.4 and the branch
-``RLRAudioPropagationUpdate``), and the tests use a stand-in with the same ones.
+Nothing here imports ``habitat_sim``; a live simulator is recognised by what it has. No decision looks at
+``habitat_sim.__version__``, which is wrong in several releases: what a build can do is asked of its classes. Signatures
+are from its source (v0.2.2 … v0.3.4 and the branch ``RLRAudioPropagationUpdate``); the tests use a stand-in with the
+same ones, and with what a real 0.2.2 without audio did when it was run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
 import math
 import sys
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from bat_agent.errors import BadInput, PluginError
+from bat_agent.errors import BadInput
 from bat_agent.scene import Listener, Vector, heading_from_habitat_quaternion
 
 HOLDERS = ("sim", "_sim", "habitat_env", "_habitat_env", "unwrapped", "env", "_env")
 """Attributes under which environments and their wrappers keep a simulator or another environment."""
-MESHES = (".glb", ".gltf", ".obj", ".ply")
+_CONFIGS = ("config", "habitat_config", "_config")
+"""Under which they keep their configuration; ``config`` of a ``habitat_sim.Simulator`` is of another kind."""
+_BRANCHES: tuple[tuple[str, ...], ...] = (
+    (),
+    ("SIMULATOR",),
+    ("TASK_CONFIG", "SIMULATOR"),
+    ("simulator",),
+    ("habitat", "simulator"),
+)
+"""Where the simulator's part is in configurations of environments, of trainers, and of both generations."""
 
 
 @dataclass(frozen=True)
@@ -65,30 +71,76 @@ class RoomBox:
         return all(a <= p <= b for a, p, b in zip(low, point_m, self.high_m, strict=True))
 
 
-def find_simulator(holder: Any) -> Any:
-    """The ``habitat_sim.Simulator`` that ``holder`` is or holds, at whatever depth of wrappers.
-
-    Raises :class:`~bat_agent.errors.BadInput` where there is none.
-    """
-    backend = getattr(sys.modules.get("habitat_sim"), "Simulator", None)
-    queue, seen, alike = deque([(holder, 0)]), {id(holder)}, []
+def holders(holder: Any) -> Iterator[Any]:
+    """``holder`` and all it holds that may be an environment or a simulator, the outermost first."""
+    queue, seen = deque([(holder, 0)]), {id(holder)}
     while queue:
         thing, depth = queue.popleft()
-        if backend is not None and isinstance(thing, backend):
-            return thing
-        if callable(_peek(thing, "get_agent")) and _peek(thing, "pathfinder") is not None:
-            alike.append(thing)
+        yield thing
         for name in HOLDERS if depth < 12 else ():
-            inner = _peek(thing, name)
+            inner = peek(thing, name)
             if inner is not None and id(inner) not in seen and not isinstance(inner, str | int | float | bool):
                 seen.add(id(inner))
                 queue.append((inner, depth + 1))
+
+
+def find_simulator(holder: Any) -> Any:
+    """The ``habitat_sim.Simulator`` that ``holder`` is or holds, at whatever depth of wrappers.
+
+    Raises :class:`~bat_agent.errors.BadInput` where there is none, or none that is not closed.
+    """
+    backend = getattr(sys.modules.get("habitat_sim"), "Simulator", None)
+    alike, closed = [], None
+    for thing in holders(holder):
+        found = backend is not None and isinstance(thing, backend)
+        if found and not is_closed(thing):
+            return thing
+        if found:
+            closed = thing
+        elif callable(peek(thing, "get_agent")) and peek(thing, "pathfinder") is not None:
+            alike.append(thing)
+    if closed is not None:
+        check_open(closed)
     if alike:
         return alike[0]
     raise BadInput(
         f"'{type(holder).__name__}' neither is nor holds a habitat simulator; pass a habitat_sim.Simulator or an "
         f"environment that keeps one in .sim, .habitat_env.sim or .unwrapped"
     )
+
+
+def is_closed(sim: Any) -> bool:
+    """Whether a simulator was closed; then its scene, its agents and ``reset`` must not be touched."""
+    return peek(sim, "pathfinder") is None
+
+
+def check_open(sim: Any) -> None:
+    """Raise :class:`~bat_agent.errors.BadInput` for a closed simulator: habitat-sim would end the process."""
+    if is_closed(sim):
+        raise BadInput(
+            "the habitat simulator is closed; open a new one, and pass that or the environment that holds it"
+        )
+
+
+def setting(holder: Any, *names: str) -> Any:
+    """A setting of the simulator that an environment holds, such as ``AUDIO``, ``RIR_SAMPLING_RATE``, or ``None``.
+
+    The outermost configuration that has it counts: SoundSpaces' own simulator has it, the one inside does not. Names
+    are found in lower case, too, as newer configurations write them.
+    """
+    for thing in holders(holder):
+        for config in (peek(thing, name) for name in _CONFIGS):
+            for branch in _BRANCHES if config is not None else ():
+                for way in ((*branch, *names), (*branch, *(name.lower() for name in names))):
+                    if (value := _follow(config, way)) is not None:
+                        return value
+    return None
+
+
+def _follow(config: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        config = peek(config, name)
+    return config
 
 
 def module_of(sim: Any) -> ModuleType | None:
@@ -115,6 +167,7 @@ def build_of(sim: Any) -> Build:
 
 def listener_of(sim: Any, agent_id: int, ear_height_m: float) -> Listener:
     """Where the agent's ears are and whither it faces; a tilt of the agent is dropped."""
+    check_open(sim)
     try:
         state = sim.get_agent(agent_id).get_state()
     except (IndexError, KeyError) as error:
@@ -129,14 +182,15 @@ def rooms_of(sim: Any) -> list[RoomBox]:
     ``BBox`` (up to 0.3.2) has properties ``center`` and ``sizes``, ``Range3D`` (from 0.3.3) methods ``center`` and
     ``size``; both are read.
     """
+    check_open(sim)
     found = []
-    for region in _peek(_peek(sim, "semantic_scene"), "regions") or ():
-        corners = _corners(_peek(region, "aabb"))
+    for region in peek(peek(sim, "semantic_scene"), "regions") or ():
+        corners = _corners(peek(region, "aabb"))
         if corners is None:
             continue
-        level = _corners(_peek(_peek(region, "level"), "aabb"))
+        level = _corners(peek(peek(region, "level"), "aabb"))
         floor = level[0][1] if level else corners[0][1]
-        found.append(RoomBox(str(_peek(region, "id")), _category(region), *corners, floor))
+        found.append(RoomBox(str(peek(region, "id")), _category(region), *corners, floor))
     return found
 
 
@@ -154,86 +208,14 @@ def room_at(rooms: list[RoomBox], floor_point_m: Vector) -> RoomBox | None:
 
 def scene_file(sim: Any) -> str | None:
     """What the simulator was told to open: a file, or the name of a scene of its data set."""
-    name = _peek(_peek(_peek(sim, "config"), "sim_cfg"), "scene_id")
+    name = peek(peek(peek(sim, "config"), "sim_cfg"), "scene_id")
     return str(name) if name and str(name).upper() != "NONE" else None
 
 
 def dataset_file(sim: Any) -> str | None:
     """The scene data set configuration the simulator was opened with."""
-    name = _peek(_peek(_peek(sim, "config"), "sim_cfg"), "scene_dataset_config_file")
+    name = peek(peek(peek(sim, "config"), "sim_cfg"), "scene_dataset_config_file")
     return str(name) if name and str(name) != "default" else None
-
-
-def mesh_file(sim: Any, override: str | None = None) -> str:
-    """File of the mesh of the present stage.
-
-    Raises :class:`~bat_agent.errors.BadInput` where none of the names the simulator gives is a mesh file.
-    """
-    stage = _stage(sim)
-    names = [override] if override else [_peek(stage, "render_asset_fullpath"), _peek(stage, "render_asset_handle")]
-    for name in [*names, None if override else scene_file(sim)]:
-        if name and Path(str(name)).suffix.lower() in MESHES and Path(str(name)).is_file():
-            return str(name)
-    tried = override or scene_file(sim) or "no scene at all"
-    raise BadInput(
-        f"the mesh of the habitat scene cannot be found ({tried} is no {', '.join(MESHES)} file here); give it as "
-        f"option mesh"
-    )
-
-
-def up_axis(sim: Any) -> Literal["y", "z"]:
-    """Vertical axis of the stage's mesh file, as its data set says; habitat-sim turns it to +y when it loads it."""
-    up = _peek(_stage(sim), "orient_up")
-    return "y" if up is None or abs(float(up[1])) >= abs(float(up[2])) else "z"
-
-
-def has_vertex_semantics(mesh: str) -> bool:
-    """Whether a semantic mesh with one object per vertex lies beside the stage, as Matterport3D and Gibson have it.
-
-    Only with these can habitat's audio sensor use materials: Replica crashes it, and HM3D keeps its semantics in
-    textures.
-    """
-    path = Path(mesh)
-    return path.with_name(f"{path.stem}_semantic.ply").is_file()
-
-
-def missing_habitat() -> tuple[str, str] | None:
-    """What is missing to open a scene and what to do about it; ``None`` where all is there. Imports nothing."""
-    for name in ("habitat_sim", "quaternion"):
-        if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
-            return (
-                f"{name} is not installed, so it opens no scenes",
-                "install habitat-sim with conda (channels conda-forge, aihabitat); it is on no package index",
-            )
-    return None
-
-
-def open_simulator(scene: str, dataset: str | None) -> Any:
-    """Open a scene in habitat-sim with one agent and no camera, so that no graphics context is needed.
-
-    Raises :class:`~bat_agent.errors.PluginError` without habitat-sim, :class:`~bat_agent.errors.BadInput` without the
-    scene.
-    """
-    try:
-        # Imported after habitat_sim, numpy-quaternion ends the process: "free(): invalid pointer".
-        importlib.import_module("quaternion")
-        habitat_sim = importlib.import_module("habitat_sim")
-    except ImportError as error:
-        raise PluginError(
-            f"simulator 'habitat' needs habitat-sim, which is on no package index ({error}); install it with conda "
-            f"(channels conda-forge, aihabitat) or render the mesh with simulator 'soundspaces'"
-        ) from error
-    for what, name in (("scene", scene), ("dataset", dataset)):
-        # Without a data set, a scene is a file; with one, it may also be a name from it.
-        if name and (what == "dataset" or dataset is None) and not Path(name).is_file():
-            raise BadInput(f"habitat {what} '{name}' does not exist; give the path of the file")
-    settings = habitat_sim.SimulatorConfiguration()
-    settings.scene_id = scene
-    if dataset:
-        settings.scene_dataset_config_file = dataset
-    settings.load_semantic_mesh = True
-    settings.enable_physics = False
-    return habitat_sim.Simulator(habitat_sim.Configuration(settings, [habitat_sim.agent.AgentConfiguration()]))
 
 
 def vector(value: Any) -> Vector:
@@ -241,18 +223,12 @@ def vector(value: Any) -> Vector:
     return (float(value[0]), float(value[1]), float(value[2]))
 
 
-def _peek(thing: Any, name: str) -> Any:
+def peek(thing: Any, name: str) -> Any:
     """An attribute, or ``None``: wrappers raise all sorts of errors for names they do not pass on."""
     try:
         return getattr(thing, name, None)
     except Exception:
         return None
-
-
-def _stage(sim: Any) -> Any:
-    with contextlib.suppress(Exception):  # a scene without a stage raises one error or another
-        return sim.get_stage_initialization_template()
-    return None
 
 
 def _wxyz(rotation: Any) -> tuple[float, float, float, float]:
@@ -267,7 +243,7 @@ def _wxyz(rotation: Any) -> tuple[float, float, float, float]:
 def _corners(box: Any) -> tuple[Vector, Vector] | None:
     if box is None:
         return None
-    center, size = _peek(box, "center"), _peek(box, "sizes")
+    center, size = peek(box, "center"), peek(box, "sizes")
     if callable(center):
         center, size = center(), box.size()
     if center is None or size is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,9 @@ class Navmesh:
         """Raise :class:`~bat_agent.errors.BadInput` without a navmesh."""
         if not self.loaded:
             raise BadInput(
-                "habitat has no navmesh for this scene, so no place to stand can be drawn; put the .navmesh file "
-                "beside the scene or call sim.recompute_navmesh"
+                "habitat has no navmesh for this scene, so no place to stand can be drawn; put the scene's .navmesh "
+                "file beside it, or pass a live simulator that has a camera, in which sim.recompute_navmesh was called "
+                "(without a camera habitat-sim keeps no mesh to make one from)"
             )
 
     def random_point(self, rng: np.random.Generator, min_island_radius_m: float) -> Vector:
@@ -50,7 +51,7 @@ class Navmesh:
                 point = vector(self._finder.get_random_navigable_point())
             except RuntimeError as error:
                 raise BadInput(f"habitat's navmesh has no navigable area ({error}); recompute it") from error
-            # After max_tries failures of its own, habitat-sim returns NaN.
+            # After max_tries failures of its own, habitat-sim returns NaN (its source; none was seen).
             if np.isfinite(point).all() and self._finder.island_radius(_array(point)) >= min_island_radius_m:
                 return point
         raise BadInput(
@@ -85,7 +86,8 @@ class Navmesh:
         found = {
             point: float(self._finder.distance_to_closest_obstacle(_array(point), 2.0)) for point in points if point
         }
-        return sorted(((clearance, point) for point, clearance in found.items()), reverse=True)
+        # Off the navmesh it is infinite: such a point is no place.
+        return sorted(((free, point) for point, free in found.items() if math.isfinite(free)), reverse=True)
 
 
 def draw_places(
@@ -102,24 +104,64 @@ def draw_places(
     inside a wall or a wardrobe. Without rooms, a source stands where one can walk in a straight line. ``in_air`` says
     whether a place is in free air. Raises :class:`~bat_agent.errors.BadInput` where nothing fits.
     """
-    for _ in range(50):
-        floor = navmesh.random_point(rng, config.min_island_radius_m)
-        ears = (floor[0], floor[1] + config.ear_height_m, floor[2])
-        room = room_at(rooms, floor)
-        if (rooms and (room is None or ears[1] > room.high_m[1] - CEILING_GAP_M)) or not in_air(ears):
-            continue
-        sources: list[Vector] = []
-        while len(sources) < num_sources:
-            source = _draw_source(navmesh, rooms, room, floor, config, rng)
-            if source is None or not in_air(source):
+    return next(placements(navmesh, rooms, config, rng, None, num_sources, in_air))
+
+
+def placements(
+    navmesh: Navmesh,
+    rooms: list[RoomBox],
+    config: HabitatConfig,
+    rng: np.random.Generator,
+    beside_m: Vector | None,
+    num_sources: int,
+    in_air: Callable[[Vector], bool],
+) -> Iterator[tuple[Vector, list[Vector]]]:
+    """Places as :func:`draw_places` draws them, one after the other; all in the room of the ears ``beside_m``."""
+    wanted = None
+    if beside_m is not None and rooms:
+        x, y, z = beside_m
+        wanted = room_at(rooms, (x, y - config.ear_height_m, z))
+        if wanted is None:
+            raise BadInput(f"the listener at {beside_m} stands in no room of the habitat scene; move it into one")
+    while True:
+        # A small room is met rarely by points drawn over the whole scene.
+        for _ in range(50 if wanted is None else 5000):
+            floor = navmesh.random_point(rng, config.min_island_radius_m)
+            room = room_at(rooms, floor)
+            if wanted is not None and room != wanted:
+                continue
+            found = _fill(navmesh, rooms, room, floor, config, rng, num_sources, in_air)
+            if found is not None:
+                yield found
                 break
-            sources.append(source)
-        if len(sources) == num_sources:
-            return ears, sources
-    raise BadInput(
-        f"habitat finds no listener with {num_sources} sources in the same room, {config.min_distance_m} to "
-        f"{config.max_distance_m} m away; widen min_distance_m … max_distance_m"
-    )
+        else:
+            raise BadInput(
+                f"habitat finds no listener with {num_sources} sources in the same room, {config.min_distance_m} to "
+                f"{config.max_distance_m} m away; widen min_distance_m … max_distance_m"
+            )
+
+
+def _fill(
+    navmesh: Navmesh,
+    rooms: list[RoomBox],
+    room: RoomBox | None,
+    floor: Vector,
+    config: HabitatConfig,
+    rng: np.random.Generator,
+    num_sources: int,
+    in_air: Callable[[Vector], bool],
+) -> tuple[Vector, list[Vector]] | None:
+    """A listener who stands at ``floor``, and its sources; ``None`` where that does not work out."""
+    ears = (floor[0], floor[1] + config.ear_height_m, floor[2])
+    if (rooms and (room is None or ears[1] > room.high_m[1] - CEILING_GAP_M)) or not in_air(ears):
+        return None
+    sources: list[Vector] = []
+    while len(sources) < num_sources:
+        source = _draw_source(navmesh, rooms, room, floor, config, rng)
+        if source is None or not in_air(source):
+            return None
+        sources.append(source)
+    return ears, sources
 
 
 def _draw_source(

@@ -21,6 +21,6 @@ def bat_agent_simulators() -> list[Component]:
             target="bat_agent_soundspaces.habitat:Habitat",
             config="bat_agent_soundspaces.habitat_config:HabitatConfig",
             summary="scenes of a live habitat-sim, by its audio sensor where that passes its test, else by soundspaces",
-            check="bat_agent_soundspaces.habitat_api:missing_habitat",
+            check="bat_agent_soundspaces.habitat_opening:missing_habitat",
         ),
     ]

@@ -26,7 +26,7 @@ engines, live, mesh, real_engine = fixtures.engines, fixtures.live, fixtures.mes
 house = stand_in.house
 NOISE = (0.5 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
 TO_THE_RIGHT = (4.5, 1.5, 2.5)
-"""Of the agent, who stands at (3, 0.05, 2.5) and faces −z."""
+"""Of the agent, who stands at (3, 0.2, 2.5) and faces −z."""
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import pytest
 from bat_agent.errors import BadInput, PluginError
 from bat_agent.scene import Listener, MeshRoom, Room, Scene, Source
 from bat_agent.testing import SimulatorContract
-from bat_agent_soundspaces import habitat_api
+from bat_agent_soundspaces import habitat_api, habitat_opening
 from bat_agent_soundspaces.habitat import Habitat, HabitatConfig, report
 from bat_agent_soundspaces.habitat_navmesh import Navmesh
 
@@ -87,7 +87,7 @@ def in_closet(point: Any) -> bool:
 
 @pytest.mark.parametrize("generation", list(stand_in.GENERATIONS))
 def test_drawn_scenes_are_in_one_room(live: Live, generation: str) -> None:
-    """Ears 1.5 m above the floor, never on the table, sources inside the walls of the same room."""
+    """Ears 1.5 m above the navmesh, never on the table, sources inside the walls of the same room."""
     habitat = Habitat.from_simulator(live(generation), audio="engine", random_heading=True)
     scenes = [habitat.sample_scene(np.random.default_rng(seed), 2) for seed in range(40)]
     floors = set()
@@ -100,7 +100,8 @@ def test_drawn_scenes_are_in_one_room(live: Live, generation: str) -> None:
             assert not stand_in.house.in_wardrobe(source.position_m), "the engine's mesh has furniture there"
             x, _, z = source.position_m
             assert any(rect.holds(x, z) for rect in stand_in.house.FLOORS), "a source above no floor is in a wall"
-    assert floors == {(False, 0.05), (True, 0.05), (False, 3.05)}
+    # The navmesh lies 0.2 m above the floor, and roofs are part of it.
+    assert floors == {(False, 0.2), (True, 0.2), (False, 3.2)}
     heights = np.array([source.position_m[1] % 3 for scene in scenes for source in scene.sources])
     assert heights.min() < 0.5
     assert heights.max() > 2.5
@@ -112,16 +113,17 @@ def test_without_rooms_no_wall_is_in_between(live: Live) -> None:
     for seed in range(40):
         scene = habitat.sample_scene(np.random.default_rng(seed), 1)
         ears, source = np.array(scene.listener.position_m), np.array(scene.sources[0].position_m)
-        assert abs((ears[1] - 1.5) - (source[1] - source[1] % 3)) < 0.1
+        assert abs((ears[1] - 1.7) - (source[1] - source[1] % 3)) < 0.1, "on the same storey, and none on the roof"
         assert not stand_in.house.occluded(ears, source)
 
 
 def test_a_stage_that_lies_on_its_side_needs_its_semantic_files(live: Live, mesh: Path) -> None:
     """Matterport3D is Z-up; habitat-sim turns it when it loads it, and so must whoever renders."""
     sim = live("0.3.3")
-    sim.config.sim_cfg.orient_up = (0.0, 0.0, 1.0)
+    settings = sim.config.sim_cfg
+    settings.orient_up, settings.orient_front = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)
     habitat = Habitat.from_simulator(sim)
-    with pytest.raises(BadInput, match="z axis upwards"):
+    with pytest.raises(BadInput, match=r'lies .*house\.glb on its side .*"up": \[0, 1, 0\], "front": \[0, 0, -1\]'):
         habitat.scene([(4.0, 1.5, 2.5)])
     for name in ("house_semantic.ply", "house.house"):
         mesh.with_name(name).write_bytes(b"")
@@ -147,7 +149,7 @@ def test_the_agent_stays_where_it_is_and_is_listened_from(live: Live, engines: l
     sim = live("0.3.3")
     habitat = Habitat.from_simulator(sim)
     habitat.sample_scene(np.random.default_rng(0))
-    assert sim.get_agent(0).get_state().position == pytest.approx([3.0, 0.05, 2.5])
+    assert sim.get_agent(0).get_state().position == pytest.approx([3.0, 0.2, 2.5])
     before = habitat.scene([Source((4.0, 1.5, 2.5), ("Speech",))])
     sim.get_agent(0).get_state().position[0] = 2.0
     habitat.listen(before.sources)
@@ -156,7 +158,7 @@ def test_the_agent_stays_where_it_is_and_is_listened_from(live: Live, engines: l
     (now, first), (_, previous) = engines[0].followed
     assert first is None
     assert previous == now
-    assert now.listener.position_m == pytest.approx((2.0, 1.55, 2.5))
+    assert now.listener.position_m == pytest.approx((2.0, 1.7, 2.5))
     assert now.sources == before.sources
     room = habitat.room()
     assert room is not None
@@ -172,7 +174,7 @@ def test_nan_points_are_drawn_again_and_at_last_an_error(live: Live) -> None:
 
 
 def test_a_navmesh_that_is_not_loaded_is_never_asked(live: Live) -> None:
-    """In C++ that is a segmentation fault."""
+    """In C++ that is a segmentation fault for most queries."""
     sim = live("branch", navmesh=False)
     habitat = Habitat.from_simulator(sim)
     with pytest.raises(BadInput, match="no navmesh"):
@@ -236,7 +238,7 @@ def test_a_scene_is_opened_with_quaternion_first(live: Live, mesh: Path, monkeyp
         asked.append(name)
         return sys.modules["habitat_sim"] if name == "habitat_sim" else None
 
-    monkeypatch.setattr(habitat_api, "importlib", types.SimpleNamespace(import_module=import_module))
+    monkeypatch.setattr(habitat_opening, "importlib", types.SimpleNamespace(import_module=import_module))
     habitat = Habitat(HabitatConfig(scene=str(mesh)))
     assert asked == [], "nothing is opened before it is needed"
     assert habitat.renderer == "sensor"
@@ -254,7 +256,7 @@ def test_missing_things_are_named(live: Live, mesh: Path, monkeypatch: pytest.Mo
         patch.setitem(sys.modules, "habitat_sim", None)
         with pytest.raises(PluginError, match="needs habitat-sim, which is on no package index"):
             _ = Habitat(HabitatConfig(scene=str(mesh))).sim
-        lacking = habitat_api.missing_habitat()
+        lacking = habitat_opening.missing_habitat()
         assert lacking is not None
         assert lacking[0].startswith("habitat_sim is not installed")
     with pytest.raises(BadInput, match="has no scene; give option scene"):

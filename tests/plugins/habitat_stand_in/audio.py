@@ -163,9 +163,8 @@ def add_audio_classes(module: Any, generation: Generation) -> None:
 
 
 def add_silent_classes(module: Any) -> None:
-    """What a build without audio binds: names without substance."""
+    """What a build without audio binds: names without substance, and no layout types."""
     module.RLRAudioPropagationConfiguration = type("RLRAudioPropagationConfiguration", (), {"__slots__": ()})
     module.RLRAudioPropagationChannelLayout = type("RLRAudioPropagationChannelLayout", (), {"__slots__": ()})
-    module.RLRAudioPropagationChannelLayoutType = None
     module.AudioSensorSpec = type("AudioSensorSpec", (), {"uuid": _bound("uuid", "audio")})
     module.AudioSensor = type("AudioSensor", (), {})

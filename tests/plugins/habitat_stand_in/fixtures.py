@@ -62,6 +62,8 @@ def engines(monkeypatch: pytest.MonkeyPatch, real_engine: bool) -> list[Engine]:
     def check_position(mesh: Any, place: Any, what: str) -> None:
         if house.in_wardrobe(place):
             raise BadInput("in a wardrobe")
+        if place[1] > (6 if place[0] < 6 else 3):
+            raise BadInput("over the roof")
 
     def load_real(name: str, **options: Any) -> SoundSpaces:
         return SoundSpaces(SoundspacesConfig(**options))

@@ -1,7 +1,11 @@
-"""The house of the stand-in: navmesh, semantic scene, scene graph and agent, in each generation's signatures."""
+"""The house of the stand-in: navmesh, semantic scene, scene graph and agent, in each generation's signatures.
+
+Which build each fact about a navmesh is from: see ``facts.py``.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 import types
 from dataclasses import dataclass, field
@@ -9,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from habitat_stand_in import facts
 from habitat_stand_in.generations import Abort, Generation
 
 NAN = np.full(3, np.nan, dtype=np.float32)
@@ -32,20 +37,38 @@ class Rect:
         return np.array([min(max(p[0], self.x0), self.x1), self.y, min(max(p[2], self.z0), self.z1)], np.float32)
 
 
+LIFT = facts.NAVMESH_LIFT_M
 FLOORS = [
-    Rect(0.2, 5.8, 0.2, 4.8, 0.05, 0),
-    Rect(6.2, 11.8, 0.2, 4.8, 0.05, 0),
-    Rect(5.8, 6.2, 2.0, 3.0, 0.05, 0),
-    Rect(0.2, 5.8, 0.2, 4.8, 3.05, 1),
+    Rect(0.2, 5.8, 0.2, 4.8, LIFT, 0),
+    Rect(6.2, 11.8, 0.2, 4.8, LIFT, 0),
+    Rect(5.8, 6.2, 2.0, 3.0, LIFT, 0),
+    Rect(0.2, 5.8, 0.2, 4.8, 3 + LIFT, 1),
     Rect(1.0, 1.6, 1.0, 1.6, 0.8, 2),
 ]
+ROOFS = [Rect(0.2, 5.8, 0.2, 4.8, 6 + LIFT, 3), Rect(6.2, 11.8, 0.2, 4.8, 3 + LIFT, 4)]
+"""Navigable like any floor that is free above."""
+EVERYWHERE = FLOORS + ROOFS
+
+
+class Vector3:
+    """magnum's: indexed, but no array."""
+
+    def __init__(self, values: Any) -> None:
+        self.x, self.y, self.z = map(float, values)
+
+    def __getitem__(self, index: int) -> float:
+        return (self.x, self.y, self.z)[index]
+
+
+SHARED = random.Random(0)
+"""The generator of random points: one for all simulators of a process."""
 
 
 class PathFinder:
-    """``nan_share`` of its random points fail, as after max_tries."""
+    """``nan_share`` of its random points fail, as the source says of max_tries; none did in 300 that were drawn."""
 
     def __init__(self, generation: Generation, loaded: bool, nan_share: float) -> None:
-        self._loaded, self._nan_share, self._rand = loaded, nan_share, random.Random(0)
+        self._loaded, self._nan_share, self._rand = loaded, nan_share, SHARED
         self.seeds: list[int] = []
         if generation.islands:
             self.num_islands = 3
@@ -65,30 +88,37 @@ class PathFinder:
         self._rand.seed(seed)
 
     def get_random_navigable_point(self, max_tries: int = 10) -> np.ndarray:
-        self._ask()
+        if not self._loaded:
+            raise RuntimeError("NavMesh has no navigable area, this indicates an issue with the NavMesh")
         if self._rand.random() < self._nan_share:
             return NAN
-        rect = self._rand.choice(FLOORS)
+        rect = self._rand.choice(EVERYWHERE)
         return np.array(
             [self._rand.uniform(rect.x0, rect.x1), rect.y, self._rand.uniform(rect.z0, rect.z1)], np.float32
         )
 
-    def snap_point(self, point: np.ndarray) -> np.ndarray:
+    def snap_point(self, point: Any) -> Any:
         self._ask()
-        found = min((rect.nearest(point) for rect in FLOORS), key=lambda near: float(np.linalg.norm(near - point)))
-        return found if abs(found - point).max() < 4 else NAN
+        as_given = isinstance(point, np.ndarray) and point.dtype == np.float32
+        place = np.array([point[0], point[1], point[2]], np.float32)
+        near = (rect.nearest(place) for rect in EVERYWHERE)
+        found = min(near, key=lambda one: float(np.linalg.norm(one - place)))
+        found = found if abs(found - place).max() < 4 else NAN
+        return found if as_given else Vector3(found)
 
     def island_radius(self, point: np.ndarray) -> float:
         self._ask()
-        rect = min(FLOORS, key=lambda one: float(np.linalg.norm(one.nearest(point) - point)))
-        return 0.4 if rect.island == 2 else 4.0
+        rect = _under(point)
+        return 0.0 if rect is None else 0.4 if rect.island == 2 else 4.0
 
     def get_bounds(self) -> tuple[np.ndarray, np.ndarray]:
         self._ask()
-        return np.array([0.2, 0.05, 0.2], np.float32), np.array([11.8, 3.05, 4.8], np.float32)
+        return np.array([0.2, LIFT, 0.2], np.float32), np.array([11.8, 6 + LIFT, 4.8], np.float32)
 
     def distance_to_closest_obstacle(self, point: np.ndarray, max_search_radius: float = 2.0) -> float:
         self._ask()
+        if _under(point) is None:
+            return float("inf")
         x, _, z = map(float, point)
         walls = [x, abs(x - 6), 12 - x if point[1] < 2 else 6 - x, z, 5 - z]
         return max(0.0, min(*walls, max_search_radius))
@@ -98,10 +128,16 @@ class PathFinder:
         reached = start
         for share in np.linspace(0, 1, 200):
             here = start + share * (end - start)
-            if not any(rect.holds(here[0], here[2]) and abs(rect.y - here[1]) < 0.3 for rect in FLOORS):
+            if not any(rect.holds(here[0], here[2]) and abs(rect.y - here[1]) < 0.3 for rect in EVERYWHERE):
                 return reached
             reached = here
         return end
+
+
+def _under(point: Any) -> Rect | None:
+    """The part of the navmesh that a point is on."""
+    x, y, z = map(float, point)
+    return next((rect for rect in EVERYWHERE if rect.holds(x, z) and abs(rect.y - y) < 0.3), None)
 
 
 # --- semantics ---
@@ -205,9 +241,31 @@ class AgentState:
 
 
 class Agent:
-    def __init__(self, node: SceneNode) -> None:
+    """Turns by a quarter, walks a quarter of a metre; its actions have whatever names the configuration gives them."""
+
+    def __init__(self, node: SceneNode, config: Any = None) -> None:
         self.scene_node = node
-        self._state = AgentState(np.array([3.0, 0.05, 2.5]), Quaternion(1.0, 0.0, 0.0, 0.0))
+        self.agent_config = config
+        self.initial_state = AgentState(np.array([3.0, LIFT, 2.5]), Quaternion(*facts.FIRST_ROTATION_WXYZ))
+        self.back()
+
+    def back(self) -> None:
+        start = self.initial_state
+        self._state = AgentState(start.position.copy(), start.rotation)
+
+    def act(self, action_id: Any) -> bool:
+        assert action_id in self.agent_config.action_space, f"No action {action_id} in action space"
+        what = self.agent_config.action_space[action_id]
+        state, turn = self._state, self._state.rotation
+        if what in ("turn_left", "turn_right"):
+            half = math.atan2(turn.y, turn.w) + math.radians(45 if what == "turn_left" else -45)
+            turn = Quaternion(math.cos(half), 0.0, math.sin(half), 0.0)
+            self._state = AgentState(state.position, turn)
+        elif what == "move_forward":
+            heading = 2 * math.atan2(turn.y, turn.w)
+            ahead = np.array([-math.sin(heading), 0.0, -math.cos(heading)])
+            self._state = AgentState(state.position + 0.25 * ahead, turn)
+        return False
 
     def get_state(self) -> AgentState:
         return self._state
