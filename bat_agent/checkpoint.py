@@ -7,7 +7,6 @@ A pickle is opened with ``weights_only``: a file that carries code is refused, w
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path, PosixPath, PurePosixPath
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bat_agent.errors import WeightsError
+from bat_agent.files.writing import os_error, whole_path
 
 WEIGHTS_FILE = "model.safetensors"
 # What stands beside the weights in released files: arguments, with paths in them, and numbers of numpy.
@@ -123,20 +123,21 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return {_strip(str(key), prefixes): value for key, value in content.items()}
 
 
-def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors atomically: on a full disk the old file stays, and nothing else is left behind."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    temporary.touch()
-    mode = temporary.stat().st_mode
-    try:
-        # Tied weights share memory, which safetensors refuses; a copy each is small.
-        save_file({key: value.clone() for key, value in tensors.items()}, temporary)
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], *, advice: str | None = None) -> None:
+    """Write safetensors atomically and durably: on a full disk the old file stays, and nothing else is left behind.
+
+    Raises :class:`~bat_agent.errors.BadInput` where it cannot be written; ``advice`` is what helps a full disk.
+    """
+    needs = sum(value.numel() * value.element_size() for value in tensors.values())
+    with whole_path(file, suffix="", durable=True, folder=True, needs=needs, advice=advice) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            # Tied weights share memory, which safetensors refuses; a copy each is small.
+            save_file({key: value.clone() for key, value in tensors.items()}, temporary)
+        except SafetensorError as error:
+            raise (os_error(error) or error) from error
         temporary.chmod(mode)  # save_file makes the file private to its owner, whatever the umask says
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def describe(state: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from bat_agent.clips import corpus
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.agent import evaluate
 from bat_agent.evaluation.intervals import Figure
+from bat_agent.files.writing import write_json
 from bat_agent.recipes.loading import load_recipe
 
 
@@ -75,4 +75,4 @@ def main(
     found = evaluate(Bat.from_pretrained(model), settings, clips=clips, questions=questions, seconds=seconds)
     Console().print(_table(found))
     if out:
-        out.write_text(json.dumps(as_json(found), indent=2) + "\n", encoding="utf-8")
+        write_json(out, as_json(found))

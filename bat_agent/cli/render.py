@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -228,6 +227,7 @@ def _write_rirs(path: Path, rirs: Sequence[Tensor]) -> None:
     import numpy as np
     import torch
 
+    from bat_agent.files.writing import whole_file
     from bat_agent.sound.acoustics import fit_length
     from bat_agent.sound.audio import write_wav
 
@@ -236,15 +236,8 @@ def _write_rirs(path: Path, rirs: Sequence[Tensor]) -> None:
     if path.suffix.lower() == ".wav":
         write_wav(path, stacked.flatten(0, 1))
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, stacked.numpy().astype(np.float32))
-        os.replace(partial, path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path} ({error.strerror}); check the free space and the permissions") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.save(file, stacked.numpy().astype(np.float32))
 
 
 def _peak_dbfs(waveform: Tensor) -> float | None:

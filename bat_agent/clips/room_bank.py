@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from bat_agent.datasets.rooms import Place
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.files import leftovers
+from bat_agent.files.writing import whole_file, write_text
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import config_of, load_simulator
 from bat_agent.scene import Scene
 from bat_agent.sound.acoustics import fit_length
 
 RENDER_AT_ONCE = 64
+_HEADER_BYTES = 128
+_ADVICE = "free some space there, set rooms_dir to a folder on another disk, or render fewer scenes"
 _Block = tuple[list[Scene], torch.Tensor]
 
 
@@ -154,10 +158,11 @@ def open_bank(
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     data, text = folder / f"{name}.npy", folder / f"{name}.json"
     if not (data.exists() and text.exists()):
-        folder.mkdir(parents=True, exist_ok=True)
+        leftovers.clear(folder)  # gigabytes, where rendering was killed
         blocks = _Blocks(simulator, scenes, sources, round(seconds * SAMPLE_RATE_HZ), seed)
         drawn = _render(blocks, data, workers, progress)
-        _write_atomically(text, json.dumps({"key": key, "scenes": [scene.to_dict() for scene in drawn]}))
+        scenes_of_bank = {"key": key, "scenes": [scene.to_dict() for scene in drawn]}
+        write_text(text, json.dumps(scenes_of_bank), durable=True, advice=_ADVICE)
     saved = json.loads(text.read_text(encoding="utf-8"))
     return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], np.load(data, mmap_mode="r"))
 
@@ -187,23 +192,20 @@ class _Blocks(Dataset[Any]):
 
 def _render(blocks: _Blocks, path: Path, workers: int, progress: Callable[[int, int], None]) -> list[Scene]:
     """The scenes; their RIRs are in the file ``path`` then."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
     drawn: list[Scene] = []
-    try:
-        shape = (blocks.scenes, blocks.sources, 2, blocks.taps)
-        rirs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
+    shape = (blocks.scenes, blocks.sources, 2, blocks.taps)
+    num_bytes = math.prod(shape) * np.dtype(np.float16).itemsize
+    # Written, not mapped: a full disk is then an error that can be told, and not a signal that ends the process.
+    with whole_file(path, durable=True, folder=True, needs=num_bytes + _HEADER_BYTES, advice=_ADVICE) as file:
+        form = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, form)
         for block in DataLoader(blocks, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
             if isinstance(block, BatAgentError):
                 raise block
             scenes, some = block
-            rirs[len(drawn) : len(drawn) + len(scenes)] = some.numpy()
+            file.write(some.numpy().tobytes())
             drawn += scenes
             progress(len(drawn), blocks.scenes)
-        rirs.flush()
-        del rirs
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # gigabytes, where rendering was interrupted
     return drawn
 
 
@@ -213,12 +215,6 @@ def _render_scenes(simulator: Simulator, scenes: Sequence[Scene], taps: int) -> 
         rirs: torch.Tensor = simulator.render_batch(scenes, taps)
         return rirs
     return torch.stack([fit_length(rir, taps) for scene in scenes for rir in simulator.render(scene)])
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _as_it_is(block: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -23,12 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
+from bat_agent.files import leftovers
+from bat_agent.files.writing import whole_file
 from bat_agent.interfaces import Encoding, SlotEncoding
 
 CLIPS_PER_SHARD = 256
 OPEN_SHARDS = 64
 """Shards that a reader keeps mapped."""
 _NAMES = "tensors.json"
+_ADVICE = "free some space there and go on, set rooms_dir to a folder on another disk, or leave cache_tokens out"
 GB = 1e9
 Progress = Callable[[int, int], None]
 Encode = Callable[[Sequence[int]], Encoding]
@@ -81,6 +83,7 @@ class TokenCache:
 
     def _write(self, number: int, tensors: dict[str, Tensor]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        leftovers.clear(self.folder)
         for name, tensor in tensors.items():
             _replace(self.folder / f"{number:06d}.{name}.npy", partial(_save, tensor.numpy()))
         _replace(self.folder / _NAMES, lambda file: file.write(json.dumps(list(tensors)).encode()))
@@ -149,11 +152,5 @@ def _save(values: np.ndarray, file: Any) -> None:
 
 def _replace(file: Path, write: Callable[[Any], object]) -> None:
     """Written whole or not at all."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-        os.replace(temporary, file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInput(f"cannot write {file} ({error.strerror or error}); is the disk full?") from error
+    with whole_file(file, advice=_ADVICE) as stream:
+        write(stream)

@@ -7,10 +7,10 @@ there. What is written under ``AudioSet/metadata`` is what
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import resources
@@ -20,9 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from bat_agent.datasets.clip_lists import Clips, have_audio, read_list
-from bat_agent.datasets.layout import cannot_write
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import whole_file
 from bat_agent.labels import label_table, labels
 
 PAPER_CLIPS = {"unbalanced_train": 1_861_750, "balanced_train": 18_373, "eval": 17_148}
@@ -222,29 +222,12 @@ def _write_label_table(file: TextIO) -> None:
 @contextmanager
 def _all_or_nothing() -> Iterator[Callable[[Path, _Fill], None]]:
     """Files that are filled under temporary names and renamed when all are whole: a list never meets other weights."""
-    staged: dict[Path, Path] = {}
+    with ExitStack() as staged:
 
-    def write(path: Path, fill: _Fill) -> None:
-        temporary = staged[path] = path.parent / f".{path.name}.{os.getpid()}.tmp"
-        with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
-                fill(file)
+        def write(path: Path, fill: _Fill) -> None:
+            stream = staged.enter_context(whole_file(path, folder=True, durable=True))
+            text = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+            fill(text)
+            text.detach()
 
-    try:
         yield write
-        for path, temporary in staged.items():
-            with _writing(path):
-                os.replace(temporary, path)
-    finally:
-        for temporary in staged.values():
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(path, error) from error

@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files import leftovers
 from bat_agent.scene import Listener, Position, Vector, relative_position
 
 REVERB = "mp3d_reverb"
@@ -75,37 +74,11 @@ def npy_size(channels: int, samples: int) -> int:
     return _NPY_HEADER_BYTES + 8 * channels * samples
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """All of ``content`` or nothing: a temporary file beside ``path``, then a rename.
-
-    Raises :class:`~bat_agent.errors.BadInput` where the disk is full or the folder cannot be written.
-    """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        try:
-            temporary.write_bytes(content)
-        except FileNotFoundError:  # the first file of its folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
-
-
-def cannot_write(path: Path, error: OSError) -> BadInput:
-    """The sentence for a file that could not be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what_to_do = "free some space and run the same command again, it resumes" if full else "choose another place"
-    return BadInput(f"cannot write {path} ({error.strerror or error}); {what_to_do}")
-
-
 def clear_temporaries(folder: Path, scenes: str) -> None:
     """Remove what killed runs left half written in the scenes of a glob pattern."""
     for kind in (BINAURAL, MONO):
-        for left in folder.glob(f"{kind}/{scenes}/.*.tmp"):
-            left.unlink(missing_ok=True)
+        for scene in folder.glob(f"{kind}/{scenes}"):
+            leftovers.clear(scene)
 
 
 # --- reading ---

@@ -15,6 +15,7 @@ from bat_agent.datasets import layout
 from bat_agent.datasets.draw_qa import MovingPath
 from bat_agent.datasets.layout import SPLITS, position_text
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import RESUMES, write_bytes
 from bat_agent.interfaces import Simulator
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Scene, Source, Vector
@@ -48,10 +49,10 @@ def make_paths(
             positions.append(here.positions()[0])
             file = layout.rir_path(target, name)
             if not file.exists():
-                layout.write_atomically(file, layout.npy_bytes(renderer.render(here)[0].cpu().numpy()))
+                write_bytes(file, layout.npy_bytes(renderer.render(here)[0].cpu().numpy()), folder=True, advice=RESUMES)
             items.append(_item(name, here))
         paths.append(MovingPath(names, positions[0], positions[-1]))
-    layout.write_atomically(target, (json.dumps({"data": items}, indent=0) + "\n").encode())
+    write_bytes(target, (json.dumps({"data": items}, indent=0) + "\n").encode(), folder=True, durable=True)
     return paths
 
 

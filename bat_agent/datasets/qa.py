@@ -26,6 +26,7 @@ from bat_agent.datasets.sounds import Sound, SoundSet
 from bat_agent.datasets.spatialsoundqa import STAGES
 from bat_agent.datasets.store import Store
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_bytes, writing
 from bat_agent.questions import QARecord, QuestionType
 from bat_agent.questions.files import RecordWriter, encode
 
@@ -254,16 +255,13 @@ def _write(
 ) -> dict[str, int]:
     """Write files by name, in one pass; each takes the records of its letters, or all where it names none."""
     folder = out / "closed-end"
-    try:
-        with ExitStack() as stack:
-            writers = {name: stack.enter_context(RecordWriter(folder / f"{name}.json", header)) for name in files}
-            for record in records:
-                line, letter = encode(record), record.type.letter
-                for name, letters in files.items():
-                    if not letters or letter in letters:
-                        writers[name].add(line)
-    except OSError as error:
-        raise layout.cannot_write(folder, error) from error
+    with writing(folder), ExitStack() as stack:
+        writers = {name: stack.enter_context(RecordWriter(folder / f"{name}.json", header)) for name in files}
+        for record in records:
+            line, letter = encode(record), record.type.letter
+            for name, letters in files.items():
+                if not letters or letter in letters:
+                    writers[name].add(line)
     return {f"closed-end/{name}.json": writer.count for name, writer in writers.items()}
 
 
@@ -323,7 +321,7 @@ class _RirFiles:
             progress("RIRs", number, len(items))
         head = json.dumps({"made_by": MADE_BY})[:-1] + ', "data": [\n'
         body = ",\n".join(json.dumps(item) for item in items)
-        layout.write_atomically(self._target, f"{head}{body}\n]}}\n".encode())
+        write_bytes(self._target, f"{head}{body}\n]}}\n".encode(), folder=True, durable=True)
         return len(items)
 
 

@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
-from bat_agent.datasets import layout
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES, Sound
 from bat_agent.errors import BadInput
+from bat_agent.files.leftovers import temporary_folder
+from bat_agent.files.writing import whole_path, write_bytes
 from bat_agent.labels import label_table
 from bat_agent.sound.audio import write_wav
 
@@ -72,9 +72,9 @@ class Recordings:
             _bring(sound, self._audio_set / audio_id)
             progress("recordings", number, len(chosen))
         listing = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-        layout.write_atomically(listing_path(self._audio_set, self._split), listing.encode())
+        write_bytes(listing_path(self._audio_set, self._split), listing.encode(), folder=True, durable=True)
         table = resources.files("bat_agent.data").joinpath("class_labels_indices_subset.csv").read_bytes()
-        layout.write_atomically(self._audio_set / "metadata" / "class_labels_indices_subset.csv", table)
+        write_bytes(self._audio_set / "metadata" / "class_labels_indices_subset.csv", table, folder=True, durable=True)
 
 
 def _bring(sound: Sound, target: Path) -> None:
@@ -84,8 +84,8 @@ def _bring(sound: Sound, target: Path) -> None:
     if sound.path is not None and suffix in RELEASED_SUFFIXES:
         link(sound.path, target.with_name(target.name + suffix))
         return
-    with TemporaryDirectory() as folder:
-        write_wav(made := Path(folder) / target.name, sound.waveform())
+    with temporary_folder() as folder:
+        write_wav(made := folder / target.name, sound.waveform())
         link(made, target.with_name(f"{target.name}.wav"), sound.id)
 
 
@@ -98,15 +98,8 @@ def link(source: Path, target: Path, name: str | None = None) -> None:
         if not target.samefile(source) and not filecmp.cmp(source, target, shallow=False):
             raise BadInput(f"{target} is there already and differs from {name or source}; choose another --out")
         return
-    partial = target.with_name(f".{target.name}.part")
-    partial.unlink(missing_ok=True)
-    try:
+    with whole_path(target) as partial:
         try:
             partial.hardlink_to(source.resolve())
         except OSError:
             shutil.copyfile(source, partial)
-        partial.replace(target)
-    except OSError as error:
-        raise layout.cannot_write(target, error) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from bat_agent.datasets.plan import RIRS_AT_ONCE
 from bat_agent.datasets.rirs import Progress
 from bat_agent.datasets.tasks import Made, RemakeRirs
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import RESUMES, write_bytes
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,11 @@ def _tasks(file: ReverberationFile, only: Sequence[str]) -> Iterator[list[Item]]
 
 def _write(made: Made, target: Path) -> str | None:
     fname, content = made.item["fname"], layout.npy_bytes(made.rir)
-    layout.write_atomically(layout.rir_path(target, fname), content)
+    write_bytes(layout.rir_path(target, fname), content, folder=True, advice=RESUMES)
     if made.mono is not None:
-        layout.write_atomically(layout.rir_path(target, fname, layout.MONO), layout.npy_bytes(made.mono))
+        write_bytes(
+            layout.rir_path(target, fname, layout.MONO), layout.npy_bytes(made.mono), folder=True, advice=RESUMES
+        )
     known = made.item.get("sha256")
     same = known is None or hashlib.sha256(content).hexdigest() == known
     return None if same else "not the bytes whose checksum the JSON holds"

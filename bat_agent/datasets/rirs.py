@@ -24,6 +24,8 @@ from bat_agent.datasets.layout import Item, ReverberationFile
 from bat_agent.datasets.plan import Plan
 from bat_agent.datasets.tasks import Made, MakeRirs, versions
 from bat_agent.errors import BadInput
+from bat_agent.files.locking import take_lock
+from bat_agent.files.writing import RESUMES, whole_file, write_bytes, writing
 
 MADE_BY = "bat-agent dataset rirs"
 Progress = Callable[[int, int], None]
@@ -80,9 +82,14 @@ def _write(made: Made, target: Path, journal: Journal) -> None:
     if item["versions"] != here:
         raise BadInput(f"a worker has {item['versions']} and this machine {here}; install the same versions on all")
     content = layout.npy_bytes(made.rir)
-    layout.write_atomically(layout.rir_path(target, item["fname"]), content)
+    write_bytes(layout.rir_path(target, item["fname"]), content, folder=True, advice=RESUMES)
     if made.mono is not None:
-        layout.write_atomically(layout.rir_path(target, item["fname"], layout.MONO), layout.npy_bytes(made.mono))
+        write_bytes(
+            layout.rir_path(target, item["fname"], layout.MONO),
+            layout.npy_bytes(made.mono),
+            folder=True,
+            advice=RESUMES,
+        )
     journal.add(item | {"samples": made.rir.shape[-1], "sha256": hashlib.sha256(content).hexdigest()})
 
 
@@ -139,12 +146,10 @@ class Journal:
         self.finished = 0
 
     def __enter__(self) -> Journal:
-        try:
+        with writing(self._path):
             self._file: io.BufferedRandom = open(self._path, "a+b")
-        except OSError as error:
-            raise layout.cannot_write(self._path, error) from error
         try:
-            _lock(self._file, self._path)
+            take_lock(self._file, f"another run is writing {self._path.parent}; wait for it, or choose another --out")
             self._read()
         except BaseException:
             self._file.close()
@@ -170,18 +175,11 @@ class Journal:
     def publish(self) -> None:
         """Write the reverberation JSON, all entries in order, and remove this list."""
         head = json.dumps({"made_by": MADE_BY, "arguments": self._plan.arguments()})[:-1] + ', "data": [\n'
-        temporary = self._target.parent / f".{self._target.name}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as out:
-                out.write(head.encode())
-                for number, line in enumerate(self._lines()):
-                    out.write((b",\n" if number else b"") + line)
-                out.write(b"\n]}\n")
-            os.replace(temporary, self._target)
-        except OSError as error:
-            raise layout.cannot_write(self._target, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self._target, durable=True, advice=RESUMES) as out:
+            out.write(head.encode())
+            for number, line in enumerate(self._lines()):
+                out.write((b",\n" if number else b"") + line)
+            out.write(b"\n]}\n")
         self._path.unlink()
 
     def _lines(self) -> Iterator[bytes]:
@@ -194,12 +192,10 @@ class Journal:
         return self._first[scene] + int(number)
 
     def _append(self, value: Any) -> int:
-        try:
+        with writing(self._path, advice=RESUMES):
             at = self._file.seek(0, os.SEEK_END)
             self._file.write(json.dumps(value).encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise layout.cannot_write(self._path, error) from error
         return at
 
     def _read(self) -> None:
@@ -246,15 +242,3 @@ class Journal:
 
     def _broken(self, number: int) -> BadInput:
         return BadInput(f"{self._path}, line {number}: not what {MADE_BY} writes; delete this file to begin anew")
-
-
-def _lock(file: io.BufferedRandom, path: Path) -> None:
-    """Two runs must not write one set; the system frees the lock of a killed one."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: one user, one run
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise BadInput(f"another run is writing {path.parent}; wait for it, or choose another --out") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy as np
 from bat_agent.datasets.archives import COMPRESSED_TARS, SUFFIXES, Archive, Members, refuse_compressed
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
+from bat_agent.files.leftovers import make_temporary_folder
 
 _FOLDERS = ("", "AudioSet", "AudioSet/*", "AudioSet/*/audio", "mp3d_reverb", "closed-end", "owl-questions")
 """Where archives are looked for."""
@@ -138,7 +138,7 @@ class Store:
 
     @cached_property
     def _unpacked(self) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="bat-agent-"))
+        folder = make_temporary_folder()
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bat_agent.datasets.layout import write_atomically
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_bytes
 from bat_agent.interfaces import CLIP_SECONDS
 from bat_agent.labels import class_number, labels
 from bat_agent.questions import HeardSource
@@ -111,7 +111,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     if path.is_dir():
         raise BadInput(f"cannot write the manifest to {path}: it is a folder; name a file such as eval.jsonl")
     lines = [json.dumps(clip.to_dict(), ensure_ascii=False, allow_nan=False) for clip in clips]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(path, ("\n".join(lines) + "\n").encode(), folder=True)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Clip]:

@@ -23,6 +23,7 @@ from matplotlib.patches import Circle, FancyArrow, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_bytes
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source, point_at, relative_position, unit_vector
 from bat_agent.sound.rir_measures import energy_decay_db
@@ -144,10 +145,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     check_figure_path(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=Path(path).suffix[1:].lower(), dpi=150)
-    try:
-        Path(path).write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise BadInput(f"cannot write {path} ({error.strerror}); choose another place") from error
+    write_bytes(path, buffer.getvalue())
 
 
 def check_figure_path(path: str | Path) -> None:

@@ -7,7 +7,6 @@ alone (:func:`bat_agent.evaluation.draw.draw_clips`), so two models hear the sam
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from bat_agent.evaluation.manifest import Clip, write_manifest
 from bat_agent.evaluation.metrics import direction_hits
 from bat_agent.evaluation.report import Data
 from bat_agent.evaluation.runs import Run
+from bat_agent.files.leftovers import temporary_folder
 from bat_agent.registry import components
 from bat_agent.scene import MeshRoom
 
@@ -68,8 +68,8 @@ def rooms_data(
     """
     libraries = [open_library(spec, folds) for spec in sounds] if sounds else [open_library(SOUNDS, FOLDS)]
     drawn = draw_clips(libraries, places_of(rooms), clips, seed=seed, seconds=seconds, going_on=GOING_ON)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rooms.jsonl"
+    with temporary_folder() as folder:
+        file = folder / "rooms.jsonl"
         write_manifest(file, drawn)
         one = ManifestClips(file, clips_per_batch=batch, normalise=run.normalise, reverberation=run.reverberation)
     return Data(one, None, f"{clips} clips of {seconds:g} s in {rooms}, seed {seed}")

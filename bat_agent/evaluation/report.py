@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from bat_agent.clips import corpus
-from bat_agent.datasets.layout import write_atomically
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.clips import ManifestClips
 from bat_agent.evaluation.figures import (
@@ -33,6 +32,7 @@ from bat_agent.evaluation.figures import (
 from bat_agent.evaluation.hearing import DECODINGS, Decode, Heard, Progress, listen
 from bat_agent.evaluation.runs import FORMAT, TASKS, Result, Run, training_of
 from bat_agent.evaluation.tables import lambda_sweep, tables
+from bat_agent.files.writing import write_bytes
 from bat_agent.hearing.confidence import Calibration
 from bat_agent.hearing.perception import Thresholds
 from bat_agent.recipes.schema import Recipe
@@ -152,7 +152,7 @@ def write(report: Report, folder: Path, others: Sequence[Result] = (), row: str 
         "tables.md": "\n".join(table.markdown() for table in tables(results)),
     }
     for name, text in files.items():
-        write_atomically(folder / name, text.encode())
+        write_bytes(folder / name, text.encode(), folder=True)
     return [*(folder / name for name in files), *_draw(report, folder, results)]
 
 

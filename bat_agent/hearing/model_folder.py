@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import WeightsError
+from bat_agent.files.writing import write_json
 from bat_agent.hearing.confidence import Calibration
 from bat_agent.hearing.perception import Thresholds
 
@@ -45,9 +45,7 @@ class ModelConfig:
 
 def write_config(config: ModelConfig, directory: Path) -> None:
     """Write the ``config.json`` of a model directory, atomically."""
-    temporary = directory / f"{CONFIG_FILE}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, directory / CONFIG_FILE)
+    write_json(directory / CONFIG_FILE, asdict(config), durable=True)
 
 
 def read_config(directory: Path) -> ModelConfig:

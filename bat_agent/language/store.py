@@ -11,12 +11,12 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import WeightsError
+from bat_agent.files import leftovers
 from bat_agent.language.gguf_header import Header, read_header
 from bat_agent.language.known import KNOWN
 
@@ -124,11 +124,12 @@ def _convert(name: str, file: Path, header: Header, folder: Path) -> None:
     from bat_agent.language.conversion import convert
 
     _check_room(folder.parent, header.parameters * BYTES_A_NUMBER)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    leftovers.clear(folder.parent)
+    beside = leftovers.temporary_beside(folder)
+    beside.mkdir()
     try:
         notes = convert(file, header, beside, KNOWN.get(name))
         (beside / NOTES_FILE).write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
-        beside.chmod(0o777 & ~_umask())  # mkdtemp's is private
         if folder.exists():  # an older one, or one that another process made meanwhile
             shutil.rmtree(folder)
         beside.rename(folder)
@@ -151,12 +152,6 @@ def _check_room(folder: Path, wanted: int) -> None:
             f"the converted model takes {wanted / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB left; make room, "
             "or set BAT_CACHE to a folder on another disk"
         )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _fingerprint(file: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_json
 from bat_agent.sound.ring import Waveform
 
 CLAP_S = 0.02
@@ -108,13 +109,10 @@ def store_sides(device: str, sides: DeviceSides) -> Path:
     """Keep what was found; returns the file."""
     file = settings_file()
     kept = {**_read(), device: asdict(sides)}
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
-    except OSError as error:
-        raise BadInput(f"cannot write {file} ({error.strerror}): set XDG_CONFIG_HOME to another folder") from error
+        write_json(file, kept, folder=True, durable=True)
+    except BadInput as error:
+        raise BadInput(f"{error}; XDG_CONFIG_HOME names another folder") from error
     return file
 
 

@@ -8,16 +8,16 @@ bytes a record.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, overload
 
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import whole_file
 from bat_agent.questions.records import QARecord
 
 _BLOCK = 1 << 23
@@ -275,29 +275,25 @@ class RecordWriter:
         self._header = json.dumps(header)[:-1] + ", " if header else "{"
 
     def __enter__(self) -> RecordWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".tmp")
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "w", encoding="utf-8")
-        self._file.write(f'{self._header}"data": [')
+        self._whole = whole_file(self.path, folder=True, durable=True)
+        self._file = self._whole.__enter__()
+        self._file.write(f'{self._header}"data": ['.encode())
         return self
 
     def add(self, line: str) -> None:
         """One more record, as :func:`encode` gives it."""
-        self._file.write(",\n" if self.count else "\n")
-        self._file.write(line)
+        self._file.write((",\n" if self.count else "\n").encode() + line.encode())
         self.count += 1
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._file.write("\n]}\n")
-            self._file.close()
-            if kind is None:
-                self._temporary.chmod(0o644)  # mkstemp makes files only their owner can read
-                self._temporary.replace(self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._file.write(b"\n]}\n")
+            except OSError as full:
+                kind, error, trace = type(full), full, full.__traceback__
+        self._whole.__exit__(kind, error, trace)
 
 
 def encode(record: QARecord) -> str:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bat_agent.datasets.layout import write_atomically
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_bytes
 
 WANTED = 'expected {"answer": text} with "record", "key", "question_type" and "question_id", or "id"'
 
@@ -171,7 +171,7 @@ def write_answers(
         answer_line(number, record.key, answer, confidence)
         for number, record, answer, confidence in zip(numbers, records, answers, confidences, strict=True)
     )
-    write_atomically(Path(path), "".join(lines).encode())
+    write_bytes(Path(path), "".join(lines).encode(), folder=True)
 
 
 def answer_line(number: int, key: str, answer: Any, confidence: float | None = None, **more: Any) -> str:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bat_agent.agent import Bat, each_answered
-from bat_agent.datasets.layout import cannot_write
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import RESUMES, writing
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import QARecord, mirror
 from bat_agent.scoring.answers import Answers, answer_line, key_of, parse_line
@@ -101,11 +101,8 @@ class AnswerLog:
             lines.append(answer_line(number, key, *self.found[number][:2], model=self.model, **more))
         if self.path is None:
             return
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(lines)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        with writing(self.path, advice=RESUMES), self.path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
 
     def answers(self, numbers: Sequence[int]) -> Answers:
         """The answers to records with these numbers; those not asked count as missing."""
@@ -205,8 +202,5 @@ def _clip(record: QARecord) -> Any:
 
 def _cut(path: Path, size: int) -> None:
     """Leave out what a killed run wrote last: half a line."""
-    try:
-        with path.open("r+b") as file:
-            file.truncate(size)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with writing(path), path.open("r+b") as file:
+        file.truncate(size)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bat_agent.datasets.layout import write_atomically
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.tables import Table
+from bat_agent.files.writing import write_bytes
 from bat_agent.questions import QARecord
 from bat_agent.scoring.answers import Answers, write_answers
 from bat_agent.scoring.classes import ClassScorer
@@ -143,11 +143,11 @@ def write(report: Report, folder: Path, tables: Sequence[Table]) -> list[Path]:
 def write_json(file: Path, content: Any) -> Path:
     """JSON with its end of line, all or nothing; returns the file."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(file, text.encode("utf-8", "replace"))
+    write_bytes(file, text.encode("utf-8", "replace"), folder=True)
     return file
 
 
 def write_tables(file: Path, tables: Sequence[Table]) -> Path:
     """Tables as Markdown, all or nothing; returns the file."""
-    write_atomically(file, "\n".join(table.markdown() for table in tables).encode("utf-8", "replace"))
+    write_bytes(file, "\n".join(table.markdown() for table in tables).encode("utf-8", "replace"), folder=True)
     return file

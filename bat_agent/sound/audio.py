@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bat_agent.errors import BadInput, OldNameWarning
+from bat_agent.files.writing import whole_file
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.wav_header import finished
 
@@ -133,14 +134,8 @@ def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> P
         raise BadInput(f"a waveform to write must have shape (N,) or (channels, N), got {samples.shape}")
     if not target.parent.is_dir():
         raise BadInput(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        wavfile.write(partial, rate_hz, samples.T)
-        os.replace(partial, target)
-    except OSError as error:
-        raise BadInput(f"cannot write {target}: {error}; check the free space and the permissions") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as stream:
+        wavfile.write(stream, rate_hz, samples.T)
     return target
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.distributed.sharding import load_trained_state, trained_state
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import RESUMES, write_json, write_text, writing
 from bat_agent.recipes.loading import load_recipe, to_yaml
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training.optimizers import Optimizers
@@ -34,7 +35,7 @@ def keep_recipe(recipe: Recipe, folder: Path) -> None:
         ) from error
     file = folder / "recipe.yaml"
     if file.exists():
-        before, stages = load_recipe(str(file)), {stage.name: stage for stage in recipe.stages}
+        before, stages = _kept_recipe(file), {stage.name: stage for stage in recipe.stages}
         begun = [stage for stage in before.stages if (folder / stage.name / LAST).exists()]
         matters = ["seed", "encoder", "sounds", "rooms", "mixing"]
         if any(stage.trains == "reasoner" for stage in begun):
@@ -46,7 +47,23 @@ def keep_recipe(recipe: Recipe, folder: Path) -> None:
                 f"{folder} holds a run with another {', another '.join(changed)}: "
                 "give run_dir=another/folder, or delete that one"
             )
-    file.write_text(to_yaml(recipe), encoding="utf-8")
+    write_text(file, to_yaml(recipe), durable=True)
+
+
+def _kept_recipe(file: Path) -> Recipe:
+    """The recipe that a run keeps; what a full disk or a crash left of one is told from one that is wrong."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if not (text.endswith("\n") and re.search(r"^name: ", text, re.M) and re.search(r"^stages:", text, re.M)):
+        raise BadInput(
+            f"{file}, which the run keeps, is {'cut off' if text else 'empty'}; delete it and give the recipe the run "
+            "was begun with again: it goes on from its checkpoints"
+        )
+    try:
+        return load_recipe(str(file))
+    except BadInput as error:
+        raise BadInput(
+            f"{file}, which the run keeps, is not what was written: {error}; or give run_dir=another/folder"
+        ) from error
 
 
 class LossCurve:
@@ -62,14 +79,12 @@ class LossCurve:
 
     def _cut(self, start: int) -> None:
         before = [(step, loss) for step, loss in read_losses(self._file) if step < start] if start else []
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(_lines([("step", "loss"), *before]), encoding="utf-8")
-        os.replace(temporary, self._file)
+        write_text(self._file, _lines([("step", "loss"), *before]), advice=RESUMES)
 
     def add(self, step: int, loss: float) -> None:
         """One more line; it survives the death of the process."""
         if self._keep:
-            with self._file.open("a", encoding="utf-8", newline="") as stream:
+            with writing(self._file, advice=RESUMES), self._file.open("a", encoding="utf-8", newline="") as stream:
                 stream.write(_lines([(step, loss)]))
 
 
@@ -97,7 +112,7 @@ def save_checkpoint(file: Path, module: nn.Module, optimizers: Optimizers, step:
     tensors |= {f"optimizer.{key}": value for key, value in optimizers.state().items()}
     if writes:
         tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        write_tensors(file, {**tensors, "step": torch.tensor(step)})
+        write_tensors(file, {**tensors, "step": torch.tensor(step)}, advice=RESUMES)
 
 
 class Best:
@@ -118,10 +133,8 @@ class Best:
             return
         tensors = {key: value.detach().cpu().contiguous() for key, value in trained_state(module).items()}
         if writes:
-            write_tensors(self.folder / BEST, tensors)
-            temporary = self._note.with_suffix(".tmp")
-            temporary.write_text(json.dumps({"step": step, "loss": loss}) + "\n", encoding="utf-8")
-            os.replace(temporary, self._note)
+            write_tensors(self.folder / BEST, tensors, advice=RESUMES)
+            write_text(self._note, json.dumps({"step": step, "loss": loss}) + "\n", durable=True, advice=RESUMES)
 
 
 def resume(folder: Path, module: nn.Module, optimizers: Optimizers) -> int:
@@ -171,7 +184,7 @@ def save_failure(
         "clips_not_finite": [name for name, finite in failure.clips if not finite],
     }
     file = (folder / FAILED).with_suffix(".json")
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(file, content)
 
 
 def _beginning_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

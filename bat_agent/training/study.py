@@ -33,6 +33,7 @@ from bat_agent.evaluation.figures import Figures, single_source, two_sources
 from bat_agent.evaluation.hearing import listen
 from bat_agent.evaluation.real_rooms import places_of, rooms_data, where_figures
 from bat_agent.evaluation.runs import Run
+from bat_agent.files.writing import write_json
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training.trainer import Trainer
@@ -173,7 +174,7 @@ def _run(
         Trainer(recipe).run()
         # Seed 0 whatever was trained: all runs are measured on the same clips.
         figures = measure(load_recipe(study.recipe, [*shared, "seed=0"]), run_dir / "agent", study, variant)
-        file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(file, figures)
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 

@@ -6,7 +6,6 @@ Everything random depends on (seed, stage, step), so a run that was interrupted 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +31,10 @@ from bat_agent.clips.recorded import Batches, Recorded
 from bat_agent.clips.token_cache import TokenCache, digest
 from bat_agent.distributed.sharding import is_sharded, load_trained_state, shard, trained_state
 from bat_agent.errors import BadInput
+from bat_agent.files import leftovers
+from bat_agent.files.leftovers import temporary_folder
+from bat_agent.files.locking import locked
+from bat_agent.files.writing import RESUMES, writing
 from bat_agent.interfaces import Encoding
 from bat_agent.recipes.ears import reading
 from bat_agent.recipes.schema import Part, Recipe, Stage
@@ -75,7 +78,19 @@ class Trainer:
         self.validation = Validation(recipe, self.encoder, self.reasoner, self.device)
 
     def run(self) -> Path:
-        """Train every stage that is not done yet; return the folder of the finished agent."""
+        """Train every stage that is not done yet; return the folder of the finished agent.
+
+        Raises :class:`~bat_agent.errors.BadInput` where another process trains in the folder, or the disk is full.
+        """
+        if not self.leads:
+            return self._run()
+        busy = f"another training is running in {self.folder}; wait for it, or give run_dir=another/folder"
+        # What writes without naming a file, as TensorBoard's writer does, is told of this folder.
+        with writing(self.folder, advice=RESUMES), locked(self.folder, busy):
+            leftovers.clear(self.folder, deep=True)
+            return self._run()
+
+    def _run(self) -> Path:
         # What is wrong with sounds and steps is told before rooms are rendered, which takes minutes.
         for stage in self.recipe.stages:
             if stage.records is not None:
@@ -103,7 +118,7 @@ class Trainer:
         agent = self.folder / "agent"
         if self.leads or self.sharded:
             # What is shared out is gathered by all, so the others write as well, into the void.
-            with tempfile.TemporaryDirectory() as void:
+            with temporary_folder() as void:
                 self.agent().save_pretrained(agent if self.leads else void, half=True)
         if self.leads:
             console.print(f"agent saved in {agent}")

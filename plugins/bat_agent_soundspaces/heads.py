@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
+from bat_agent.files.writing import whole_path
 from bat_agent.sound.sofa import MeasuredHead, content_hash, read_sofa
 from bat_agent_soundspaces.engine import RATE_HZ
 
@@ -43,10 +44,9 @@ def engine_head(path: str, distance_m: float, allow_implausible: bool) -> str:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise PermissionError(f"{folder} belongs to another user")
-        temporary = folder / f"{name}.{os.getpid()}.sofa"
-        write_for_engine(head, temporary)
-        os.replace(temporary, file)
-    except OSError as error:
+        with whole_path(file) as temporary:
+            write_for_engine(head, temporary)
+    except (OSError, BadInput) as error:
         raise BadInput(f"cannot write the head {path} for the engine ({error}); set TMPDIR to another place") from error
     return str(file)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import whole_path
 from bat_agent.scene import MeshRoom
 from bat_agent_soundspaces.materials import Material, default_materials_path, load_materials
 from bat_agent_soundspaces.matterport import is_matterport, load_matterport
@@ -43,12 +44,8 @@ def house_file(house: House, cache: str | None) -> Path:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         mesh = generate_house(np.random.default_rng((house.seed, house.index)), rooms=house.rooms)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.glb")
-        try:
+        with whole_path(path) as temporary:
             save_mesh(mesh, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return path
 
 

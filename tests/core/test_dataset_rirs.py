@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bat_agent.datasets import engines, layout
+from bat_agent.datasets import engines, layout, rirs
 from bat_agent.datasets.placements import another_placement
 from bat_agent.datasets.plan import Plan, Task
 from bat_agent.datasets.rirs import make_rirs
@@ -296,7 +296,7 @@ def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
         return last - before
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "write_atomically", lambda path, content: None)
+        patch.setattr(rirs, "write_bytes", lambda path, content, **how: None)
         tracemalloc.start()
         try:
             held_at_the_end(Plan("echo", 10, 200), tmp_path / "warm")  # what is imported on the way is not counted

@@ -88,27 +88,26 @@ def test_a_broken_list_is_told_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (errno.ENOSPC, "free some space and run the same command again, it resumes"),
-        (errno.EACCES, "choose another place"),
+        (errno.ENOSPC, "free some space there and run the same command again, it goes on where it stopped"),
+        (errno.EACCES, "you may not write there: choose another place"),
     ],
 )
 def test_a_full_or_closed_disk_is_one_sentence_and_leaves_no_half_file(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, says: str
 ) -> None:
-    real, calls = Path.write_bytes, []
+    real, calls = os.replace, []
 
-    def full(self: Path, content: bytes) -> int:
-        calls.append(self)
+    def full(source: Path, target: Path) -> None:
+        calls.append(target)
         if len(calls) < 8:
-            return real(self, content)
-        real(self, content[:50])
-        raise OSError(code, os.strerror(code), str(self))
+            return real(source, target)
+        raise OSError(code, os.strerror(code), str(source))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(BadInput, match=rf"cannot write .*npy \({os.strerror(code)}\); {says}"):
             make_rirs(PLAN, tmp_path)
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.part"))
     make_rirs(PLAN, tmp_path)
     assert contents(tmp_path) == contents(whole)
 
