@@ -1,9 +1,11 @@
-"""A model beside a simulated person, in the measures of hearing research: noise in the free field, heads of training and others.
+"""A model beside a simulated person, in the measures of hearing research: noise in the free field, a head of training
+and one held back.
 
 Every measured direction of a head sounds once, white noise of a second at 1.5 m. The person is simulated by the package
-``bayesian-listener`` 0.3.0 with the same head (``simulated_person.py``), whose measures both rows have: the root of the mean
-square lateral error (answers within 60° of the median plane), of the polar error where it is below 90° (answers within 30°), and
-the share of polar errors of 90° or more, quadrant errors (Middlebrooks, J. Acoust. Soc. Am. 106, 1999).
+``bayesian-listener`` 0.3.0 with the same head (``simulated_person.py``). Both rows have the measures of that package:
+the root of the mean square lateral error (answers within 60° of the median plane), of the polar error where it is below
+90° (answers within 30°), and the share of polar errors of 90° or more there, quadrant errors (Middlebrooks, J. Acoust.
+Soc. Am. 106, 1999).
 
     uv venv person && uv pip install --python person/bin/python bayesian-listener==0.3.0
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_person.py [MODEL] --person person/bin/python [--every 4]

@@ -1,9 +1,9 @@
 """A person who listens, simulated by ``bayesian-listener`` (Barumerli et al., Acta Acustica 2023), and its measures.
 
 Run by ``bench_person.py`` with a Python that has ``bayesian-listener==0.3.0``; it needs nothing of bat-agent. Reads an
-``.npz`` file with ``hrir`` (M, 2, taps), ``rate_hz``, ``true`` and ``said`` (M, 3; unit vectors x right, y up, z back) and
-prints JSON: for the ``person`` and for the ``model`` whose answers ``said`` are, the figures of the package, each with a
-95 % interval over directions.
+``.npz`` file with ``hrir`` (M, 2, taps), ``rate_hz``, ``true`` and ``said`` (M, 3; unit vectors x right, y up, z back)
+and prints JSON: for the ``person`` and for the ``model`` whose answers ``said`` are, the figures of the package, each
+with a 95 % interval over directions.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
       ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
 
     Slots come strongest first, so the valid ones come first; where none is, direction, distance, ``slot_probs`` and
-    ``sides`` are 0. What the encoder has no head for is 0 too, and so is everything of a silent clip. An encoder without slots cannot
-    say that there is nothing: its only slot is valid wherever there is any sound.
+    ``sides`` are 0. What else the encoder has no head for is 0 too, and so is everything of a silent clip. An encoder
+    without slots cannot say that there is nothing: its only slot is valid wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """

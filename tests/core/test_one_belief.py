@@ -16,7 +16,7 @@ from bat_agent.agent import Bat
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config
 from bat_agent.hearing.perception import PerceivedSource, Thresholds
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.labels import class_number, labels
+from bat_agent.labels import class_number
 from bat_agent.listening import words
 from bat_agent.listening.tracker import Tracker
 from bat_agent.questions.answers import AXES, parse_labels, parse_location
@@ -65,9 +65,7 @@ def scene(rng: np.random.Generator, slots: int) -> Encoding:
     activity = 2 * drawn(slots)
     heard = activity.sigmoid()[:, None] * classes.sigmoid()
     clip = (1 - (1 - heard).prod(dim=0)).clamp(1e-6, 1 - 1e-6).logit()
-    several = SlotEncoding(
-        *(part[None] for part in (activity, classes, distance, azimuth, elevation))
-    )
+    several = SlotEncoding(*(part[None] for part in (activity, classes, distance, azimuth, elevation)))
     best = int(activity.argmax())
     return Encoding(drawn(1, 5, 8), clip[None], distance[[best]], azimuth[[best]], elevation[[best]], several)
 
