@@ -70,11 +70,11 @@ def answers(bat: bat_agent.Bat, hrir: Floats) -> Floats:
     return np.array(said)
 
 
-def compared(person: str, hrir: Floats, true: Floats, said: Floats) -> dict[str, dict[str, list[float]]]:
-    """The figures of the person and of the model."""
+def compared(person: str, hrir: Floats, true: Floats, heard: Floats, said: Floats) -> dict[str, dict[str, list[float]]]:
+    """The figures of the person, and of the model that ``heard`` some directions."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "heard.npz"
-        np.savez(file, hrir=hrir, true=true, said=said, rate_hz=SAMPLE_RATE_HZ)
+        np.savez(file, hrir=hrir, true=true, heard=heard, said=said, rate_hz=SAMPLE_RATE_HZ)
         script = Path(__file__).with_name("simulated_person.py")
         done = subprocess.run([person, str(script), str(file)], check=True, capture_output=True, text=True)
     found: dict[str, dict[str, list[float]]] = json.loads(done.stdout.splitlines()[-1])
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="bat-small")
     parser.add_argument("--person", required=True, help="a Python that has bayesian-listener==0.3.0")
     parser.add_argument("--subject", default="010", help="the person of CIPIC who was not trained with")
-    parser.add_argument("--every", type=int, default=1, help="hear every so many directions only")
+    parser.add_argument("--every", type=int, default=1, help="the model hears every so many directions only")
     options = parser.parse_args()
     torch.set_num_threads(1)
     bat = bat_agent.load(options.model)
@@ -97,14 +97,17 @@ def main() -> None:
         "KEMAR, of training": kemar(folder),
         f"CIPIC {options.subject}, held back": cipic(folder, options.subject),
     }.items():
-        hrir, true = hrir[:: options.every], true[:: options.every]
-        found = compared(options.person, hrir, true, answers(bat, hrir))
-        for who, called in (("person", "a person, simulated"), ("model", bat.config.name)):
+        heard = np.arange(0, len(true), options.every)
+        found = compared(options.person, hrir, true, heard, answers(bat, hrir[heard]))
+        for who, called, count in (
+            ("person", "a person, simulated", len(true)),
+            ("model", bat.config.name, len(heard)),
+        ):
             cells = [
                 f"{value:.1f}{unit} ({low:.1f}–{high:.1f})"
                 for (value, low, high), unit in zip(found[who].values(), ("°", "°", " %"), strict=True)
             ]
-            table.add_row(head, str(len(true)), called, *cells)
+            table.add_row(head, str(count), called, *cells)
     console.print(table)
 
 

@@ -1,9 +1,9 @@
 """A person who listens, simulated by ``bayesian-listener`` (Barumerli et al., Acta Acustica 2023), and its measures.
 
 Run by ``bench_person.py`` with a Python that has ``bayesian-listener==0.3.0``; it needs nothing of bat-agent. Reads an
-``.npz`` file with ``hrir`` (M, 2, taps), ``rate_hz``, ``true`` and ``said`` (M, 3; unit vectors x right, y up, z back)
-and prints JSON: for the ``person`` and for the ``model`` whose answers ``said`` are, the figures of the package, each
-with a 95 % interval over directions.
+``.npz`` file with ``hrir`` (M, 2, taps), ``rate_hz``, ``true`` (M, 3; unit vectors x right, y up, z back), and of those
+directions that a model heard the numbers ``heard`` (N,) and what it ``said`` (N, 3). Prints JSON: for the ``person``, who
+hears all, and for the ``model`` the figures of the package, each with a 95 % interval over directions.
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ def figures(true: np.ndarray, said: pyfar.Coordinates) -> dict[str, list[float]]
 def main() -> None:
     """Read the file named on the command line, and print."""
     with np.load(sys.argv[1]) as file:
-        hrir, true, said, rate_hz = file["hrir"], file["true"], file["said"], float(file["rate_hz"])
+        hrir, true, rate_hz = file["hrir"], file["true"], float(file["rate_hz"])
+        heard, said = file["heard"], file["said"]
     person = listener(hrir, rate_hz, true)
-    heard = person.estimate(person.infer(repetitions=REPETITIONS, seed=0), seed=0)
-    print(json.dumps({"person": figures(true, heard), "model": figures(true, coordinates(said))}))
+    answers = person.estimate(person.infer(repetitions=REPETITIONS, seed=0), seed=0)
+    print(json.dumps({"person": figures(true, answers), "model": figures(true[heard], coordinates(said))}))
 
 
 if __name__ == "__main__":

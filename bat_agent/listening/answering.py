@@ -117,7 +117,7 @@ class Answering:
             return Answer(question, _NOT_YET)
         answer = self._bat.ask(window, question)
         if window.any() and forbids_direction(Health().look(window, t_s)):
-            return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False)
+            return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False, plain=None)
         return answer
 
 

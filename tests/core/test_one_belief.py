@@ -6,13 +6,14 @@ stood at "behind right" beside the answer "left, behind".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bat_agent.agent import Bat
+from bat_agent.agent import Bat, _with_thresholds
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config
 from bat_agent.hearing.perception import PerceivedSource, Thresholds
 from bat_agent.interfaces import Encoding, SlotEncoding
@@ -141,3 +142,16 @@ def check_track(track: PerceivedSource, sources: tuple[PerceivedSource, ...]) ->
 
 
 AXES_WORDS = ("left", "right", "front", "behind")
+
+
+def test_a_model_decides_alike_in_perceiving_and_answering(tmp_path: Any) -> None:
+    """Thresholds of a model were not those of its reasoner, which had the defaults: a source of 0.4 was listed, and "I
+    do not hear it" answered.
+    """
+    ears = bat()
+    ears.config = replace(ears.config, thresholds=replace(ears.config.thresholds, activity=0.3, label=0.25))
+    ears.config.reasoner["options"].pop("activity", None)
+    ears.save_pretrained(tmp_path)
+    read = read_config(tmp_path)
+    assert _with_thresholds(read, read.reasoner)["label"] == 0.25
+    assert _with_thresholds(read, {"name": "rules", "options": {"label": 0.7}})["label"] == 0.7
