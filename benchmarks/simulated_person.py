@@ -2,8 +2,8 @@
 
 Run by ``bench_person.py`` with a Python that has ``bayesian-listener==0.3.0``; it needs nothing of bat-agent. Reads an
 ``.npz`` file with ``hrir`` (M, 2, taps), ``rate_hz``, ``true`` (M, 3; unit vectors x right, y up, z back), and of those
-directions that a model heard the numbers ``heard`` (N,) and what it ``said`` (N, 3). Prints JSON: for the ``person``, who
-hears all, and for the ``model`` the figures of the package, each with a 95 % interval over directions.
+directions that a model heard the numbers ``heard`` (N,) and what it ``said`` (N, 3). Prints JSON: for the ``person``,
+who hears all, and for the ``model`` the figures of the package, each with a 95 % interval over directions.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class RulesReasoner(nn.Module):
     probability of the answer by the heads, given that the named sounds are there, and where one is said not to be there
     that it is as well: such an answer is never stood by. Sides that cannot be told (``undecided`` of a perception) are
     a guess in the text and left out of what is said in its place (:attr:`~bat_agent.interfaces.Reply.plain`); yes/no
-    and two-way answers list both ``alternatives``. Where two sounds are named but the encoder hears only one source, relations are worth a coin.
+    and two-way answers list both ``alternatives``. Where two sounds are named but the encoder hears only one source,
+    relations are worth a coin.
 
     Every answer has the form of :mod:`bat_agent.questions.answers`.
     """
