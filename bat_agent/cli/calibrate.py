@@ -50,12 +50,17 @@ def calibrate(
     thresholds = named_from(bat.config.thresholds, curves)
     write_config(replace(bat.config, calibration=curves, thresholds=thresholds), model)
     if json:
-        print_json({"calibration": curves.to_dict(), "sides": thresholds.sides, "checks": [asdict(check) for check in checks]})
+        print_json(
+            {"calibration": curves.to_dict(), "sides": thresholds.sides, "checks": [asdict(check) for check in checks]}
+        )
         return
     rows = [(c.output, str(c.clips), f"{100 * c.before:.1f} %", f"{100 * c.after:.1f} %") for c in checks]
     columns = ("output", "statements", "error before", "after")
     print_table("Expected calibration error, on clips the curve was not fitted on", columns, rows)
-    print("a side is named from " + ", ".join(f"{p:.2f} ({axis.replace('_', ' or ')})" for axis, p in thresholds.sides.items()))
+    print(
+        "a side is named from "
+        + ", ".join(f"{p:.2f} ({axis.replace('_', ' or ')})" for axis, p in thresholds.sides.items())
+    )
     print(f"written: {model / CONFIG_FILE}")
 
 

@@ -12,10 +12,11 @@ from bat_agent.hearing.perception import (
     decode_elevation_deg,
     exclusive_directions,
 )
+from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
 from bat_agent.sound.waveform import Prepared, prepare
 
-HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid")
+HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides")
 _PROBE_S = 0.5
 
 
@@ -50,12 +51,14 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``slot_probs`` (B, S, C) float32: probability that what each slot holds is of a class
     * ``embedding`` (B, D) float32: mean of the encoder's tokens
     * ``valid`` (B, S) bool: whether the slot holds a source whose direction is known
+    * ``sides`` (B, S, 3) float32: probability that it is on the left, behind and below; near 0.5 it cannot be told, and
+      ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
 
-    Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance and
-    ``slot_probs`` are 0. So are direction and distance, with ``valid`` false, where the clip carries no direction (one
-    microphone in both ears) or the encoder lacks the head of one of the angles; what sounds is told all the same. What
-    the encoder has no head for is 0, and so is everything of a silent clip. An encoder without slots cannot say that
-    there is nothing: its only slot holds a source wherever there is any sound.
+    Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
+    ``slot_probs`` and ``sides`` are 0. So are direction, distance and ``sides``, with ``valid`` false, where the clip
+    carries no direction (one microphone in both ears) or the encoder lacks the head of one of the angles; what sounds
+    is told all the same. What else the encoder has no head for is 0, and so is everything of a silent clip. An encoder
+    without slots cannot say that there is nothing: its only slot holds a source wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """
@@ -78,6 +81,7 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "slot_probs": np.where(holds[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
         "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
         "valid": valid,
+        "sides": np.where(valid[..., None], _sides(encoding, order), 0).astype(np.float32),
     }
 
 
@@ -116,6 +120,18 @@ def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
     elevation = np.radians(ranked(decode_elevation_deg(said.elevation_logits)))
     across = np.cos(elevation)
     return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1), distance
+
+
+def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
+    """Probability of left, behind and below (B, S, 3) of the slots in this order."""
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
+    found = np.full((*order.shape, 3), 0.5)
+    heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
+    for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
+        if logits is not None:
+            mass = logits.detach().float().softmax(dim=-1).cpu().numpy() @ share
+            found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
+    return np.clip(found, 0, 1)
 
 
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:

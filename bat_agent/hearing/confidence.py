@@ -1,9 +1,10 @@
 """How sure an encoder is of each thing it says, as probabilities that can be taken at their word.
 
 Each output has an event that makes it right: the source is there; its first label sounds; the true direction lies
-within 20° of the one said, or on the likelier of both sides of an axis; the true distance within 0.5 m. The raw confidence is the probability mass that the heads
-put on that event. Heads are often too sure, so a curve per output, fitted on validation clips (Platt scaling),
-turns raw confidence c into σ(scale · logit(c) + offset). What is left is the expected calibration error (ECE).
+within 20° of the one said, or on the likelier of both sides of an axis; the true distance within 0.5 m. The raw
+confidence is the probability mass that the heads put on that event. Heads are often too sure, so a curve per output,
+fitted on validation clips (Platt scaling), turns raw confidence c into σ(scale · logit(c) + offset). What is left is
+the expected calibration error (ECE).
 """
 
 from __future__ import annotations
@@ -162,4 +163,3 @@ def distance_confidence(probs: NDArray[Any], distance_m: float) -> float:
     """Probability (21,) within one bin of the distance said."""
     said = round(2 * distance_m)
     return float(probs[max(said - WITHIN_BINS, 0) : said + WITHIN_BINS + 1].sum())
-

@@ -122,7 +122,7 @@ class Answering:
         except BadInput as error:  # a head is lacking: told like any answer, whoever asked
             return Answer(question, CANNOT_ANSWER, sure=False, failed=str(error))
         if window.any() and forbids_direction(Health().look(window, t_s)):
-            return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False)
+            return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False, plain=None)
         return answer
 
 

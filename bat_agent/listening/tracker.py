@@ -161,9 +161,7 @@ def _undecided(now: PerceivedSource, azimuth_deg: float | None, elevation_deg: f
         return ()
     own = region(azimuth_deg, elevation_deg or 0.0).split(", ")
     told = now.region.split(", ")
-    return tuple(
-        axis for axis, a, b in zip(WORDS, own, told, strict=False) if axis in now.undecided or a != b
-    )
+    return tuple(axis for axis, a, b in zip(WORDS, own, told, strict=False) if axis in now.undecided or a != b)
 
 
 def _vector(source: PerceivedSource) -> np.ndarray | None:

@@ -129,7 +129,7 @@ class HearingClient:
         """What is heard in B clips (B, 2, N) as arrays of fixed shape, of S slots, C classes and embedding width D.
 
         ``direction`` (B, S, 3), ``distance`` (B, S), ``class_probs`` (B, C), ``slot_probs`` (B, S, C) and ``embedding``
-        (B, D), all float32, and ``valid`` (B, S) bool, bit for bit as the server has them from
+        (B, D) and ``sides`` (B, S, 3), all float32, and ``valid`` (B, S) bool, bit for bit as the server has them from
         :func:`bat_agent.hearing.arrays.hearing_arrays`.
         """
         batch = _samples(waveforms)

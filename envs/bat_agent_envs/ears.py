@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
-from bat_agent.scene import Listener, relative_position
+from bat_agent.hearing.spread import WORDS
 
 LEAST_S = 0.02
 """Less sound than this is not listened to."""
-_HEAD = Listener((0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -159,6 +158,7 @@ def nothing(shapes: Shapes, count: int) -> dict[str, np.ndarray]:
         "slot_probs": np.zeros((count, slots, classes), np.float32),
         "embedding": np.zeros((count, shapes.width), np.float32),
         "valid": np.zeros((count, slots), bool),
+        "sides": np.zeros((count, slots, 3), np.float32),
     }
 
 
@@ -174,8 +174,8 @@ def in_words(heard: dict[str, np.ndarray], labels: Sequence[str]) -> str:
     for slot in np.flatnonzero(heard["valid"] | heard["slot_probs"].any(axis=-1)):
         where = "somewhere"
         if heard["valid"][slot]:
-            x, y, z = heard["direction"][slot].tolist()
-            where = relative_position(_HEAD, (x, y, z)).region
+            words = zip(WORDS.values(), heard["sides"][slot].tolist(), strict=True)
+            where = ", ".join(first if share > 0.5 else second for (first, second), share in words if share != 0.5)
         far = f", {heard['distance'][slot]:.1f} m" if heard["distance"][slot] else ""
         said.append(f"{name_of(heard['slot_probs'][slot], labels)}: {where}{far}")
     return "; ".join(said) or "nothing"

@@ -16,7 +16,7 @@ from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, Shapes
 from bat_agent_envs.intake import Feed
 
 DEFAULT_KEYS = ("direction", "distance", "class_probs", "embedding", "valid", "age")
-MORE_KEYS = ("slot_probs", "waveform", "logmel")
+MORE_KEYS = ("slot_probs", "sides", "waveform", "logmel")
 PREFIX = "audio/"
 NUM_MELS = 128
 FRAME_S = 0.01
@@ -67,6 +67,7 @@ class HearingOptions:
             "distance": _box(0, 10, shapes.slots),
             "class_probs": _box(0, 1, shapes.classes),
             "slot_probs": _box(0, 1, shapes.slots, shapes.classes),
+            "sides": _box(0, 1, shapes.slots, 3),
             "embedding": _box(-np.inf, np.inf, shapes.width),
             "valid": _box(0, 1, shapes.slots),
             "age": _box(0, np.inf, 1),

@@ -25,8 +25,9 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     * ``audio/embedding`` (D,): mean of the encoder's tokens
     * ``audio/valid`` (S,): 1 where the slot holds a source; its direction and distance are 0 otherwise
     * ``audio/age`` (1,): seconds since the end of what was listened to
-    * on request ``audio/slot_probs`` (S, C), ``audio/waveform`` (2, N) and ``audio/logmel`` (2, T, 128), both of the
-      whole window, silence before the episode began
+    * on request ``audio/slot_probs`` (S, C); ``audio/sides`` (S, 3), the probability of left, behind and below, near
+      0.5 where it cannot be told; ``audio/waveform`` (2, N) and ``audio/logmel`` (2, T, 128), both of the whole window,
+      silence before the episode began
 
     ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``fresh`` (whether this step
     listened), ``latency`` (``.ms`` of the last listening), ``answers`` with ``ask_every``, and ``direction_error_deg``

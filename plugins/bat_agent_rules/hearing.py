@@ -123,7 +123,7 @@ class Clip:
     """The first so many hold a source; at least 1."""
     class_probs: np.ndarray | None
     """(355,) probability that each class is heard anywhere; ``None`` without a class head."""
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds
     """Where a probability becomes a statement, here as in a perception."""
 
     @property
@@ -151,7 +151,6 @@ class Clip:
             return [self.slots[int(np.argmax(row))] for row in fit]
         _, first, second = max((fit[0][i] * fit[1][j], i, j) for i in places for j in places if i != j)
         return [self.slots[first], self.slots[second]]
-
 
     def is_there(self, sound: Sequence[int], share: float) -> bool:
         """Whether a sound is said to be there: from the threshold on, and wherever a perception lists it."""

@@ -40,8 +40,11 @@ class RulesReasoner(nn.Module):
     With ``heard`` above 0, a question about one named sound that is likely not there is answered ``not heard``, and so
     is one about two of which one is almost surely not there.
     Any other question is answered by ``I did not understand the question.`` with confidence 0. A confidence is the
-    probability of the answer by the heads, given that the named sounds are there; yes/no and two-way answers list both
-    ``alternatives``. Where two sounds are named but the encoder hears only one source, relations are worth a coin.
+    probability of the answer by the heads, given that the named sounds are there, and where one is said not to be there
+    that it is as well: such an answer is never stood by. Sides that cannot be told (``undecided`` of a perception) are
+    a guess in the text and left out of what is said in its place (:attr:`~bat_agent.interfaces.Reply.plain`); yes/no
+    and two-way answers list both ``alternatives``. Where two sounds are named but the encoder hears only one source,
+    relations are worth a coin.
 
     Every answer has the form of :mod:`bat_agent.questions.answers`.
     """

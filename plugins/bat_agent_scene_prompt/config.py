@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
+from bat_agent.questions.answers import AXES
 
 SERVER, TRANSFORMERS = "server", "transformers"
 BACKENDS = (SERVER, TRANSFORMERS)
@@ -54,6 +55,10 @@ class ScenePromptConfig:
     """A source is told as heard from this probability on; if none is, the strongest is told as a guess."""
     label: float = 0.5
     """A label is told as heard from this probability on, and below it as a possibility."""
+    left_right: float = 0.5
+    """Below this probability of the likelier side it is told that left and right cannot be told; likewise below."""
+    front_behind: float = 0.5
+    above_below: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -85,8 +90,8 @@ class ScenePromptConfig:
 
     @property
     def thresholds(self) -> Thresholds:
-        """Both thresholds, as perception wants them."""
-        return Thresholds(self.activity, self.label)
+        """The thresholds, as perception wants them."""
+        return Thresholds(self.activity, self.label, **{axis: getattr(self, axis) for axis in AXES})
 
     @property
     def leaves_the_machine(self) -> bool:

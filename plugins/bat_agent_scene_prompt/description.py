@@ -115,6 +115,7 @@ def _place(source: PerceivedSource) -> list[str]:
     angles = (_known(name, value) for name, value in (("azimuth", azimuth), ("elevation", elevation)))
     lines = [
         f"- region: {region}",
+        *(f"- cannot be told apart: {' and '.join(AXES[axis])}" for axis in source.undecided),
         f"- direction: {', '.join(angles)}{_sure(source, 'direction', 'within 20 degrees')}",
         f"- distance: {'unknown' if distance is None else format_distance(distance)}"
         f"{_sure(source, 'distance', 'within 0.5m')}",

@@ -73,6 +73,8 @@ def agrees(arrays: dict[str, np.ndarray], clip_number: int, perception: Percepti
         np.testing.assert_allclose(arrays["direction"][clip_number, slot], wanted, atol=1e-6)
         assert arrays["distance"][clip_number, slot] == pytest.approx(source.distance_m)
         assert labels()[arrays["slot_probs"][clip_number, slot].argmax()] == source.labels[0]
+        assert source.spread is not None
+        np.testing.assert_allclose(arrays["sides"][clip_number, slot], source.spread.shares, atol=1e-5)
     np.testing.assert_array_equal(arrays["direction"][clip_number, heard:], 0)
     np.testing.assert_array_equal(arrays["distance"][clip_number, heard:], 0)
     np.testing.assert_array_equal(arrays["slot_probs"][clip_number, heard:], 0)

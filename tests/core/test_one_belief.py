@@ -6,17 +6,18 @@ stood at "behind right" beside the answer "left, behind".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bat_agent.agent import Bat
+from bat_agent.agent import Bat, _with_thresholds
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config
 from bat_agent.hearing.perception import PerceivedSource, Thresholds
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent.labels import class_number, labels
+from bat_agent.labels import class_number
 from bat_agent.listening import words
 from bat_agent.listening.tracker import Tracker
 from bat_agent.questions.answers import AXES, parse_labels, parse_location
@@ -65,9 +66,7 @@ def scene(rng: np.random.Generator, slots: int) -> Encoding:
     activity = 2 * drawn(slots)
     heard = activity.sigmoid()[:, None] * classes.sigmoid()
     clip = (1 - (1 - heard).prod(dim=0)).clamp(1e-6, 1 - 1e-6).logit()
-    several = SlotEncoding(
-        *(part[None] for part in (activity, classes, distance, azimuth, elevation))
-    )
+    several = SlotEncoding(*(part[None] for part in (activity, classes, distance, azimuth, elevation)))
     best = int(activity.argmax())
     return Encoding(drawn(1, 5, 8), clip[None], distance[[best]], azimuth[[best]], elevation[[best]], several)
 
@@ -143,3 +142,16 @@ def check_track(track: PerceivedSource, sources: tuple[PerceivedSource, ...]) ->
 
 
 AXES_WORDS = ("left", "right", "front", "behind")
+
+
+def test_a_model_decides_alike_in_perceiving_and_answering(tmp_path: Any) -> None:
+    """Thresholds of a model were not those of its reasoner, which had the defaults: a source of 0.4 was listed, and "I
+    do not hear it" answered.
+    """
+    ears = bat()
+    ears.config = replace(ears.config, thresholds=replace(ears.config.thresholds, activity=0.3, label=0.25))
+    ears.config.reasoner["options"].pop("activity", None)
+    ears.save_pretrained(tmp_path)
+    read = read_config(tmp_path)
+    assert _with_thresholds(read, read.reasoner)["label"] == 0.25
+    assert _with_thresholds(read, {"name": "rules", "options": {"label": 0.7}})["label"] == 0.7

@@ -23,7 +23,9 @@ def peaks(bins: int, *at: tuple[float, float], width: float = 4.0) -> np.ndarray
 
 
 def heard(azimuth: np.ndarray | None, elevation: np.ndarray | None) -> Encoding:
-    logits = [None if probs is None else torch.from_numpy(np.log(probs + 1e-12))[None] for probs in (azimuth, elevation)]
+    logits = [
+        None if probs is None else torch.from_numpy(np.log(probs + 1e-12))[None] for probs in (azimuth, elevation)
+    ]
     classes = torch.full((1, 355), -9.0)
     classes[0, 3] = 9.0
     return Encoding(torch.zeros(1, 2, 4), classes, -((torch.arange(21.0) - 5) ** 2)[None], *logits)

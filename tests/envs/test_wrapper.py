@@ -20,7 +20,7 @@ from bat_agent_envs.intake import Intake, Ring
 
 LEFT, RIGHT = 0, 1
 ALL_KEYS = (
-    "direction", "distance", "class_probs", "embedding", "valid", "age", "slot_probs", "waveform", "logmel",
+    "direction", "distance", "class_probs", "embedding", "valid", "age", "slot_probs", "sides", "waveform", "logmel",
 )  # fmt: skip
 Make = Callable[..., Any]
 
