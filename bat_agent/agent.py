@@ -16,7 +16,7 @@ from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.confidence import is_sure
-from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
+from bat_agent.hearing.model_folder import ModelConfig, encoder_folder, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.sound.waveform import Prepared, prepare
@@ -267,9 +267,7 @@ class Bat:
         and :class:`~bat_agent.errors.WeightsError` where ``weights`` or a file that an option names are not there.
         """
         # Options and files are checked now, not with the first question.
-        known = {option.name for option in fields(registry.config_of("reasoner", name, options))}
-        own = {"token_dim": self.encoder.token_dim, **asdict(self.config.thresholds)}
-        options = {key: value for key, value in own.items() if key in known} | options
+        options = _suited(name, options, self.encoder, self.config.thresholds)
         config = replace(self.config, name=f"{self.config.name}+{name}", reasoner={"name": name, "options": options})
         built = registry.config_of("reasoner", name, options)
         if hasattr(built, "check"):
@@ -291,7 +289,9 @@ class Bat:
         directory.mkdir(parents=True, exist_ok=True)
         for part, module in (("encoder", self.encoder), ("reasoner", self.reasoner)):
             _save_part(module, directory / part, half)
-        write_config(self.config, directory)
+        # The encoder is written as well, so the folder is whole without the model that it came from.
+        own = {key: value for key, value in self.config.encoder.items() if key != "agent"}
+        write_config(replace(self.config, encoder=own), directory)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None, level_known: bool = True) -> Bat:
@@ -303,18 +303,23 @@ class Bat:
         """
         directory = find_model(name_or_dir)
         config = read_config(directory)
-        for part in ("encoder", "reasoner"):
-            if not (directory / part).is_dir():
+        ears = encoder_folder(config, directory)
+        for part in (ears, directory / "reasoner"):
+            if not part.is_dir():
                 raise WeightsError(
-                    f"model directory {directory} has no weights: {part}/ is missing; copy the whole model"
+                    f"model directory {part.parent} has no weights: {part.name}/ is missing; copy the whole model"
                 )
-        encoder = registry.load_encoder(
-            config.encoder["name"], weights=str(directory / "encoder"), **config.encoder["options"]
-        )
+        encoder = registry.load_encoder(config.encoder["name"], weights=str(ears), **config.encoder["options"])
+        wanted = config.reasoner
+        options = wanted["options"]
+        if "agent" in config.encoder:
+            options = _suited(wanted["name"], options, encoder, config.thresholds)
+            built = registry.config_of("reasoner", wanted["name"], options)
+            if hasattr(built, "check"):  # told now, not with the first question
+                built.check()
 
         def load_reasoner() -> Reasoner:
-            wanted = config.reasoner
-            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **wanted["options"])
+            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(config, encoder, load_reasoner, device, level_known)
@@ -328,6 +333,13 @@ def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, le
 def _shortened(text: str, most: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _suited(name: str, options: dict[str, Any], encoder: Encoder, thresholds: Thresholds) -> dict[str, Any]:
+    """The options of a reasoner with the width of the encoder and the thresholds, where it has them and none given."""
+    known = {option.name for option in fields(registry.config_of("reasoner", name, options))}
+    own = {"token_dim": encoder.token_dim, **asdict(thresholds)}
+    return {key: value for key, value in own.items() if key in known} | options
 
 
 def _ready(module: Any, device: torch.device) -> Any:
