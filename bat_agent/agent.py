@@ -16,7 +16,7 @@ from bat_agent import registry
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, PluginError, Unavailable, WeightsError
 from bat_agent.hearing.confidence import answer_form, is_sure
-from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config, write_config
+from bat_agent.hearing.model_folder import ModelConfig, encoder_folder, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.questions.places import place_asked
@@ -349,7 +349,9 @@ class Bat:
         directory.mkdir(parents=True, exist_ok=True)
         for part, module in (("encoder", self.encoder), ("reasoner", self.reasoner)):
             _save_part(module, directory / part, half)
-        write_config(self.config, directory)
+        # The encoder is written as well, so the folder is whole without the model that it came from.
+        own = {key: value for key, value in self.config.encoder.items() if key != "agent"}
+        write_config(replace(self.config, encoder=own), directory)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None, level_known: bool = True) -> Bat:
@@ -361,18 +363,24 @@ class Bat:
         """
         directory = find_model(name_or_dir)
         config = read_config(directory)
-        for part in ("encoder", "reasoner"):
-            if not (directory / part).is_dir():
+        ears = encoder_folder(config, directory)
+        for part in (ears, directory / "reasoner"):
+            if not part.is_dir():
                 raise WeightsError(
-                    f"model directory {directory} has no weights: {part}/ is missing; copy the whole model"
+                    f"model directory {part.parent} has no weights: {part.name}/ is missing; copy the whole model"
                 )
-        encoder = registry.load_encoder(
-            config.encoder["name"], weights=str(directory / "encoder"), **config.encoder["options"]
-        )
+        encoder = registry.load_encoder(config.encoder["name"], weights=str(ears), **config.encoder["options"])
+        wanted = config.reasoner
+        borrowed = "agent" in config.encoder
+        more = {"token_dim": encoder.token_dim} if borrowed else {}
+        options = _as_the_model_says(config, wanted, **more)
+        if borrowed:
+            built = registry.config_of("reasoner", wanted["name"], options)
+            if hasattr(built, "check"):  # told now, not with the first question
+                built.check()
 
         def load_reasoner() -> Reasoner:
-            name, options = config.reasoner["name"], _as_the_model_says(config, config.reasoner)
-            return registry.load_reasoner(name, weights=str(directory / "reasoner"), **options)
+            return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(config, encoder, load_reasoner, device, level_known)

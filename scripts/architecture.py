@@ -39,6 +39,7 @@ PUBLIC = (
     "bat_agent.errors",
     "bat_agent.extras",
     "bat_agent.hearing.perception",
+    "bat_agent.hearing.posterior",
     "bat_agent.hookspecs",
     "bat_agent.hub",
     "bat_agent.interfaces",

@@ -23,7 +23,7 @@ class ModelConfig:
 
     name: str
     encoder: dict[str, Any]
-    """``{"name": …, "options": {…}}``"""
+    """``{"name": …, "options": {…}}``; with ``"agent": NAME`` it is that model's, which has its weights."""
     reasoner: dict[str, Any]
     """``{"name": …, "options": {…}}``"""
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -55,12 +55,29 @@ def read_config(directory: Path) -> ModelConfig:
         raise WeightsError(f"{directory} is no model directory: {CONFIG_FILE} is missing; save_pretrained writes one")
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
+        if "agent" in data["encoder"]:
+            return _with_ears_of(str(data["encoder"]["agent"]), data)
         thresholds = Thresholds(**data["thresholds"])
         calibration = Calibration.from_dict(data.get("calibration", {}))
         encoder, reasoner = _part(data["encoder"]), _part(data["reasoner"])
         return ModelConfig(data["name"], encoder, reasoner, thresholds, calibration, _known(data.get("labels", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
+
+
+def _with_ears_of(agent: str, data: Mapping[str, Any]) -> ModelConfig:
+    """A model that has another one's encoder, and all that was chosen for it, thresholds and calibration."""
+    theirs = read_config(find_model(agent))
+    config = replace(
+        theirs, name=data["name"], encoder={**theirs.encoder, "agent": agent}, reasoner=_part(data["reasoner"])
+    )
+    return config.read_as(data)
+
+
+def encoder_folder(config: ModelConfig, directory: Path) -> Path:
+    """Where the encoder's weights lie: in the model directory, or in that of the model whose encoder it has."""
+    agent = config.encoder.get("agent")
+    return (directory if agent is None else find_model(agent)) / "encoder"
 
 
 def _part(data: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bat_agent import distributed, registry
 from bat_agent.clips import corpus
 from bat_agent.clips.batch import truth_of
+from bat_agent.clips.rehearsed import Rehearsed
 from bat_agent.datasets.draw_qa import PAPER_COUNTS
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
@@ -144,7 +145,7 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     if trains:
         costs = [_encoder_cost(encoder, stage, seconds, half, train=True)]
     else:
-        costs = [] if stage.oracle_heads else [_encoder_cost(encoder, stage, seconds, half, train=False)]
+        costs = [] if stage.oracle_heads or stage.free_queries else [_encoder_cost(encoder, stage, seconds, half, train=False)]
         costs.append(_reasoner_cost(encoder, reasoner, stage, per_clip, half))
     module: nn.Module = encoder if trains else reasoner
     trained = sum(parameter.numel() for _, parameter in trained_parameters(module, stage))
@@ -240,7 +241,9 @@ def _questions_per_clip(stage: Stage) -> int:
 
 
 def sample_questions(stage: Stage, number: int) -> list[Question]:
-    """``number`` questions such as the stage asks, about a scene of one or two sources."""
+    """``number`` questions such as the stage asks, about a scene of one or two sources; or what it reads."""
+    if stage.free_queries:
+        return Rehearsed(questions=number, steps=1, seed=0)[0].questions[0]
     types = question_types(stage.question_types or ["A", "B", "C", "D", "E"])
     sources = _SCENE if any(2 in kind.sources for kind in types) else _SCENE[:1]
     fitting = [kind for kind in types if len(sources) in kind.sources]

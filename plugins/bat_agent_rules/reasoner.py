@@ -15,7 +15,7 @@ from bat_agent.labels import label_index, labels
 from bat_agent.questions.answers import AXES, NOT_HEARD, YES_NO, answer_labels, format_distance
 from bat_agent.questions.relatives import nearest_classes
 from bat_agent_rules.config import RulesConfig
-from bat_agent_rules.hearing import Clip, Heard, hear
+from bat_agent.hearing.posterior import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
 from bat_agent_rules.vocabulary import sounding
 

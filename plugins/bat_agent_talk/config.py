@@ -18,9 +18,6 @@ class TalkConfig:
     """Width of the encoder's tokens; taken as every reasoner takes it, but the tokens are not read."""
     llm: str = "smollm2-135m"
     """The language model, which stays frozen: ``smollm2-135m``, a GGUF file, a folder or a hub id."""
-    depth: float = 0.6
-    """Share of its layers that is used, from the first on: a query is not text to go on with, and the last layers cost
-    more than they add."""
     dtype: str = "float32"
     """Number format of the language model; what is trained is float32. A CPU without bfloat16 of its own is five times
     slower in it."""
@@ -44,8 +41,6 @@ class TalkConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise BadInput(f"dtype={self.dtype!r} is unknown, expected one of {', '.join(DTYPES)}")
-        if not 0 < self.depth <= 1:
-            raise BadInput(f"depth={self.depth} is a share of the layers, expected above 0 and at most 1")
         for name in ("lora_rank", "lora_alpha"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)} is too small, expected at least 1")

@@ -40,19 +40,21 @@ class Grammar:
     def branches(self, question: str, said: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]], list[int]]]:
         """For each slot of a query that is known: its tokens, what could be said at each of them, which of these is."""
         for slot, text in zip(("", *slots_after(said[0])), said, strict=True):
-            known = frozenset(self.choices(slot, question, text))
-            tokens, options, right = list(self.word(text)), [], []
-            for place in range(len(tokens) + 1):
-                allowed = self.next_of(known, tuple(tokens[:place]))
-                if place == len(tokens):
-                    if allowed == [self.end]:
-                        break
-                    tokens.append(self.end)
-                options.append(allowed)
-                right.append(allowed.index(tokens[place]))
-                if tokens[place] == self.end:
+            yield self.written(slot, question, text)
+
+    def written(self, slot: str, question: str, text: str) -> tuple[list[int], list[list[int]], list[int]]:
+        """The same for one slot."""
+        known = frozenset(self.choices(slot, question, text))
+        tokens, options, right = list(self.word(text)), [], []
+        for place in range(len(tokens) + 1):
+            allowed = self.next_of(known, tuple(tokens[:place]))
+            if place == len(tokens):
+                if allowed == [self.end]:
                     break
-            yield tokens, options, right
+                tokens.append(self.end)
+            options.append(allowed)
+            right.append(allowed.index(tokens[place]))
+        return tokens, options, right
 
     def next_of(self, choices: frozenset[tuple[int, ...]], said: tuple[int, ...]) -> list[int]:
         """What may follow what was said of a slot; the end alone where nothing longer may stand there."""

@@ -1,4 +1,4 @@
-"""The frozen language model, cut to its first layers, and LoRA inside it.
+"""The frozen language model, and LoRA inside it.
 
 LoRA is a dozen lines here and not peft's, as the whole of it must be loaded and answering within seconds: importing peft
 alone takes one of them.
@@ -34,8 +34,39 @@ def check_language_model(name: str) -> None:
         raise WeightsError(f"there is no language model folder {folder}; {_HELP}")
 
 
-def load_language_model(name: str, depth: float, dtype: str) -> tuple[Any, Any]:
-    """The first layers, a share ``depth`` of all, of the model (``model.model`` of a causal one), and its tokenizer.
+# Width, layers, heads, key-value heads, inner width, vocabulary, tied embeddings (from their config.json files) of
+# models that a recipe may name where their files are not at hand, to say what training would cost.
+SHAPES = {
+    "HuggingFaceTB/SmolLM2-360M-Instruct": (960, 32, 15, 5, 2560, 49152, True),
+    "HuggingFaceTB/SmolLM2-1.7B-Instruct": (2048, 24, 32, 32, 8192, 49152, True),
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": (2048, 22, 32, 4, 5632, 32000, False),
+    "meta-llama/Llama-2-7b-hf": (4096, 32, 32, 32, 11008, 32000, False),
+}
+
+
+def outline_language_model(name: str, dtype: str) -> tuple[Any, Any]:
+    """A model of a known shape without weights, on torch's meta device; the tokenizer is that of smollm2-135m, which
+    must be here. Raises :class:`~bat_agent.errors.WeightsError` where the shape is not known.
+    """
+    if name not in SHAPES:
+        raise WeightsError(f"the shape of {name} is not known here; give a folder with it, or one of {', '.join(SHAPES)}")
+    folder = converted_folder("smollm2-135m")
+    let_transformers_load()
+    with needed("llm", "the reasoner talk"):
+        from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+    width, layers, heads, groups, inner, vocabulary, tied = SHAPES[name]
+    config = LlamaConfig(
+        hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups,
+        intermediate_size=inner, vocab_size=vocabulary, tie_word_embeddings=tied,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    return model.requires_grad_(False), AutoTokenizer.from_pretrained(str(folder))
+
+
+def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
+    """The causal language model and its tokenizer.
 
     Raises :class:`~bat_agent.errors.WeightsError` where the model is not here or of another family.
     """
@@ -44,7 +75,7 @@ def load_language_model(name: str, depth: float, dtype: str) -> tuple[Any, Any]:
     where = str(folder) if folder.exists() else name
     let_transformers_load()
     with needed("llm", "the reasoner talk"):
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     try:
         config = AutoConfig.from_pretrained(where)
@@ -53,21 +84,13 @@ def load_language_model(name: str, depth: float, dtype: str) -> tuple[Any, Any]:
                 f"{name} is of model type {config.model_type!r}, expected the Llama architecture or a near relative "
                 f"({', '.join(FAMILY)}); {_HELP}"
             )
-        cut(config, depth)
-        model = AutoModel.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             where, config=config, dtype=getattr(torch, dtype), attn_implementation="sdpa"
         )
         tokenizer = AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{why_not_loaded(name, error, 'llm')}, {_HELP}") from error
     return model.requires_grad_(False), tokenizer
-
-
-def cut(config: Any, depth: float) -> None:
-    """Leave a configuration only its first layers."""
-    config.num_hidden_layers = math.ceil(depth * config.num_hidden_layers - 1e-9)
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
 
 
 class Lora(nn.Module):
@@ -99,10 +122,10 @@ class Lora(nn.Module):
 
 def inject(model: nn.Module, rank: int, alpha: int) -> None:
     """Give every linear map of every layer an update, and let the last normalisation be trained."""
-    for name, module in list(model.layers.named_modules()):  # type: ignore[union-attr, operator]
+    layers: Any = model.layers
+    for module in list(layers.modules()):
         for part, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(module, part, Lora(child, rank, alpha))
-        assert name is not None
     norm: Any = model.norm
     norm.weight = nn.Parameter(norm.weight.detach().float())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bat_agent.errors import BadInput
 from bat_agent.questions.free.query import Query
 from bat_agent_talk.grammar import Grammar
-from bat_agent_talk.language_model import Lora, inject, load_language_model
+from bat_agent_talk.language_model import Lora, inject
 from bat_agent_talk.packing import Row
 from bat_agent_talk.shapes import query_of, slots_after, symbols
 
@@ -48,19 +48,17 @@ class _Line:
 
 
 class Reader(nn.Module):
-    """A frozen language model with trained LoRA."""
+    """A frozen causal language model of the Llama family, with LoRA that is trained."""
 
-    def __init__(self, model: Any, tokenizer: Any, rank: int, alpha: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, rank: int, alpha: int, *, again: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.head = model.model, model.lm_head
         self.grammar = Grammar(tokenizer)
         inject(self.model, rank, alpha)
+        if again:  # layers are computed again in the backward pass
+            new = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.24 on
+            (new or model.gradient_checkpointing_enable)({"use_reentrant": False})
         self._choices: dict[tuple[int, str], tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]] = {}
-
-    @classmethod
-    def load(cls, llm: str, depth: float, dtype: str, rank: int, alpha: int) -> Reader:
-        """With the language model of that name."""
-        return cls(*load_language_model(llm, depth, dtype), rank, alpha)
 
     def merge(self) -> None:
         """Fold LoRA into the weights, to read faster; nothing can be trained any more."""
@@ -105,15 +103,9 @@ class Reader(nn.Module):
         return shares.gather(1, chosen.to(logits.device)[:, None])[:, 0]
 
     def _rows(self, tokens: Sequence[int]) -> Tensor:
-        """Output embeddings of some tokens; those of the input, which small models share."""
-        weight: Tensor = self.head[torch.tensor(tokens, device=self.head.device)]
-        return weight.float()
-
-    @property
-    def head(self) -> Tensor:
-        """(vocabulary, H)"""
-        weight: Tensor = self.model.embed_tokens.weight
-        return weight
+        """Output embeddings (M, H) of some tokens."""
+        weight: Tensor = self.head.weight
+        return weight[torch.tensor(tokens, device=weight.device)].float()
 
     @torch.inference_mode()
     def read(self, questions: Sequence[str]) -> list[Reading]:

@@ -11,27 +11,51 @@ from torch import Tensor, nn
 
 from bat_agent.checkpoint import check_state, read_tensors, write_tensors
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.posterior import hear
 from bat_agent.interfaces import Encoding, Reply
+from bat_agent.language import check_name
 from bat_agent.questions.free.query import Query, read_query
+from bat_agent.registry import load_reasoner
+from bat_agent_talk.answering import Scene, answer
 from bat_agent_talk.config import TalkConfig
-from bat_agent_talk.reader import Reader
+from bat_agent_talk.language_model import load_language_model, outline_language_model
+from bat_agent_talk.reader import Reader, Reading
+from bat_agent_talk.set_forms import is_of_the_set
 
 WEIGHTS_FILE = "model.safetensors"
+NOT_UNDERSTOOD = "I did not understand the question."
+REMEMBERED = 4096
+"""Questions whose queries are kept."""
 UNTRAINED = "the reasoner talk was not trained, so its answers mean nothing; train it, or load weights"
 
 
 class TalkReasoner(nn.Module):
     """A language model reads the question as a query (:mod:`bat_agent_talk.reader`), the heads answer it."""
 
-    def __init__(self, config: TalkConfig | None = None, *, reader: Reader | None = None) -> None:
+    def __init__(self, config: TalkConfig | None = None, *, llm: tuple[Any, Any] | None = None) -> None:
+        """With the language model that the options name, or with this one and its tokenizer."""
         super().__init__()
         self.config = config = config or TalkConfig()
+        model, tokenizer = llm or load_language_model(config.llm, config.dtype)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.reader = reader or Reader.load(
-                config.llm, config.depth, config.dtype, config.lora_rank, config.lora_alpha
+            self.reader = Reader(
+                model, tokenizer, config.lora_rank, config.lora_alpha, again=config.gradient_checkpointing
             )
         self._trained = self._trains = False
+        self._read: dict[str, Reading] = {}
+        self._rules: Any = load_reasoner(
+            "rules", token_dim=config.token_dim, activity=config.activity, label=config.label, heard=config.heard
+        )
+
+    @classmethod
+    def outline(cls, config: TalkConfig) -> TalkReasoner:
+        """To be counted: with its language model where that is a file or a folder, so that it can be timed; else one of
+        the same shape without weights.
+        """
+        if check_name(config.llm) or Path(config.llm).expanduser().is_dir():
+            return cls(config)
+        return cls(config, llm=outline_language_model(config.llm, config.dtype))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -54,8 +78,59 @@ class TalkReasoner(nn.Module):
         return [reading.query for reading in self.reader.read(questions)]
 
     def answer(self, encoding: Encoding, questions: Sequence[str]) -> list[Reply]:
-        """The query of each question, for now."""
-        return [Reply(str(r.query), r.probability) for r in self.reader.read(questions)]
+        """One answer per question; its confidence is the probability of the query times that of the answer to it.
+
+        Raises :class:`~bat_agent.errors.BadInput` where the questions do not divide among the clips, where the encoder
+        lacks the head that a question needs, and where its classes are not the 355.
+        """
+        clips = len(encoding.tokens)
+        if not clips or len(questions) % clips:
+            raise BadInput(f"{len(questions)} questions do not divide among {clips} clips; ask each clip equally many")
+        if not questions:
+            return []
+        per_clip = len(questions) // clips
+        heard = [Scene(clip, self.config.thresholds) for clip in hear(encoding, self.config.thresholds)]
+        plain = self._plain(encoding, questions, per_clip)
+        readings = self._readings([text for number, text in enumerate(questions) if number not in plain])
+        return [
+            plain[number] if number in plain else self._reply(heard[number // per_clip], readings[text])
+            for number, text in enumerate(questions)
+        ]
+
+    def _plain(self, encoding: Encoding, questions: Sequence[str], per_clip: int) -> dict[int, Reply]:
+        """Answers by the rules to those questions that are SpatialSoundQA's own, word for word."""
+        mine = [number for number, text in enumerate(questions) if is_of_the_set(text)]
+        if not mine:
+            return {}
+        each = encoding if len(encoding.tokens) == 1 else encoding[[number // per_clip for number in mine]]
+        replies = self._rules.answer(each, [questions[number] for number in mine])
+        return dict(zip(mine, replies, strict=True))
+
+    def _readings(self, questions: Sequence[str]) -> dict[str, Reading]:
+        """What each question was read as; those that were asked before are not read again."""
+        if not self._trains:
+            self.reader.merge()
+        remembered = {} if self._trains else self._read
+        new = [text for text in dict.fromkeys(questions) if text not in remembered]
+        found = dict(zip(new, self.reader.read(new), strict=True))
+        readings = found | {text: remembered[text] for text in questions if text in remembered}
+        if not self._trains:
+            self._read |= found
+            for text in list(self._read)[: max(len(self._read) - REMEMBERED, 0)]:
+                del self._read[text]
+        return readings
+
+    def _reply(self, scene: Scene, reading: Reading) -> Reply:
+        if reading.probability < self.config.sure:
+            return Reply(NOT_UNDERSTOOD, 0.0)
+        reply = answer(scene, reading.query)
+        if reply.confidence is None:
+            return reply
+        # What is not known of the question is shared out like the answers of one that asks for nothing.
+        rest = 1 - reading.probability
+        shares = [(text, reading.probability * share + rest / 2) for text, share in reply.alternatives]
+        own = dict(shares).get(str(reply), reading.probability * reply.confidence)
+        return Reply(str(reply), own, shares)
 
     def save_weights(self, directory: str | Path, *, half: bool = False) -> None:
         """Write what is trained, ``model.safetensors`` (float16 if ``half``)."""
@@ -84,3 +159,4 @@ class TalkReasoner(nn.Module):
         for name, tensor in self.trained_state_dict().items():
             tensor.copy_(tensors[name])
         self._trained = True
+        self._read.clear()

@@ -74,6 +74,8 @@ SHAPES: tuple[Shape, ...] = (
     Shape("same", "same side", (SOUND, SOUND)),
     Shape("opposite", "opposite sides", (SOUND, SOUND)),
     Shape("between", "am between", (SOUND, SOUND)),
+    Shape("middle", "is between", (SOUND, SOUND, SOUND)),
+    Shape("among", "what between", (SOUND, SOUND)),
     Shape("moving", "is moving", (SOUND,)),
     Shape("coming", "approach", (SOUND,)),
     Shape("going", "drift", (SOUND,)),

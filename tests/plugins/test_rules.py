@@ -23,7 +23,7 @@ from bat_agent.questions.records import RELEASED_TYPES
 from bat_agent.scene import Position, unit_vector
 from bat_agent.testing import ReasonerContract
 from bat_agent_rules.config import RulesConfig
-from bat_agent_rules.hearing import hear
+from bat_agent.hearing.posterior import hear
 from bat_agent_rules.parsing import parse
 from bat_agent_rules.reasoner import RulesReasoner
 from bat_agent_rules.vocabulary import WORDS, find_label

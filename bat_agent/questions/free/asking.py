@@ -125,10 +125,10 @@ def ask_one(intent: Intent, dice: Dice, split: VoiceSplit, balance: Balance | No
     return FreeQuestion(QuestionType.FREE, text, truth.answer, choices, f"{intent.name}.{voice}", query, truth)
 
 
-def words_of(intent: Intent, query: Query, dice: Dice, split: Split) -> str | None:
+def words_of(intent: Intent, query: Query, dice: Dice, split: VoiceSplit) -> str | None:
     """A query in the words of one of the voices; ``None`` where what came before it has no clear answer."""
     voice = dice.pick(tuple(voices(split)))
-    return _worded(intent, query, voice, dice, held_out=voice in HELD_OUT)
+    return _worded(intent, query, voice, dice, held_out=voice not in TRAIN)
 
 
 def intent_of(name: str) -> Intent:

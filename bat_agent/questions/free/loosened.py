@@ -133,10 +133,10 @@ def _reworded(text: str, rng: np.random.Generator) -> str:
 
 def _around(text: str, rng: np.random.Generator) -> str:
     mark = text[-1] if text[-1] in "?.!" else ""
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         after = _AFTER[int(rng.integers(len(_AFTER)))]
         text = f"{text.rstrip('?.!')}{',' if rng.random() < 0.6 else ''} {after}{mark}"
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         before = _BEFORE[int(rng.integers(len(_BEFORE)))]
         lowered = text if text.startswith(("I ", "I'")) or before.endswith(".") else text[0].lower() + text[1:]
         text = f"{before[0].upper()}{before[1:]} {lowered}"

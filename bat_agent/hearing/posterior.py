@@ -171,7 +171,7 @@ def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
     logits = encoding.class_logits
     if logits is not None and logits.shape[-1] != NUM_CLASSES:
         raise BadInput(
-            f"the reasoner 'rules' knows the {NUM_CLASSES} classes of the label table, but this encoder has "
+            f"this reasoner knows the {NUM_CLASSES} classes of the label table, but this encoder has "
             f"{logits.shape[-1]}; use an encoder with the class table of bat_agent.labels"
         )
     named = logits
