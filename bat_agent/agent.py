@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent import registry
+from bat_agent.chat import FORGOTTEN_AFTER_S, KEPT, Chat
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.confidence import is_sure
@@ -50,9 +51,14 @@ class Answer:
         return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
 
     @property
+    def understood(self) -> bool:
+        """Whether the text is an answer, not that the question was not understood: of that nobody is sure at all."""
+        return self.confidence != 0.0
+
+    @property
     def spoken(self) -> str:
         """The text, or ``not sure; perhaps …``."""
-        return self.text if self.sure else f"not sure; perhaps {self.text}"
+        return self.text if self.sure or not self.understood else f"not sure; perhaps {self.text}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -153,6 +159,19 @@ class Bat:
             return first if prepared.batched else first[0]
         return answers if prepared.batched else answers[0]
 
+    @property
+    def converses(self) -> bool:
+        """Whether the reasoner understands a question that leaves out what was said before (:meth:`chat`)."""
+        return bool(getattr(self.reasoner, "converses", False))
+
+    def chat(self, *, kept: int = KEPT, forgotten_after_s: float = FORGOTTEN_AFTER_S) -> Chat:
+        """A conversation: ``chat.ask(waveform, "Where is the dog?")``, then ``chat.ask(waveform, "And how far?")``.
+
+        The last ``kept`` questions are remembered, until nothing was asked for ``forgotten_after_s``. Every answer is
+        of the clip that comes with the question. A reasoner that does not converse takes each question for itself.
+        """
+        return Chat(self, kept=kept, forgotten_after_s=forgotten_after_s)
+
     def stream(self, waveform: Waveform, question: str) -> Iterator[str]:
         """The answer to one question about one clip (2, samples), piece by piece as a language model says it.
 
@@ -234,6 +253,8 @@ class Bat:
         text = str(reply)
         if not isinstance(reply, Reply) or reply.confidence is None:
             return Answer(question, text, None, getattr(reply, "alternatives", ()), notes)
+        if reply.confidence == 0.0:  # it says that it did not understand, which is no answer that one may be sure of
+            return Answer(question, text, 0.0, (), notes, sure=False)
         confidence = self.config.calibration.answer(text, reply.confidence)
         alternatives = reply.alternatives if len(reply.alternatives) != 2 else _shared_out(reply, confidence)
         sure = is_sure(text, confidence, self.config.thresholds.unsure)

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("extras", "labels", "scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),
-    ("scenes", "hearing", "recipes", "language"),
+    ("scenes", "hearing", "recipes", "language", "chat"),
     ("agent", "datasets"),
     ("listening", "clips"),
     ("bat_agent",),
