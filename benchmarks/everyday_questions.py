@@ -173,7 +173,7 @@ def by_ear(bat: Bat, seed: int = 0) -> list[Answer]:
 
 
 def _rendered(sources: tuple[HeardSource, ...], rng: np.random.Generator) -> np.ndarray:
-    room, ears = Room((12.0, 4.0, 12.0), 0.35), (6.0, 1.8, 6.0)
+    room, ears = Room((9.0, 5.0, 9.0), 0.4), (4.5, 1.8, 4.2)
     places = [
         np.add(ears, source.position.distance_m * np.array(unit_vector(*source.position[:2]))) for source in sources
     ]

@@ -32,6 +32,10 @@ class Request:
     """The hour, or the degrees, it mentions."""
     turn_deg: int = 0
     """How far the listener would have turned, left above 0."""
+    walk_m: float = 0.0
+    """How far the listener would have walked, metres."""
+    walk_to: str = ""
+    """Which way: ``left``, ``right``, ``front`` or ``behind``."""
 
 
 # In all patterns articles are gone already.
@@ -41,7 +45,15 @@ _SHORT = (
     (re.compile(r"[’`´]"), "'"),
     (re.compile(r"\bo ?'? ?clock\b"), " oclock "),
     (re.compile(r"\bclock (?=position|direction|face|hour|bearing)"), " oclock "),
+    (re.compile(r"\bup (?=ahead|front)"), ""),
+    (re.compile(r"\bup or (?:is it |are they )?down\b"), "above or below"),
     # Who walks is the listener, not a sound of steps.
+    (
+        re.compile(
+            r"\b(?:take|took|taking) (?:a|one) (?:step|pace)\b|\bstep(?:ped|ping)? (?=to|back|for|left|right|side)"
+        ),
+        "go ",
+    ),
     (re.compile(r"\b(i|we|should|could|must|shall) (?:walk|run)\b|\b(to) walk(?= (?:to|towards|over))"), r"\1\2 go"),
     (re.compile(r"°"), " degrees "),
     (re.compile(r"\bcan't\b|\bcannot\b"), "can"),

@@ -17,8 +17,11 @@ from bat_agent_rules.clause import NOUN, Request, normal_form
 from bat_agent_rules.parsing import parse
 
 _LEAD = re.compile(r"^(?:(?:and|so|but|then|ok|okay|yes|no|what about|how about|also)[ ,]+)+", re.IGNORECASE)
-_IT = re.compile(r"\b(?:it|its|he|him|she|her|they|them|that one|this one)\b(?!['’]?s (?:true|right))", re.IGNORECASE)
-_THAT = re.compile(r"\b(?:that|this)\b", re.IGNORECASE)
+_IT = re.compile(
+    r"\b(?:it(?! (?:safe|clear|quiet|silent|true|right|correct|possible|ok|okay)\b)|its|he|him|she|her|they|them|that one"
+    r"|this one)\b",
+    re.IGNORECASE,
+)
 _NAMELESS = re.compile(rf"\b{NOUN}\b|\b(?:anything|something|anyone|someone|anybody|somebody|one|thing)\b")
 _OTHER = re.compile(rf"(?:where is )?other(?: one| {NOUN})?")
 _WHAT = re.compile(r"(?:what|who)(?: is (?:it|that|there))?")
@@ -51,16 +54,20 @@ def understood(text: str) -> Request | None:
     history, question = split_history(text)
     before: Before | None = None
     for asked, said in history:
-        before = _after(_read(asked, before), said, before)
+        before = _after(asked, said, before)
     return _read(question, before)
 
 
-def _after(request: Request | None, said: str, before: Before | None) -> Before | None:
-    if request is None:
-        return before
+def _after(asked: str, said: str, before: Before | None) -> Before | None:
+    """What is left of a conversation after one more question."""
+    request = _read(asked, before)
+    if request is None:  # what it named may be spoken of all the same
+        spoken_of = set(normal_form(asked).sounds)
+        return Before(Request("presence", tuple(spoken_of)), *spoken_of) if len(spoken_of) == 1 else before
     if request.kind == "where_else":
         return Before(request, nameless=True)
-    sound = request.sounds[0] if request.sounds else ()
+    sounds = request.sounds or normal_form(asked).sounds
+    sound = sounds[0] if sounds else ()
     if request.kind in _NAMING and (named := parse_labels(said, labels())):
         lower = {name.lower(): number for name, number in label_index().items()}
         sound = tuple(lower[name] for name in named)
@@ -71,14 +78,16 @@ def _read(question: str, before: Before | None) -> Request | None:
     if before is None:
         return parse(question)
     bare = _LEAD.sub("", question.strip())
+    alone = parse(bare)
+    if alone is not None and alone.sounds and _fragment(bare, bare != question.strip(), before) is None:
+        return alone
     if before.sound:
         name = labels()[before.sound[0]].lower()
         for pronoun in (_IT, _THAT):
             named = pronoun.sub(f"the {name}", bare, count=1)
-            only_that = pronoun is _THAT and normal_form(bare).sounds
-            if named != bare and not only_that and (found := parse(named)) is not None:
+            if named != bare and (found := parse(named)) is not None:
                 return replace(found, sounds=tuple(_meant(sound, before) for sound in found.sounds))
-    found = _fragment(bare, bare != question.strip(), before) or parse(bare) or parse(question)
+    found = _fragment(bare, bare != question.strip(), before) or alone or parse(question)
     if found is None and before.sound:  # "how far?", "where?"
         found = parse(f"{bare.rstrip('?!. ')} is the {labels()[before.sound[0]].lower()}")
     return _filled(found, bare, before)

@@ -22,7 +22,12 @@ _TURNED = re.compile(
     rf"(?: (?:by )?{_NUMBER} degrees)?(?: to)?(?: (?:my|your))? (?:@(?P<way>left|right)|(?P<around>around|round|over))"
     r"(?: by (?P<by>\d+) degrees)?|\b(?:if|when|once|after)\b(?: (?:i|you|we))? fac\w+ other way"
 )
-_WALKED = re.compile(r"\b(?:if|when|once|after|suppose)\b.*\b(?:walk|went|go|move|step|ran|run)\w*\b")
+_WALKED = re.compile(
+    r"(?:\b(?:if|when|once|after|suppose|say|imagine|that|(?<!do )i|you|we) )*"
+    r"\b(?:walk|went|go|move|head|step|proceed)\w*"
+    rf"(?: by| for)? {_NUMBER} ?(?:m|met(?:er|re)s?) (?:straight |sideways |to |my )*"
+    r"@(?P<way>left|right|front|behind)\b"
+)
 _CANNOT = re.compile(
     r"\b(?:colou?rs?|smells?|tast(?:e|es|y)|stinks?|price|costs?|what time|what day|what date|weather|temperature"
     r"|how old|name of|names? does|is called|looks? like|how heavy|how much does)\b"
@@ -34,7 +39,7 @@ _MOTION = re.compile(
 _SOMEBODY = re.compile(r"\b(?:some|any|every)(?:one|body)\b|\bpeople\b")
 _PRESENT = re.compile(r"\b(?:there|here|around|home|hear|present|near|nearby|with me|out)\b")
 _SAFE = re.compile(
-    r"\b(?:safe(?:ly)?|clear to|all clear|way clear|path clear|clear if|clear for)\b"
+    r"\b(?:safe(?:ly)?|clear to|(?:all|way|path|is it|it is) clear|clear if|clear for)\b"
     r"|\b(?:bump|run|walk|crash|@behind) into\b"
     r"|\bin (?:my|your) way\b"
 )
@@ -44,7 +49,7 @@ _AT_DEGREES = re.compile(r"\b(?P<n>\d+) degrees\b")
 _ELEVATION = re.compile(r"\b(?:elevation|how high|how low|what height)\b")
 _AZIMUTH = re.compile(r"\b(?:azimuth|angle|bearing|heading|degrees)\b")
 _BY_DEGREES = re.compile(r"\b(?:how many degrees|what angle|which angle|how far|how much|degrees|angle)\b")
-_TO_TURN = re.compile(r"\b(?:turn|rotate|spin|swivel|pivot|face|look|swing|yaw)\b")
+_TO_TURN = re.compile(r"\b(?:turn|rotate|spin|swivel|pivot|face|look(?! for)|swing|yaw)\b")
 _TO_WALK = re.compile(r"\b(?:walk|go|run|head|get to|(?:to|i|we) reach|move|drive|fly)\b")
 _WHICH_WAY = re.compile(
     r"\b(?:(?:which|what) (?:way|direction|side)|where|left or right|@left or @right|@right or @left|how)\b"
@@ -53,8 +58,11 @@ _WITHIN = re.compile(r"\b(?:within|closer than|nearer than|less than|under|at mo
 _BEYOND = re.compile(r"\b(?:more than|over|beyond|(?:farther|further)(?: away| off)? than|at least|outside|@above)\b")
 _NEAR = re.compile(r"^(?:is|are) .*\b(?:close|near|nearby|close by|near by)\b(?: to (?:me|us|you)| by| here)*$")
 _FAR = re.compile(r"^(?:is|are) .*\bfar(?: away| off)?(?: from (?:me|us|you))?$")
-_ELSE = re.compile(r"\b(?:else|besides?|apart from|aside from|other than|except(?: for)?|in addition to|but)\b")
-_OTHER_ONE = re.compile(r"\bother(?: one| sound| noise| source)?\b")
+_ELSE = re.compile(
+    r"\b(?:else|besides?|apart from|aside from|other than|except(?: for)?|in addition to|but|excluding|ignoring"
+    r"|disregard|not counting|leaving out|more than)\b"
+)
+_OTHER_ONE = re.compile(r"\bother(?: one| sound| noise| source)?\b(?! people| person)")
 _SAME = re.compile(r"\bsame (?:side|direction|hand)\b|\bboth on one side\b")
 _OPPOSITE = re.compile(r"\bopposite|\bdifferent sides\b|\beither side\b|\beach side\b")
 _BETWEEN = re.compile(r"\b(?:between|in middle)\b")
@@ -65,13 +73,15 @@ _SINGLE = re.compile(r"\b(?:only one|just one|only single|just single|alone)\b")
 _LOUDER = re.compile(r"\b(?:louder|loudest|noisier|noisiest|strongest|stronger|most noise|dominant)\b")
 _QUIETER = re.compile(r"\b(?:quieter|quietest|softer|softest|fainter|faintest|weaker|weakest)\b")
 _SUPERLATIVES = {
-    "nearest": r"nearest|closest|most near|next to me",
-    "farthest": r"farthest|furthest|most distant|remotest",
-    "highest": r"highest|uppermost|topmost|most high",
-    "lowest": r"lowest|undermost|bottommost|most low",
+    "nearest": r"nearest|closest|most near|next to me|(?:shortest|least) (?:range|distance)",
+    "farthest": r"farthest|furthest|most distant|remotest|(?:longest|greatest) (?:range|distance)",
+    "highest": r"highest|uppermost|topmost|most high|greatest height",
+    "lowest": r"lowest|undermost|bottommost|most low|least height",
 }
 _FIRST = re.compile("|".join(rf"(?P<{word}>\b(?:{pattern})\b)" for word, pattern in _SUPERLATIVES.items()))
-_BY_HOW_MUCH = re.compile(r"\bhow (?:much|many met(?:er|re)s|far)\b.*\b(?:closer|nearer)\b")
+_BY_HOW_MUCH = re.compile(
+    r"\bhow (?:much|many met(?:er|re)s|far)\b.*\b(?:closer|nearer)\b|\b(?:closer|nearer)\b.*\bby how much\b"
+)
 _QUIET = re.compile(r"\b(?:quiet|silent|silence|still|nothing)\b")
 _NOISE = re.compile(r"\b(?:anything|something|sounds?|noises?)\b")
 _IS_THERE = re.compile(r"^(?:is|are|do|does|can|could|did)\b.*\b(?:there|hear|heard|sounding|making|audible|all|on)\b")
@@ -89,7 +99,10 @@ _FIND = re.compile(
     r"\b(?:point|find|show|track|fetch|spot|get me to|come from|comes from|coming from|from where|which way is"
     r"|what way is|whereabouts)\b"
 )
-_WHO = re.compile(r"^(?:who|whose)\b")
+_WHO = re.compile(r"who(?:ever)?(?: or what)?(?: is| was)?(?: <0>| it| that| this| there| here| and where| now)+")
+_WHO_THERE = re.compile(
+    r"who(?: or what)?(?: is| was)?(?: (?:it|that|there|on|to|in|at|of|my|your|me|you|side|hand|@\w+))+"
+)
 _PLAIN_PRESENCE = re.compile(
     r"^(?:(?:and|so|well|is|are|was|were|it|that|there|got|hear|have|has|we|you|i|do|does|can|could|some|also|about) )*"
     r"<0>(?: (?:here|around|nearby|somewhere|anywhere|present|running|on|audible|going|playing|sounding|yes|or|no|not"
@@ -99,6 +112,8 @@ _PLAIN_PRESENCE = re.compile(
 
 def read_everyday(clause: Clause) -> Request | None:
     """What an everyday question asks that has a meaning of its own, whatever other patterns would make of it."""
+    if walked := _WALKED.search(clause.text):
+        return _after_a_walk(clause, walked)
     clause, turn_deg = _without_turn(clause)
     for reader in _FIRST_READERS:
         found = reader(clause)
@@ -136,6 +151,19 @@ def _without_turn(clause: Clause) -> tuple[Clause, int]:
     degrees = round(number_of(by)) if by else 180 if not match["way"] else 90
     rest = " ".join(f"{clause.text[: match.start()]} {clause.text[match.end() :]}".split())
     return replace(clause, text=rest), degrees * (-1 if match["way"] == "right" else 1)
+
+
+def _after_a_walk(clause: Clause, walked: re.Match[str]) -> Request | None:
+    """How far, on which side, whether closer, had the listener walked."""
+    rest = replace(clause, text=" ".join(f"{clause.text[: walked.start()]} {clause.text[walked.end() :]}".split()))
+    walk = {"walk_m": number_of(walked["n"]), "walk_to": walked["way"]}
+    if len(rest.sounds) > 1:
+        return None
+    if re.search(r"\b(?:closer|nearer|shrink|towards?)\b", rest.text):
+        return Request("gets_closer", rest.sounds, **walk)
+    if re.search(r"\b(?:how (?:far|close)|how many met(?:er|re)s|distance|range)\b", rest.text):
+        return Request("walked_far", rest.sounds, **walk)
+    return Request("walked_side", rest.sounds, rest.sides, **walk) if len(rest.sides) == 1 else None
 
 
 # --- those that come first ---
@@ -177,8 +205,11 @@ def _clock(clause: Clause) -> Request | None:
 
 
 def _turning(clause: Clause) -> Request | None:
-    if len(clause.sounds) > 1 or clause.has(_WALKED):
+    if len(clause.sounds) > 1:
         return None
+    which_way = clause.two_way or re.search(r"\b(?:which|what) (?:way|side)\b", clause.text)
+    if re.search(r"\b(?:degrees|angle)\b", clause.text) and which_way:
+        return Request("turn_degrees", clause.sounds)
     if clause.has(_TO_TURN) and clause.has(_BY_DEGREES):
         return Request("turn_degrees", clause.sounds)
     if clause.has(_TO_TURN) and clause.has(_WHICH_WAY):
@@ -206,7 +237,7 @@ def _angles(clause: Clause) -> Request | None:
 
 
 def _limits(clause: Clause) -> Request | None:
-    if len(clause.sounds) > 1 or clause.has(_WALKED):
+    if len(clause.sounds) > 1:
         return None
     metres = _METRES.search(clause.text)
     if metres and not clause.text.startswith(("what", "which", "who", "where", "how")):
@@ -229,7 +260,7 @@ def _others(clause: Clause) -> Request | None:
     if not clause.has(_ELSE) or not (clause.sounds or re.search(r"\belse\b", clause.text)):
         return None
     asks_what = re.match(r"(?:\w+ )*?(?:what|which|who|name|list|tell)\b", clause.text)
-    if re.match(r"(?:is|are|do|does|can|(?:any|some)\w+)\b", clause.text):
+    if not asks_what and re.search(r"\b(?:is|are|do|does|can|(?:any|some)\w+)\b", clause.text):
         return Request("any_else", clause.sounds)
     return Request("what_else", clause.sounds) if asks_what or clause.text.startswith(("besides", "apart")) else None
 
@@ -248,7 +279,8 @@ def _between(clause: Clause) -> Request | None:
         return None
     if re.match(r"(?:what|which|who|is anything|is something|anything)\b", clause.text):
         return Request("what_between", clause.sounds)
-    return Request("am_between", clause.sounds) if clause.has(_ME) else None
+    yes_no = re.match(r"(?:is|am|are|do|does|so)\b", clause.text)
+    return Request("am_between", clause.sounds) if yes_no or clause.has(_ME) else None
 
 
 def _two_sides(clause: Clause) -> Request | None:
@@ -323,11 +355,11 @@ def _heard(clause: Clause) -> Request | None:
 
 def _who(clause: Clause) -> Request | None:
     """Who it is no sound tells; where somebody is it does."""
-    if not clause.has(_WHO) or len(clause.sounds) > 1:
+    if clause.sides and not clause.sounds and _WHO_THERE.fullmatch(clause.text) and not clause.contradictory:
+        return Request("detect_at", (), clause.sides)
+    if not _WHO.fullmatch(clause.text):
         return None
-    if clause.sounds:
-        return Request("locate", clause.sounds) if not clause.sides else Request("is_side", clause.sounds, clause.sides)
-    return Request("detect_at" if clause.sides else "detect", (), clause.sides)
+    return Request("locate", clause.sounds) if clause.sounds else Request("detect")
 
 
 def _what_there(clause: Clause) -> Request | None:

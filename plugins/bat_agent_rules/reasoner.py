@@ -16,11 +16,14 @@ from bat_agent.questions.answers import AXES, NOT_HEARD, answer_labels, format_d
 from bat_agent_rules.clause import AXIS_OF, Request
 from bat_agent_rules.config import RulesConfig
 from bat_agent_rules.dialogue import understood
-from bat_agent_rules.everyday_answers import ANSWERS, closer_share, locate, relation_share, subject
+from bat_agent_rules.everyday_answers import ANSWERS, NOTHING, closer_share, locate, relation_share, subject
 from bat_agent_rules.hearing import Clip, Heard, hear
 from bat_agent_rules.replies import choice, either, gaussian_share, yes_no
+from bat_agent_rules.walks import WALKS
 
 NOT_UNDERSTOOD = "I did not understand the question."
+NOT_THERE = 0.1
+"""Where even the likeliest source is less likely than this, there is nothing."""
 OF_A_PAIR = 0.1
 """Two sounds cover each other, and one may go by another name: of each of two that are named so much less is asked."""
 
@@ -104,9 +107,16 @@ def _detect(clip: Clip, request: Request) -> Reply:
 
 
 def _detect_at(clip: Clip, request: Request) -> Reply:
+    """What is there: all that is, else what may be, else nothing."""
     clip.classes()
-    source = _at(clip, request)
-    return _labels([source], math.prod(source.side(word) for word in request.sides))
+    best = _at(clip, request)
+    share = math.prod(best.side(word) for word in request.sides)
+    if request.distance_m is not None:
+        return _labels([best], share)
+    if share < NOT_THERE:
+        return Reply(NOTHING, 1 - share)
+    there = [s for s in clip.sources if math.prod(s.side(word) for word in request.sides) > 0.5]
+    return _labels(there or [best], share)
 
 
 def _source_on(clip: Clip, request: Request) -> Reply:
@@ -257,24 +267,28 @@ def _between(clip: Clip, request: Request) -> Reply:
     return Reply(text, 2 * gaussian_share(0.25 / max(math.sqrt(variance), 1e-3)) - 1)
 
 
-_ANSWERS: dict[str, Callable[[Clip, Request], Reply]] = ANSWERS | {
-    "detect": _detect,
-    "detect_at": _detect_at,
-    "source_on": _source_on,
-    "locate": _locate,
-    "side": _side,
-    "which_side": _side,
-    "is_side": _is_side,
-    "any_side": _any_side,
-    "distance": _distance,
-    "both": _both,
-    "pair": _pair,
-    "relation": _relation,
-    "which_side_of": _which_side_of,
-    "closer": _closer,
-    "farther": _closer,
-    "which_closer": _which_closer,
-    "which_farther": _which_closer,
-    "which_on": _which_on,
-    "between": _between,
-}
+_ANSWERS: dict[str, Callable[[Clip, Request], Reply]] = (
+    ANSWERS
+    | WALKS
+    | {
+        "detect": _detect,
+        "detect_at": _detect_at,
+        "source_on": _source_on,
+        "locate": _locate,
+        "side": _side,
+        "which_side": _side,
+        "is_side": _is_side,
+        "any_side": _any_side,
+        "distance": _distance,
+        "both": _both,
+        "pair": _pair,
+        "relation": _relation,
+        "which_side_of": _which_side_of,
+        "closer": _closer,
+        "farther": _closer,
+        "which_closer": _which_closer,
+        "which_farther": _which_closer,
+        "which_on": _which_on,
+        "between": _between,
+    }
+)

@@ -72,6 +72,13 @@ def _families() -> dict[tuple[str, ...], tuple[int, ...]]:
     speech = (number["Speech"], *(number[name] for name in voices if name != "Speech"))
     found = {tuple(WORDS.findall(name)): speech for name in _EVERYDAY["Speech"].split(",")}
     found |= {(*who.split(), verb): speech for who in _PEOPLE for verb in ("talking", "speaking", "chatting")}
+    own = {tuple(WORDS.findall(name.lower())) for name in labels()}
+    parts = {tuple(WORDS.findall(part)): name for name in reversed(labels()) for part in _parts(name)}
+    for name in EVERYDAY:  # a rooster is "Crowing" by its everyday name, and part of "Chicken, rooster"
+        for noun in names_of(name):
+            phrase = tuple(WORDS.findall(noun.bare))
+            if phrase not in own and parts.get(phrase, name) != name:
+                found[phrase] = (number[name], number[parts[phrase]])
     for name, kinds in _FAMILIES.items():
         for said in (name, f"{name}s"):
             found[(said,)] = tuple(number[kind] for kind in kinds)

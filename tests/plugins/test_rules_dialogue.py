@@ -51,12 +51,12 @@ def talk(reasoner: RulesReasoner, *questions: str) -> list[str]:
          ("left, front, below; 2m", "2m", "No", "left")),
         (("where's the dog", "and the siren?", "how far is that"),
          ("left, front, below; 2m", "right, behind, above; 5m", "5m")),
-        (("Is there a dog?", "Is it louder than the siren?", "Which way do I turn to face it?"), ("Yes", "Yes", "left")),
+        (("Is there a dog?", "Is it louder than the siren?", "Which way do I turn to it?"), ("Yes", "Yes", "left")),
         (("Is there a siren?", "is it closer than the dog?", "And at what o'clock is it?"), ("Yes", "No", "4 o'clock")),
         (("What is the nearest sound?", "where is it?", "and the other one?"),
          ("dog", "left, front, below; 2m", "right, behind, above; 5m")),
         (("Is anything behind me?", "and in front of me?", "above me?", "what is it?"), ("Yes", "Yes", "Yes", "siren")),
-        (("What is on my right?", "How far is it?", "what about the left?"), ("siren", "5m", "dog")),
+        (("What is on my right?", "what about the left?", "How far is it?"), ("siren", "dog", "2m")),
         (("Which is closer, the dog or the siren?", "And where is it?"), ("dog", "left, front, below; 2m")),
         (("How many are on my left?", "and on my right?"), ("1", "1")),
         # What is named is meant, whatever was talked of before; and "the sound" is the strongest, as ever.
@@ -136,7 +136,7 @@ def test_what_is_not_understood_has_no_confidence(reasoner: RulesReasoner) -> No
         ("is the sirne behind me", "is the siren behind me"), ("waht do you haer", "what do you hear"),
         ("is the helicoptr above me", "is the helicopter above me"), ("how fra is the phnoe", "how far is the phone"),
         ("is the siren neerer than the rain", "is the siren nearer than the rain"),
-        ("is the dogg on my lfet", "is the dog on my left"),
+        ("is the raain on my lfet", "is the rain on my left"),
     ],
 )  # fmt: skip
 def test_one_slip_a_word_is_mended(typed: str, meant: str) -> None:

@@ -65,10 +65,10 @@ def test_questions_of_one_conversation_go_on_from_each_other(serve: Serve) -> No
         alone = ears.ask(clip(), "And how far?")
         with pytest.raises(BadInput, match="a conversation is named by 1 to 64 letters"):
             ears.ask(clip(), "And how far?", conversation="a b")
-    asked = "Q: Where is the dog? A: You asked Where is the dog? Q: And how far?"
+    asked = "Q: Where is the dog? A: You asked: Where is the dog? Q: And how far?"
     assert first["answer"] == "You asked: Where is the dog?"
     assert (second[0]["question"], second[0]["answer"]) == ("And how far?", f"You asked: {asked}")
-    assert second[1]["answer"].startswith(f"You asked: {asked} A: ")
+    assert second[1]["answer"].endswith(" Q: And now?")
     assert other["answer"] == alone["answer"] == "You asked: And how far?"
 
 
