@@ -18,10 +18,11 @@ from bat_agent_rules.parsing import parse
 
 _LEAD = re.compile(r"^(?:(?:and|so|but|then|ok|okay|yes|no|what about|how about|also)[ ,]+)+", re.IGNORECASE)
 _IT = re.compile(
-    r"\b(?:it(?! (?:safe|clear|quiet|silent|true|right|correct|possible|ok|okay)\b)|its|he|him|she|her|they|them|that one"
-    r"|this one)\b",
+    r"\b(?:it(?! (?:safe|clear|quiet|silent|true|correct|possible|ok|okay)\b)|its|he|him|she|her|they|them"
+    r"|that one|this one)\b",
     re.IGNORECASE,
 )
+_THAT = re.compile(r"\b(?:that|this)\b", re.IGNORECASE)
 _NAMELESS = re.compile(rf"\b{NOUN}\b|\b(?:anything|something|anyone|someone|anybody|somebody|one|thing)\b")
 _OTHER = re.compile(rf"(?:where is )?other(?: one| {NOUN})?")
 _WHAT = re.compile(r"(?:what|who)(?: is (?:it|that|there))?")
