@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent import registry
+from bat_agent.chat import FORGOTTEN_AFTER_S, KEPT, Chat
 from bat_agent.checkpoint import save_module
 from bat_agent.errors import BadInput, PluginError, Unavailable, WeightsError
 from bat_agent.hearing.confidence import answer_form, is_sure
@@ -59,6 +60,11 @@ class Answer:
         return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
 
     @property
+    def understood(self) -> bool:
+        """Whether the text is an answer, not that the question was not understood: of that nobody is sure at all."""
+        return self.confidence != 0.0
+
+    @property
     def spoken(self) -> str:
         """What to say: :attr:`plain`, else the text, or ``not sure; perhaps …``, or why there is no answer. What claims
         nothing, such as that a question was not understood, is said as it is.
@@ -67,7 +73,7 @@ class Answer:
             return f"{self.text} {self.failed[:1].upper()}{self.failed[1:]}."
         if self.plain is not None:
             return self.plain
-        return self.text if self.sure or self.confidence == 0 else _perhaps(self.text)
+        return self.text if self.sure or not self.understood else _perhaps(self.text)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -180,6 +186,19 @@ class Bat:
             return first if prepared.batched else first[0]
         return answers if prepared.batched else answers[0]
 
+    @property
+    def converses(self) -> bool:
+        """Whether the reasoner understands a question that leaves out what was said before (:meth:`chat`)."""
+        return bool(getattr(self.reasoner, "converses", False))
+
+    def chat(self, *, kept: int = KEPT, forgotten_after_s: float = FORGOTTEN_AFTER_S) -> Chat:
+        """A conversation: ``chat.ask(waveform, "Where is the dog?")``, then ``chat.ask(waveform, "And how far?")``.
+
+        The last ``kept`` questions are remembered, until nothing was asked for ``forgotten_after_s``. Every answer is
+        of the clip that comes with the question. A reasoner that does not converse takes each question for itself.
+        """
+        return Chat(self, kept=kept, forgotten_after_s=forgotten_after_s)
+
     def stream(self, waveform: Waveform, question: str) -> Iterator[str]:
         """The answer to one question about one clip (2, samples), piece by piece as a language model says it.
 
@@ -284,6 +303,8 @@ class Bat:
             return Answer(question, CANNOT_ANSWER, None, (), notes, sure=False, failed=text)
         if not isinstance(reply, Reply) or reply.confidence is None:
             return Answer(question, text, None, getattr(reply, "alternatives", ()), notes)
+        if reply.confidence == 0.0:  # it says that it did not understand, which is no answer that one may be sure of
+            return Answer(question, text, 0.0, reply.alternatives, notes, sure=False)
         confidence = self.config.calibration.answer(text, reply.confidence)
         alternatives = reply.alternatives if len(reply.alternatives) != 2 else _shared_out(reply, confidence)
         unsure = self.config.thresholds.unsure

@@ -170,6 +170,8 @@ class Reasoner(Protocol):
     * ``save_weights`` and ``load_weights`` as for an encoder.
     * ``check()`` of its config: raises :class:`~bat_agent.errors.WeightsError` where a file that an option names is not
       there, without loading it.
+    * ``converses``, true: a question may come behind those before it, as
+      :func:`bat_agent.questions.history.with_history` writes them, and leave out what they said.
     * ``notes``, a tuple of texts: what a listener should know of its answers, such as that it was never trained.
     * ``trained_state_dict()`` and ``load_trained_state_dict(tensors)``: of a reasoner with a large frozen part, what is
       trained and therefore kept in checkpoints.

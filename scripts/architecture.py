@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("extras", "labels", "scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),
-    ("scenes", "hearing", "recipes", "language", "ambisonics"),
+    ("scenes", "hearing", "recipes", "language", "ambisonics", "chat"),
     ("agent", "datasets", "recordings"),
     ("listening", "clips"),
     ("bat_agent",),

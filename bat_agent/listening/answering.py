@@ -9,9 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bat_agent.agent import CANNOT_ANSWER, Answer, Bat
+from bat_agent.chat import Chat
 from bat_agent.errors import BadInput, Unavailable
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import Answered
@@ -20,17 +21,29 @@ from bat_agent.sound.ring import Waveform
 
 SHORTEST_S = 0.25
 """A window must hold this much before anything is said of it."""
-_Job = tuple[str, Waveform, float, "Future[Answer]"]
 _NOT_YET = "I have not heard enough yet."
 _WITHOUT_DIRECTION = "no direction is told: the input does not carry one"
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A question, and the sound (2, N) up to ``t_s`` that it is about."""
+
+    question: str
+    window: Waveform
+    t_s: float
+    future: Future[Answer]
+    typed: bool
+    """Whether somebody typed it, and may go on from it with the next."""
+
+
 class Answering:
-    """Answers questions, each about a copy of the sound of its moment."""
+    """Answers questions, each about a copy of the sound of its moment; what is typed is one conversation."""
 
     def __init__(self, bat: Bat, questions: Sequence[str] = (), every_s: float | None = None) -> None:
         """``questions`` are asked by themselves; raises :class:`~bat_agent.errors.BadInput` for an empty one."""
         self._bat = copy.copy(bat)  # which remembers the last clip, and another thread hears others
+        self._chat = Chat(self._bat)  # of those who type
         self._questions, self._every_s = [_checked(question) for question in questions], every_s
         self._next_s: float | None = 0.0 if questions else None
         self._waiting: list[tuple[str, Future[Answer]]] = []
@@ -46,20 +59,21 @@ class Answering:
         if window is None:
             self._waiting.append((_checked(question), future))
         else:
-            self._later(_checked(question), window, t_s, future)
+            self._later(_Job(_checked(question), window, t_s, future, typed=True))
         return future
 
     def look(self, window: Waveform, t_s: float, full: bool, *, wait: bool) -> None:
         """Ask what is due at ``t_s``: by itself only where the window is full. ``wait``: have answers before return."""
-        asked, self._waiting = self._waiting, []
+        asked = [_Job(question, window, t_s, future, typed=True) for question, future in self._waiting]
+        self._waiting = []
         if full and self._next_s is not None and t_s >= self._next_s:
-            asked += [(question, Future[Answer]()) for question in self._questions]
+            asked += [_Job(question, window, t_s, Future[Answer](), typed=False) for question in self._questions]
             self._next_s = None if self._every_s is None else t_s + self._every_s
-        for question, future in asked:
+        for job in asked:
             if wait:
-                self._answer(question, window, t_s, future)
+                self._answer(job)
             else:
-                self._later(question, window, t_s, future)
+                self._later(job)
 
     @property
     def is_due(self) -> bool:
@@ -89,39 +103,41 @@ class Answering:
         for _, future in self._waiting:
             future.cancel()
 
-    def _later(self, question: str, window: Waveform, t_s: float, future: Future[Answer]) -> None:
+    def _later(self, job: _Job) -> None:
         if not self._thread.is_alive() and not self._closed:
             self._thread.start()
-        self._jobs.put((question, window, t_s, future))
+        self._jobs.put(job)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             if self._closed:
-                job[-1].cancel()
+                job.future.cancel()
             else:
-                self._answer(*job)
+                self._answer(job)
 
-    def _answer(self, question: str, window: Waveform, t_s: float, future: Future[Answer]) -> None:
+    def _answer(self, job: _Job) -> None:
         try:
-            answer = self._answer_to(question, window, t_s)
+            answer = self._answer_to(job)
         except BaseException as error:
             with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
-                future.set_exception(error)
+                job.future.set_exception(error)
             return
-        self._new.append(Answered(answer, t_s))
+        self._new.append(Answered(answer, job.t_s))
         with contextlib.suppress(InvalidStateError):
-            future.set_result(answer)
+            job.future.set_result(answer)
 
-    def _answer_to(self, question: str, window: Waveform, t_s: float) -> Answer:
-        if window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ:
-            return Answer(question, _NOT_YET)
+    def _answer_to(self, job: _Job) -> Answer:
+        if job.window.shape[1] < SHORTEST_S * SAMPLE_RATE_HZ:
+            return Answer(job.question, _NOT_YET)
+        # What is asked by itself is no part of what somebody types.
+        ask = self._chat.ask if job.typed else self._bat.ask
         try:
-            answer = self._bat.ask(window, question)
+            answer: Answer = ask(job.window, job.question)
         except Unavailable:
             raise
         except BadInput as error:  # a head is lacking: told like any answer, whoever asked
-            return Answer(question, CANNOT_ANSWER, sure=False, failed=str(error))
-        if window.any() and forbids_direction(Health().look(window, t_s)):
+            return Answer(job.question, CANNOT_ANSWER, sure=False, failed=str(error))
+        if job.window.any() and forbids_direction(Health().look(job.window, job.t_s)):
             return replace(answer, notes=(*answer.notes, _WITHOUT_DIRECTION), sure=False, plain=None)
         return answer
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bat_agent
+from bat_agent.chat import conversation_name
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving import protocol
@@ -99,10 +100,13 @@ class Service:
             raise Refused(400, "no question was asked: write /ask?question=Where+is+the+dog%3F, and more the same way")
         if not all(question.strip() for question in questions):
             raise Refused(422, 'a question is empty: ask something like "Where is the sound coming from?"')
+        conversation = request.query_params.get("conversation")
+        if conversation is not None:
+            conversation_name(conversation)
         waveform = await self._waveform(request)
         if waveform.ndim == 3:
             raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
-        (heard,) = await self._heard(request, [Job(waveform, questions=questions)])
+        (heard,) = await self._heard(request, [Job(waveform, questions=questions, conversation=conversation)])
         return JSONResponse({"answers": heard.answers})
 
     async def _waveform(self, request: Request) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bat_agent.chat import Conversations
 from bat_agent.hearing.arrays import hearing_arrays, hearing_shapes
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving.protocol import ARRAYS, PERCEPTIONS
@@ -29,6 +30,8 @@ class Job:
     """(2, N) float32"""
     want: frozenset[str] = frozenset()
     questions: tuple[str, ...] = ()
+    conversation: str | None = None
+    """Name of the conversation that the questions belong to."""
 
     @property
     def key(self) -> int | None:
@@ -51,6 +54,7 @@ class Ears:
 
     def __init__(self, bat: Bat) -> None:
         self.bat = bat
+        self._conversations = Conversations(bat)
         self.labels = list(bat.encoder.labels)
         self.model = {
             "name": bat.config.name,
@@ -91,5 +95,9 @@ class Ears:
         ]
 
     def _asked(self, job: Job) -> Heard:
-        answers = self.bat.ask(job.waveform, job.questions)
+        if job.conversation is None:
+            answers = self.bat.ask(job.waveform, job.questions)
+        else:
+            chat = self._conversations.named(job.conversation)
+            answers = [chat.ask(job.waveform, question) for question in job.questions]
         return Heard(answers=[{**answer.to_dict(), "notes": list(answer.notes)} for answer in answers])

@@ -12,6 +12,10 @@ A body is the samples alone, float32, little-endian, C order; the header ``X-Bat
 JSON: ``{"perceptions": [Perception.to_dict(), …]}`` for one clip too, ``{"arrays": {key: packed}}`` with the arrays of
 :func:`bat_agent.hearing.arrays.hearing_arrays` as :func:`pack` makes them, bit for bit.
 
+With ``&conversation=NAME`` (1 to 64 letters, digits, dots, dashes, underscores) questions go on from those before them
+in the conversation of that name: "and how far is it?". The server keeps the last 6 questions and answers of at most 256
+conversations, in memory alone, until nothing was asked for 5 minutes.
+
 Refusals are ``{"error": "one sentence"}`` with status 400 (not this protocol, or an unknown Host), 401 (token), 408
 (the body came too slowly), 413 (too large), 422 (sound that cannot be heard, in the library's words), 500, or 503: the
 queue is full, and ``Retry-After`` or, finer, ``"retry_after_s"`` say when to come again.

@@ -143,15 +143,30 @@ class HearingClient:
         return {key: np.concatenate([portion[key] for portion in portions]) for key in portions[0]}
 
     @overload
-    def ask(self, waveform: Any, question: str, *, sample_rate_hz: int = ...) -> dict[str, Any]: ...
+    def ask(
+        self, waveform: Any, question: str, *, sample_rate_hz: int = ..., conversation: str | None = ...
+    ) -> dict[str, Any]: ...
     @overload
-    def ask(self, waveform: Any, question: Sequence[str], *, sample_rate_hz: int = ...) -> list[dict[str, Any]]: ...
-    def ask(self, waveform: Any, question: str | Sequence[str], *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Any:
-        """Answer one question about a clip (2, N), or several: ``Answer.to_dict()`` and ``notes``."""
+    def ask(
+        self, waveform: Any, question: Sequence[str], *, sample_rate_hz: int = ..., conversation: str | None = ...
+    ) -> list[dict[str, Any]]: ...
+    def ask(
+        self,
+        waveform: Any,
+        question: str | Sequence[str],
+        *,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
+        conversation: str | None = None,
+    ) -> Any:
+        """Answer one question about a clip (2, N), or several: ``Answer.to_dict()`` and ``notes``.
+
+        Questions of one ``conversation``, a name of yours, go on from each other: "And how far is it?".
+        """
         questions = [question] if isinstance(question, str) else list(question)
         if not questions:
             return []
-        query = urlencode([("question", each) for each in questions])
+        named = [] if conversation is None else [("conversation", conversation)]
+        query = urlencode([*(("question", each) for each in questions), *named])
         if len(query) > _LONGEST_QUESTIONS:
             raise BadInput(
                 f"the questions are longer together than {_LONGEST_QUESTIONS} characters: ask some at a time"

@@ -11,15 +11,23 @@ from torch import Tensor, nn
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
 from bat_agent.interfaces import Encoding, Reply
-from bat_agent.labels import label_index, labels
-from bat_agent.questions.answers import AXES, NOT_HEARD, YES_NO, answer_labels, format_distance
-from bat_agent.questions.relatives import nearest_classes
-from bat_agent_rules.config import RulesConfig
 from bat_agent.hearing.posterior import Clip, Heard, hear
-from bat_agent_rules.parsing import AXIS_OF, Request, parse
+from bat_agent.labels import label_index, labels
+from bat_agent.questions.answers import AXES, NOT_HEARD, answer_labels, format_distance
+from bat_agent.questions.relatives import nearest_classes
+from bat_agent_rules.clause import AXIS_OF, Request
+from bat_agent_rules.config import RulesConfig
+from bat_agent_rules.dialogue import understood
+from bat_agent_rules.everyday_answers import ANSWERS, NOTHING, closer_share, locate, relation_share, subject
+from bat_agent_rules.replies import choice, either, gaussian_share, weighed, yes_no
 from bat_agent_rules.vocabulary import sounding
+from bat_agent_rules.walks import WALKS
 
 NOT_UNDERSTOOD = "I did not understand the question."
+NOT_THERE = 0.1
+"""Where even the likeliest source is less likely than this, there is nothing."""
+_OF_ANYTHING = ("count", "what_else", "any_else", "where_else", "cannot", "moving")
+"""Questions whose answer holds whether or not the sound they name is there."""
 OF_A_PAIR = 0.1
 """Two sounds cover each other, and one may go by another name: of each of two that are named so much less is asked."""
 
@@ -49,6 +57,9 @@ class RulesReasoner(nn.Module):
     Every answer has the form of :mod:`bat_agent.questions.answers`.
     """
 
+    converses = True
+    """A question may leave out what those before it said."""
+
     def __init__(self, config: RulesConfig) -> None:
         """Keep ``config``; there is nothing else to hold."""
         super().__init__()
@@ -64,11 +75,8 @@ class RulesReasoner(nn.Module):
         if not per_clip:
             return []
         clips = hear(encoding, self.config.thresholds)
-        return [
-            self._unknown(clips[number // per_clip], parse(question))
-            or _reply(clips[number // per_clip], parse(question), self.config.thresholds)
-            for number, question in enumerate(questions)
-        ]
+        asked = ((clips[number // per_clip], understood(question)) for number, question in enumerate(questions))
+        return [self._unknown(clip, one) or _reply(clip, one, self.config.thresholds) for clip, one in asked]
 
     def _unknown(self, clip: Clip, request: Request | None) -> Reply | None:
         """That a sound which is named is none that the encoder has learnt; ``None`` where it knows them all."""
@@ -109,7 +117,7 @@ def _reply(clip: Clip, request: Request | None, thresholds: Thresholds) -> Reply
         return Reply(NOT_HEARD, 1 - least)
     reply = _ANSWERS[request.kind](clip, request)
     there = all(map(clip.is_there, request.sounds, shares))
-    return reply if there else _if_there(reply, least)
+    return reply if there or request.kind in _OF_ANYTHING else _if_there(reply, least)
 
 
 def _if_there(reply: Reply, share: float) -> Reply:
@@ -117,7 +125,7 @@ def _if_there(reply: Reply, share: float) -> Reply:
     assert reply.confidence is not None
     if len(reply.alternatives) == 2:  # worth a coin if it is not there
         shares = {text: share * each + (1 - share) / 2 for text, each in reply.alternatives}
-        said = _weighed(str(reply), shares)
+        said = weighed(str(reply), shares)
         return Reply(said, said.confidence, said.alternatives, plain=reply.plain, sure=False)
     return Reply(reply, share * reply.confidence, reply.alternatives, plain=reply.plain, sure=False)
 
@@ -140,11 +148,17 @@ def _detect(clip: Clip, request: Request) -> Reply:
 
 
 def _detect_at(clip: Clip, request: Request) -> Reply:
+    """What is there: all that is, else what may be, else nothing."""
     clip.classes()
-    source = _at(clip, request)
-    said = _labels([source], math.prod(source.side(word) for word in request.sides))
-    elsewhere = not all(source.side(word) > 0.5 for word in request.sides)
-    return Reply(said, said.confidence, plain=said.plain, sure=False) if elsewhere else said
+    best = _at(clip, request)
+    share = math.prod(best.side(word) for word in request.sides)
+    if request.distance_m is None and share < NOT_THERE:
+        return Reply(NOTHING, 1 - share)
+    there = [s for s in clip.sources if all(s.side(word) > 0.5 for word in request.sides)]
+    if request.distance_m is not None:
+        there = [best] if best in there else []
+    said = _labels(there or [best], share)
+    return said if there else Reply(said, said.confidence, plain=said.plain, sure=False)
 
 
 def _source_on(clip: Clip, request: Request) -> Reply:
@@ -152,8 +166,8 @@ def _source_on(clip: Clip, request: Request) -> Reply:
     (b,) = clip.find(request.sounds)
     others = [slot for slot in clip.slots if slot is not b]
     if others:
-        a = max(others, key=lambda other: other.perceived.confidence * _relation_share(other, request.sides, b))
-        return _labels([a], _relation_share(a, request.sides, b))
+        a = max(others, key=lambda other: other.perceived.confidence * relation_share(other, request.sides, b))
+        return _labels([a], relation_share(a, request.sides, b))
     # Only one place is known, but all classes of the clip are: what else sounds is the best guess.
     probs = clip.classes().copy()
     probs[list(request.sounds[0])] = -1.0
@@ -164,7 +178,7 @@ def _source_on(clip: Clip, request: Request) -> Reply:
 def _presence(clip: Clip, request: Request) -> Reply:
     """Whether all that is named is there."""
     shares = _heard_shares(clip, request)
-    return _yes_no(math.prod(shares), all(map(clip.is_there, request.sounds, shares)))
+    return yes_no(math.prod(shares), all(map(clip.is_there, request.sounds, shares)))
 
 
 def _heard_shares(clip: Clip, request: Request) -> list[float]:
@@ -197,35 +211,26 @@ def _labels(sources: Sequence[Heard], share: float = 1.0) -> Reply:
 
 
 def _locate(clip: Clip, request: Request) -> Reply:
-    source = _subject(clip, request)
-    # The words that perceiving says, so that one clip has one region wherever it is told.
-    words = source.perceived.sides or [max(axis, key=source.side) for axis in AXES.values()]
-    shares = {word: source.side(word) for word in words}
-    far, share = format_distance(source.distance_m), source.distance_share
-    said = Reply(f"{', '.join(words)}; {far}", math.prod(shares.values()) * share)
-    if not source.perceived.undecided:
-        return said
-    known = math.prod(each for word, each in shares.items() if AXIS_OF[word] not in source.perceived.undecided)
-    return Reply(said, said.confidence, plain=(f"{source.perceived.where}; {far}", known * share))
+    return locate(_subject(clip, request))
 
 
 def _side(clip: Clip, request: Request) -> Reply:
     words = AXES[AXIS_OF[request.sides[0]]] if request.sides else AXES["left_right"]
-    source = _subject(clip, Request(request.kind, request.sounds))
-    return _told(_choice({word: source.side(word) for word in words}), source, words)
+    source = subject(clip, request)
+    return _told(choice({word: source.side(word) for word in words}), source, words, request)
 
 
 def _is_side(clip: Clip, request: Request) -> Reply:
-    source = _subject(clip, Request(request.kind, request.sounds))
+    source = subject(clip, request)
     shares = [source.side(word) for word in request.sides]
     # Of several words each on its own, so that what is said of the place as a whole agrees.
-    return _told(_yes_no(math.prod(shares), all(share > 0.5 for share in shares)), source, request.sides)
+    return _told(yes_no(math.prod(shares), all(share > 0.5 for share in shares)), source, request.sides, request)
 
 
-def _told(reply: Reply, source: Heard, words: Sequence[str]) -> Reply:
-    """An answer about sides, told as unknown where one of its axes is left open."""
+def _told(reply: Reply, source: Heard, words: Sequence[str], request: Request) -> Reply:
+    """An answer about sides, told as unknown where one of its axes is left open; not where the listener would turn."""
     left_open = [axis for axis in source.perceived.undecided if axis in {AXIS_OF[word] for word in words}]
-    if not left_open or source.perceived.spread is None:
+    if not left_open or source.perceived.spread is None or request.turn_deg:
         return reply
     unknown = source.perceived.spread.about(left_open)
     return Reply(reply, reply.confidence, reply.alternatives, plain=(unknown, None))
@@ -234,7 +239,7 @@ def _told(reply: Reply, source: Heard, words: Sequence[str]) -> Reply:
 def _any_side(clip: Clip, request: Request) -> Reply:
     """Whether anything is there: not every source is elsewhere."""
     elsewhere = (1 - math.prod(source.side(word) for word in request.sides) for source in clip.sources)
-    return _yes_no(1 - math.prod(elsewhere))
+    return yes_no(1 - math.prod(elsewhere))
 
 
 def _distance(clip: Clip, request: Request) -> Reply:
@@ -265,39 +270,28 @@ def _at(clip: Clip, request: Request) -> Heard:
 def _both(clip: Clip, request: Request) -> Reply:
     a, b = clip.find(request.sounds)
     (word,) = request.sides
-    return _yes_no(a.side(word) * b.side(word))
+    return yes_no(a.side(word) * b.side(word))
 
 
 def _pair(clip: Clip, request: Request) -> Reply:
     a, b = clip.find(request.sounds)
-    return _yes_no(a.side(request.sides[0]) * b.side(request.sides[1]))
+    return yes_no(a.side(request.sides[0]) * b.side(request.sides[1]))
 
 
 def _relation(clip: Clip, request: Request) -> Reply:
     a, b = clip.find(request.sounds)
-    return _yes_no(_relation_share(a, request.sides, b))
+    return yes_no(relation_share(a, request.sides, b))
 
 
 def _which_side_of(clip: Clip, request: Request) -> Reply:
     a, b = clip.find(request.sounds)
     words = AXES[AXIS_OF[request.sides[0]]]
-    return _choice({word: _relation_share(a, (word,), b) for word in words})
-
-
-def _relation_share(a: Heard, words: Sequence[str], b: Heard) -> float:
-    """Probability that ``a`` is left of ``b`` (…): of both coordinates the first two moments, taken as Gaussian."""
-    share = 1.0
-    for word in words:
-        axis = AXIS_OF[word]
-        (mean_a, variance_a), (mean_b, variance_b) = a.coordinate(axis), b.coordinate(axis)
-        first = _gaussian_share((mean_a - mean_b) / max(math.sqrt(variance_a + variance_b), 1e-3))
-        share *= first if word == AXES[axis][0] else 1 - first
-    return share
+    return choice({word: relation_share(a, (word,), b) for word in words})
 
 
 def _closer(clip: Clip, request: Request) -> Reply:
     a, b = clip.find(request.sounds)
-    return _yes_no(_closer_share(a, b) if request.kind == "closer" else _closer_share(b, a))
+    return yes_no(closer_share(a, b) if request.kind == "closer" else closer_share(b, a))
 
 
 def _which_closer(clip: Clip, request: Request) -> Reply:
@@ -310,24 +304,17 @@ def _which_closer(clip: Clip, request: Request) -> Reply:
         names = [answer_labels(source.perceived.labels) for source in pair]
         if len(pair) == 1:
             return _labels(pair)
-    closer = _closer_share(pair[0], pair[1])
+    closer = closer_share(pair[0], pair[1])
     first = closer if request.kind == "which_closer" else 1 - closer
-    return _either(names, first)
+    return either((names[0], names[1]), first)
 
 
 def _which_on(clip: Clip, request: Request) -> Reply:
     """Which of two is on a side: where both are, the one further to that side."""
     a, b = clip.find(request.sounds)
-    first = _relation_share(a, request.sides, b)
+    first = relation_share(a, request.sides, b)
     names = [labels()[numbers[0]].lower() for numbers in request.sounds]
-    return _either(names, first)
-
-
-def _closer_share(a: Heard, b: Heard) -> float:
-    """P(d_a < d_b), equal bins counting half."""
-    p, q = a.head("distance"), b.head("distance")
-    farther = q[::-1].cumsum()[::-1] - 0.5 * q  # of b, per bin of a
-    return min(max(float(p @ farther), 0.0), 1.0)
+    return either((names[0], names[1]), first)
 
 
 def _between(clip: Clip, request: Request) -> Reply:
@@ -337,55 +324,31 @@ def _between(clip: Clip, request: Request) -> Reply:
     if a is b:
         return Reply(text, 0.0)
     variance = sum(source.coordinate(axis)[1] for source in (a, b) for axis in AXES) / len(AXES)
-    return Reply(text, 2 * _gaussian_share(0.25 / max(math.sqrt(variance), 1e-3)) - 1)
+    return Reply(text, 2 * gaussian_share(0.25 / max(math.sqrt(variance), 1e-3)) - 1)
 
 
-# --- into words ---
-
-
-def _yes_no(share: float, yes: bool | None = None) -> Reply:
-    """``Yes`` if the statement is likelier than not, or as the caller has decided."""
-    yes = share > 0.5 if yes is None else yes
-    shares = {YES_NO[0]: share, YES_NO[1]: 1 - share}
-    return _weighed(YES_NO[not yes], shares)
-
-
-def _choice(shares: dict[str, float]) -> Reply:
-    return _weighed(max(shares, key=lambda text: shares[text]), shares)
-
-
-def _either(names: Sequence[str], first: float) -> Reply:
-    """One of two names; the same name twice leaves no choice."""
-    return Reply(names[0], 1.0) if names[0] == names[1] else _choice({names[0]: first, names[1]: 1 - first})
-
-
-def _weighed(text: str, shares: dict[str, float]) -> Reply:
-    return Reply(text, shares[text], sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def _gaussian_share(deviations: float) -> float:
-    """Φ: the share of a Gaussian below so many standard deviations."""
-    return 0.5 * (1 + math.erf(deviations / math.sqrt(2)))
-
-
-_ANSWERS: dict[str, Callable[[Clip, Request], Reply]] = {
-    "detect": _detect,
-    "detect_at": _detect_at,
-    "source_on": _source_on,
-    "locate": _locate,
-    "side": _side,
-    "which_side": _side,
-    "is_side": _is_side,
-    "any_side": _any_side,
-    "distance": _distance,
-    "both": _both,
-    "pair": _pair,
-    "relation": _relation,
-    "which_side_of": _which_side_of,
-    "closer": _closer,
-    "farther": _closer,
-    "which_closer": _which_closer,
-    "which_farther": _which_closer,
-    "which_on": _which_on,
-    "between": _between,
-}
+_ANSWERS: dict[str, Callable[[Clip, Request], Reply]] = (
+    ANSWERS
+    | WALKS
+    | {
+        "detect": _detect,
+        "detect_at": _detect_at,
+        "source_on": _source_on,
+        "locate": _locate,
+        "side": _side,
+        "which_side": _side,
+        "is_side": _is_side,
+        "any_side": _any_side,
+        "distance": _distance,
+        "both": _both,
+        "pair": _pair,
+        "relation": _relation,
+        "which_side_of": _which_side_of,
+        "closer": _closer,
+        "farther": _closer,
+        "which_closer": _which_closer,
+        "which_farther": _which_closer,
+        "which_on": _which_on,
+        "between": _between,
+    }
+)

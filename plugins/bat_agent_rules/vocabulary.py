@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from bat_agent.labels import label_index, labels
+from bat_agent.questions.free.names import VOICES, is_human, names_of
+from bat_agent.questions.free.names_table import DOING, EVERYDAY
 
 WORDS = re.compile(r"\d+(?:\.\d+)?|[a-z]+|'s(?![a-z])")
 """A question, lower case, falls into these; marks, hyphens and brackets are dropped, in labels as well."""
@@ -34,7 +36,6 @@ _EVERYDAY = {
     "Motorcycle": "motorbike",
     "Music": "stereo, hi fi, song",
     "Speech": "voice, person, talker, talking, speaking, someone talking, someone speaking, people talking",
-    "Telephone": "phone",
     "Television": "tv, telly",
     "Thunderstorm": "storm",
     "Truck": "lorry",
@@ -61,13 +62,51 @@ def sounding(label: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name} sounds"
 
 
-def find_label(words: Sequence[str]) -> tuple[int, int] | None:
-    """(class number, how many words) of the longest name at the beginning of ``words``; ``None`` where none begins."""
+_PEOPLE = ("someone", "somebody", "anyone", "anybody", "people", "person", "person who is", "one who is", "whoever is")
+_FAMILIES = {
+    "phone": ("Telephone", "Telephone bell ringing", "Ringtone", "Telephone dialing, DTMF"),
+    "gun": ("Gunshot, gunfire", "Machine gun"),
+    "footstep": ("Walk, footsteps", "Run"),
+}
+
+
+def find_label(words: Sequence[str]) -> tuple[tuple[int, ...], int] | None:
+    """(class numbers, how many words) of the longest name at the beginning of ``words``; ``None`` where none begins.
+
+    A name is of one class, but for those of families: whoever talks, a phone, whatever it does.
+    """
     table, longest = _table()
     for length in range(min(longest, len(words)), 0, -1):
         if (number := table.get(tuple(words[:length]))) is not None:
-            return number, length
+            return _families().get(tuple(words[:length]), (number,)), length
     return None
+
+
+@cache
+def _families() -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Names of several classes, the plainest first."""
+    number = label_index()
+    voices = [name for name in labels() if name.lower() in VOICES]
+    speech = (number["Speech"], *(number[name] for name in voices if name != "Speech"))
+    found = {tuple(WORDS.findall(name)): speech for name in _EVERYDAY["Speech"].split(",")}
+    found |= {(*who.split(), verb): speech for who in _PEOPLE for verb in ("talking", "speaking", "chatting")}
+    own = {tuple(WORDS.findall(name.lower())) for name in labels()}
+    parts = {tuple(WORDS.findall(part)): name for name in reversed(labels()) for part in _parts(name)}
+    for name in EVERYDAY:  # a rooster is "Crowing" by its everyday name, and part of "Chicken, rooster"
+        for noun in names_of(name):
+            phrase = tuple(WORDS.findall(noun.bare))
+            if phrase not in own and parts.get(phrase, name) != name:
+                found[phrase] = (number[name], number[parts[phrase]])
+    for name, kinds in _FAMILIES.items():
+        for said in (name, f"{name}s"):
+            found[(said,)] = tuple(number[kind] for kind in kinds)
+    return found
+
+
+@cache
+def humans() -> tuple[int, ...]:
+    """The classes that are what people do: somebody is there."""
+    return tuple(number for number, name in enumerate(labels()) if is_human(name))
 
 
 @cache
@@ -85,8 +124,13 @@ def _table() -> tuple[dict[tuple[str, ...], int], int]:
         for phrase, number in phrases:
             if phrase and phrase not in _NEVER:
                 table.setdefault(phrase, number)
-    for phrase, number in _other_numbers(everyday):
-        table.setdefault(phrase, number)
+    spoken = [(tuple(WORDS.findall(noun.bare)), label_index()[name]) for name in EVERYDAY for noun in names_of(name)]
+    doing = {name.lower(): number for number, name in enumerate(labels())}
+    spoken += [(tuple(WORDS.findall(phrase)), doing[name]) for name, phrase in DOING.items()]
+    families = [(phrase, numbers[0]) for phrase, numbers in _families().items()]
+    for phrase, number in (*_other_numbers(everyday), *spoken, *families):
+        if phrase not in _NEVER:
+            table.setdefault(phrase, number)
     return table, max(map(len, table))
 
 

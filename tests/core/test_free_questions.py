@@ -13,11 +13,11 @@ from bat_agent.evaluation.metrics import prompt_only_answers
 from bat_agent.labels import labels
 from bat_agent.questions import HeardSource, QARecord, compatible
 from bat_agent.questions.free import INTENTS, answer, ask_free, read_query
-from bat_agent.questions.free.asking import split_history
 from bat_agent.questions.free.fixed import fixed_records
 from bat_agent.questions.free.names import kindred, sounds_in
 from bat_agent.questions.free.names_table import SHIPPED
 from bat_agent.questions.free.voices import HELD_OUT, TRAIN
+from bat_agent.questions.history import split_history
 from bat_agent.questions.verify import verify
 from bat_agent.scene import Position
 

@@ -11,10 +11,10 @@ import pytest
 from bat_agent.errors import BadInput
 from bat_agent.labels import labels
 from bat_agent.questions.free import INTENTS, KINDS, read_query
-from bat_agent.questions.free.asking import split_history, with_history
 from bat_agent.questions.free.names import names_of, sounds_in
 from bat_agent.questions.free.names_table import DOING, EVERYDAY, SHIPPED, STRANGE
 from bat_agent.questions.free.voices import HELD_OUT, JUDGES, TRAIN, voices
+from bat_agent.questions.history import split_history, with_history
 
 OWN = {intent.name for intent in INTENTS.values() if not intent.worded_as}
 SLOT = re.compile(r"\{(\w+)\}")

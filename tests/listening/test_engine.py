@@ -31,6 +31,8 @@ BLOCK = 1600
 class Ears:
     """Hears a dog on the louder side, and keeps what it was given."""
 
+    converses = False
+
     def __init__(self, seconds: float = 0.0) -> None:
         self.config = SimpleNamespace(name="stub")
         self.seconds = seconds
@@ -188,6 +190,25 @@ def test_a_question_typed_meanwhile_is_answered_from_now() -> None:
     assert future is not None
     assert future.result(1.0).text == "right"
     assert [a.answer.text for a in answers] == ["right"]
+
+
+def test_typed_questions_are_one_conversation_and_those_asked_by_themselves_are_not() -> None:
+    class Conversing(Ears):
+        converses = True
+
+        def ask(self, window: Waveform, question: str) -> Answer:
+            return Answer(question, f"<{question}>", 0.9)
+
+    listener = ears(Script(blocks(2.0), live=True), Conversing(), window_s=0.5, questions=("by itself?",))
+    futures, answers = [], []
+    for update in listener:
+        answers += update.answers
+        if len(futures) < 2 and update.t_s >= 0.6 * (len(futures) + 1):
+            futures.append(listener.ask(("Where is it?", "And how far?")[len(futures)]))
+    said = {answered.answer.question: answered.answer.text for answered in answers}
+    assert said["by itself?"] == "<by itself?>"
+    assert said["Where is it?"] == "<Where is it?>"
+    assert said["And how far?"] == "<Q: Where is it? A: <Where is it?> Q: And how far?>"
 
 
 def test_a_question_that_is_taken_back_stops_nothing() -> None:

@@ -109,10 +109,10 @@ def test_everyday_questions(reasoner: RulesReasoner, question: str) -> None:
 
 
 UNKNOWN = """
-What time is it? / What is the capital of France? / Where is the unicorn? / Is the unicorn behind you?
+What is the capital of France? / Where is the unicorn? / Is the unicorn behind you?
 Where is the sound of the unicorn coming from? / Is the dog left of the unicorn? / Is the unicorn left of the dog?
 Is the dog closer than the unicorn? / Is the dog not on the left? / Is the dog hungry? / Why is the dog barking?
-How loud is the dog? / How many sounds are there? / Is the sound left and right? / Where are you? / Turn left. / ?!
+How loud is the dog? / Is the sound left and right? / Where are you? / Turn left. / ?!
 """
 
 

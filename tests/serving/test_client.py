@@ -54,6 +54,24 @@ def test_a_client_outlives_its_server(serve: Serve) -> None:
     assert sides([ears.perceive(clip(0.5, 0.1))]) == [180.0]
 
 
+def test_questions_of_one_conversation_go_on_from_each_other(serve: Serve) -> None:
+    """The server keeps what was asked, by the name of the conversation alone."""
+    served = serve()
+    served.bat.reasoner.converses = True
+    with served.client() as ears:
+        first = ears.ask(clip(), "Where is the dog?", conversation="robot-1")
+        second = ears.ask(clip(seed=1), ["And how far?", "And now?"], conversation="robot-1")
+        other = ears.ask(clip(), "And how far?", conversation="robot-2")
+        alone = ears.ask(clip(), "And how far?")
+        with pytest.raises(BadInput, match="a conversation is named by 1 to 64 letters"):
+            ears.ask(clip(), "And how far?", conversation="a b")
+    asked = "Q: Where is the dog? A: You asked: Where is the dog? Q: And how far?"
+    assert first["answer"] == "You asked: Where is the dog?"
+    assert (second[0]["question"], second[0]["answer"]) == ("And how far?", f"You asked: {asked}")
+    assert second[1]["answer"].endswith(" Q: And now?")
+    assert other["answer"] == alone["answer"] == "You asked: And how far?"
+
+
 def test_a_server_that_does_not_answer_is_given_up(serve: Serve) -> None:
     served = serve()
     served.bat.encoder.close_gate()

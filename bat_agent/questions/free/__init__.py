@@ -6,11 +6,12 @@ it, and a voice (:mod:`~.voices`) puts it into words.
 
 from __future__ import annotations
 
-from bat_agent.questions.free.asking import FreeQuestion, ask_free, split_history, with_history
+from bat_agent.questions.free.asking import FreeQuestion, ask_free
 from bat_agent.questions.free.intents import INTENTS, Intent
 from bat_agent.questions.free.query import KINDS, Query, read_query
 from bat_agent.questions.free.seen import Truth
 from bat_agent.questions.free.truth import CANNOT_BE_HEARD, answer
+from bat_agent.questions.history import split_history, with_history
 
 __all__ = [
     "CANNOT_BE_HEARD",

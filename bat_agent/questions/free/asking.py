@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,13 +18,12 @@ from bat_agent.questions.free.seen import Truth
 from bat_agent.questions.free.truth import answer
 from bat_agent.questions.free.voices import TRAIN, VoiceSplit, voices
 from bat_agent.questions.generator import Balance, Question
+from bat_agent.questions.history import with_history
 from bat_agent.questions.records import QuestionType
 
 _TRIES = 30
 _SMALL = ("terse", "typos", "teenager")  # voices that begin in lower case
-_TURN = re.compile(r"Q: (.+?) A: (.+?)(?= Q: )", re.DOTALL)
 _HISTORY_KINDS = {"where": "where", "heard": "is heard", "how_far": "distance", "left_or_right": "side"}
-History = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,6 @@ class FreeQuestion(Question):
     def voice(self) -> str:
         """Who asks."""
         return self.kind.partition(".")[2]
-
-
-def with_history(history: History, question: str) -> str:
-    """A question after those before it, with their answers: ``Q: Where is the dog? A: … Q: And how far is it?``."""
-    if not history:
-        return question
-    return f"{' '.join(f'Q: {asked} A: {said}' for asked, said in history)} Q: {question}"
-
-
-def split_history(text: str) -> tuple[list[tuple[str, str]], str]:
-    """The inverse of :func:`with_history`."""
-    if not text.startswith("Q: "):
-        return [], text
-    turns = list(_TURN.finditer(text))
-    end = turns[-1].end() if turns else 0
-    return [(turn[1], turn[2]) for turn in turns], text[end:].strip().removeprefix("Q: ")
 
 
 def ask_free(
