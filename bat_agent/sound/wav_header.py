@@ -1,7 +1,7 @@
-"""WAV files whose header was never finished, as a recorder leaves them that was cut off before it knew how long they are.
+"""WAV files whose header was never finished, as a recorder leaves them that was cut off before it knew their length.
 
-The header of such a file says 0 bytes where the sound begins, though there is sound, and libsndfile then reads none. (As
-many bytes as fit into the field, which programs write into a pipe, it takes as they are meant.)
+The header of such a file says 0 bytes where the sound begins, though there is sound, and libsndfile 1.2.2 reads none.
+(As many bytes as fit into the field, which programs write into a pipe, it takes as they are meant.)
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def late(ears: Sound, milliseconds: float) -> Sound:
 def rendered(number: int) -> Sound:
     """A sound in a room that the simulator draws."""
     simulator = load_simulator("shoebox")
-    return through(bursts(seed=number), simulator.render(simulator.sample_scene(np.random.default_rng(number)))[0].numpy())
+    (rir,) = simulator.render(simulator.sample_scene(np.random.default_rng(number)))
+    return through(bursts(seed=number), rir.numpy())
 
 
 def straight_ahead(number: int, off_centre_m: float, rt60_s: float) -> Sound:
@@ -140,14 +141,16 @@ def test_a_source_straight_ahead_in_a_dry_room_is_no_single_microphone(off_centr
 
 
 def measured(shared: Path, every: int) -> list[Sound]:
-    """Real rooms and a real head; every so many of the places."""
-    with (shared / "data/brir/manifest.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return [
-        through(bursts(seed=number), scipy.signal.resample_poly(soundfile.read(shared / "data/brir" / row["file"])[0].T, 2, 1, axis=1))
-        for number, row in enumerate(rows)
-        if number % every == 0 or float(row["azimuth_deg"]) == 90
-    ]  # fmt: skip
+    """Real rooms and a real head; every so many of the places, and all straight ahead."""
+    folder = shared / "data/brir"
+    with (folder / "manifest.csv").open(newline="") as lines:
+        rows = list(enumerate(csv.DictReader(lines)))
+    heard = []
+    for number, row in rows:
+        if number % every == 0 or float(row["azimuth_deg"]) == 90:
+            rir = scipy.signal.resample_poly(soundfile.read(folder / row["file"])[0].T, 2, 1, axis=1)
+            heard.append(through(bursts(seed=number), rir))
+    return heard
 
 
 def test_measured_rooms_are_never_accused(shared: Path) -> None:
