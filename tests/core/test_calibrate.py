@@ -90,9 +90,13 @@ def test_how_sure_is_sure_enough(text: str, form: str, needed: float) -> None:
 
 @pytest.mark.parametrize("text", ["not heard", "I did not understand the question.", "It is somewhere near the door."])
 def test_what_is_denied_or_not_understood_is_said_as_it_is(text: str) -> None:
-    """No curve of labels touches it, and it is never "not sure; perhaps I did not understand the question."."""
+    """No curve of labels touches it. What says nothing (confidence 0) is never sure, whatever the threshold: a question
+    that was not understood came with ``sure: true``.
+    """
     assert answer_form(text) == "other"
-    assert is_sure(text, 0.0, 0.2)
+    assert is_sure(text, 0.3, 0.2)
+    assert not is_sure(text, 0.0, 0.2)
+    assert not is_sure(text, 0.0, 0.0)
     assert Calibration(answers={"sound": Curve(0.0, 3.0)}).answer(text, 0.0) == 0.0
 
 
