@@ -219,7 +219,7 @@ def _sides(h: _Heard) -> tuple[str, ...] | None:
         (h.azimuth, BEHIND, ("behind", "front")),
         (h.elevation, BELOW, ("below", "above")),
     ]
-    return tuple(words[head[1] @ side <= 0.5] for head, side, words in axes if head is not None) or None
+    return tuple(words[int(head[1] @ side <= 0.5)] for head, side, words in axes if head is not None) or None
 
 
 def _heard(encoding: Encoding) -> list[list[_Heard]]:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.signal import fftconvolve
 
 import bat_agent
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.hearing.arrays import hearing_arrays
+from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
 from bat_agent.sound.audio import read_audio, read_mono, read_recording
 from bat_agent.sound.mending import mend
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
@@ -78,9 +80,12 @@ def test_huge_samples_are_scaled_down(peak: float) -> None:
 
 
 def test_an_inverted_ear_is_turned_back() -> None:
-    from tests.core.test_ears import rendered
-
-    ears = rendered(3).astype(np.float32)
+    simulator = bat_agent.load_simulator("shoebox")
+    listener = Listener((2.0, 1.5, 3.0))
+    source = Source(point_at(listener, Position(40.0, 0.0, 1.0)))
+    (rir,) = simulator.render(Scene(Room((4.0, 2.6, 5.0), 0.2), listener, (source,)))
+    dry = np.random.default_rng(1).standard_normal(RATE_HZ)
+    ears = np.stack([0.1 * fftconvolve(dry, ear)[:RATE_HZ] for ear in rir.numpy()]).astype(np.float32)
     found = mended(ears * np.float32([[1], [-1]]))
     np.testing.assert_array_equal(found.clip.numpy(), ears)
     assert "turned back" in found.notes[0]
