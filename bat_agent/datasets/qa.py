@@ -123,6 +123,8 @@ class Made:
     rirs: int
     """RIRs."""
     notes: tuple[str, ...] = ()
+    left_out: int = 0
+    """Recordings that hold no sound, and so are no part of it."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict."""
@@ -157,7 +159,7 @@ def make_qa(
     files = _write_questions(plan, out, _watched(draw, used, reverbs), progress)
     names.bring(used.values(), progress)
     num_rirs = rirs.bring(reverbs - {name for path in paths for name in path.reverb_ids}, progress)
-    return Made(str(out), files, len(used), num_rirs, tuple(notes))
+    return Made(str(out), files, len(used), num_rirs, tuple(notes), len(sounds.left_out))
 
 
 Records = Callable[[Sequence[QuestionType], int], Iterator[QARecord]]
@@ -185,14 +187,15 @@ def _open_sounds(plan: QAPlan) -> tuple[SoundSet, list[str]]:
     elif place.is_dir():
         spec = f"folder:{plan.sounds}"
     sounds = open_sounds(spec)
+    notes = [sounds.left_out_note] if sounds.left_out_note else []
     folds = sorted({sound.fold for sound in sounds if sound.fold is not None})
     if plan.folds is not None:
-        return sounds.filter(folds=plan.folds), []
+        return sounds.filter(folds=plan.folds), notes
     if len(folds) < 2:
-        return sounds, []
+        return sounds, notes
     chosen = folds[:-1] if plan.split == "train" else folds[-1:]
     note = f"sounds of fold {', '.join(map(str, chosen))} of {folds[0]} to {folds[-1]}; --folds takes others"
-    return sounds.filter(folds=chosen), [note]
+    return sounds.filter(folds=chosen), [*notes, note]
 
 
 def _refuse_foreign(plan: QAPlan, out: Path, sounds: SoundSet) -> None:

@@ -17,7 +17,7 @@ from bat_agent.datasets.clip_lists import json_items
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES, Row, SoundSet, combine
 from bat_agent.errors import BadInput
 from bat_agent.labels import class_number, label_index, label_table
-from bat_agent.sound.audio import expand, read_mono
+from bat_agent.sound.audio import expand, holds_sound, read_mono
 from bat_agent.sound.synthesis import PROCEDURAL_LABELS, synthesise
 
 NUM_FOLDS = 5
@@ -44,7 +44,8 @@ def procedural(seed: int = 0, variants_per_class: int = 40) -> SoundSet:
 def from_manifest(csv_path: str | os.PathLike[str]) -> SoundSet:
     """The sounds of a CSV file with columns ``file`` (relative to it), ``labels`` (joined by ``;``) and ``fold``.
 
-    ``fold`` may be empty or absent; other columns are ignored. Raises :class:`~bat_agent.errors.BadInput` with file and
+    ``fold`` may be empty or absent; other columns are ignored. Recordings without sound are
+    :attr:`~bat_agent.datasets.sounds.SoundSet.left_out`. Raises :class:`~bat_agent.errors.BadInput` with file and
     line number for a missing column, an unknown label, a fold that is no whole number ≥ 0, or a missing file.
     """
     path = Path(csv_path)
@@ -60,13 +61,14 @@ def from_manifest(csv_path: str | os.PathLike[str]) -> SoundSet:
                 rows.append(_manifest_row(path.parent, values))
     if not rows:
         raise BadInput(f"{path} lists no sound, expected one a line after the heading")
-    return SoundSet(rows, _Files(path.parent))
+    return _with_sound(rows, path.parent, str(path))
 
 
 def from_folder(folder: str | os.PathLike[str], labels: Mapping[str, str | Sequence[str]] | None = None) -> SoundSet:
     """The audio files of a folder of folders; a subfolder's name is the label, in any case, with ``_`` for a space.
 
-    ``labels`` gives the labels of subfolders named otherwise. Raises :class:`~bat_agent.errors.BadInput` for a name
+    ``labels`` gives the labels of subfolders named otherwise. Recordings without sound are
+    :attr:`~bat_agent.datasets.sounds.SoundSet.left_out`. Raises :class:`~bat_agent.errors.BadInput` for a name
     that is not in the 355-class table and not in ``labels``, and where no audio file is found.
     """
     root = Path(folder)
@@ -81,7 +83,18 @@ def from_folder(folder: str | os.PathLike[str], labels: Mapping[str, str | Seque
         rows += [Row(file.relative_to(root).as_posix(), classes, None) for file in files]
     if not rows:
         raise BadInput(f"{root} holds no audio file in a subfolder, expected e.g. {root / 'Dog' / 'bark.wav'}")
-    return SoundSet(rows, _Files(root))
+    return _with_sound(rows, root, str(root))
+
+
+def _with_sound(rows: Sequence[Row], root: Path, name: str) -> SoundSet:
+    """The recordings that hold sound; the others are counted, as one of them would stop a training when it is drawn."""
+    kept = [row for row in rows if holds_sound(root / row.id)]
+    if not kept:
+        raise BadInput(f"none of the {len(rows)} recordings of {name} holds any sound; copy or record them again")
+    sounds = SoundSet(kept, _Files(root))
+    there = {row.id for row in kept}
+    sounds.left_out = tuple(row.id for row in rows if row.id not in there)
+    return sounds
 
 
 def from_audioset(

@@ -20,6 +20,7 @@ from bat_agent.labels import class_number, labels
 
 Balance = Literal["class", "bat", "none"]
 _NO_FOLD = -1
+_NAMED = 3
 RELEASED_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 """What recordings in the released layout may end in; the release itself has the first."""
 
@@ -68,6 +69,8 @@ class SoundSet(Sequence[Sound]):
         self._folds = np.array([_NO_FOLD if row.fold is None else row.fold for row in kept], dtype=np.int16)
         self._origin = np.zeros(len(kept), dtype=np.int16)
         self._loaders: tuple[Callable[[str], np.ndarray], ...] = (loader,)
+        self.left_out: tuple[str, ...] = ()
+        """Recordings that were listed but hold no sound, and so are no part of the set."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -150,8 +153,17 @@ class SoundSet(Sequence[Sound]):
         within = np.arange(other._ends[-1]) - np.repeat(other._ends[:-1], lengths)
         other._classes = self._classes[np.repeat(self._ends[numbers], lengths) + within]
         other._ids, other._folds, other._origin = self._ids[numbers], self._folds[numbers], self._origin[numbers]
-        other._loaders = self._loaders
+        other._loaders, other.left_out = self._loaders, self.left_out
         return other
+
+    @property
+    def left_out_note(self) -> str | None:
+        """How many recordings were left out, in a sentence; ``None`` where none were."""
+        if not self.left_out:
+            return None
+        more = ", …" if len(self.left_out) > _NAMED else ""
+        count = f"{len(self.left_out)} recording{'s' * (len(self.left_out) > 1)}"
+        return f"{count} without sound left out (empty or broken): {', '.join(self.left_out[:_NAMED])}{more}"
 
     @cached_property
     def _owner(self) -> np.ndarray:
@@ -189,4 +201,5 @@ def combine(*sets: SoundSet) -> SoundSet:
     first = np.cumsum([0, *(len(s._loaders) for s in sets)])
     both._origin = np.concatenate([s._origin + n for s, n in zip(sets, first, strict=False)]).astype(np.int16)
     both._loaders = tuple(loader for s in sets for loader in s._loaders)
+    both.left_out = tuple(name for s in sets for name in s.left_out)
     return both

@@ -14,10 +14,12 @@ _FAR = re.compile(
 )
 _WHERE = re.compile(
     r"\b(?:where(?:abouts|from)?|left|right|in front|front|behind|ahead|above|below|overhead|underneath|beneath|under"
-    r"|over (?:me|us|you|my)|back|sides?|directions?|which way|azimuth|elevation|degrees?|o['’]?clock|clockwise|locations?"
-    r"|locate|positions?|position|turn|facing|point(?:ing)?|north|south|east|west|up or down|from (?:up|down))\b"
+    r"|over (?:me|us|you|my)|back|sides?|directions?|which way|azimuth|elevation|degrees?|o['’]?clock|clockwise"
+    r"|locations?|locate|positions?|turn|facing|point(?:ing)?|north|south|east|west|up or down|from (?:up|down))\b"
 )
-_AGREED = re.compile(r"\b(?:is it|isn['’]?t it|that['’]?s|that is|am i|it is|are you) right\b(?! (?:of|in|behind|side))")
+_AGREED = re.compile(
+    r"\b(?:is it|isn['’]?t it|that['’]?s|that is|am i|it is|are you) right\b(?! (?:of|in|behind|side))"
+)
 
 
 def place_asked(question: str) -> str | None:

@@ -28,6 +28,8 @@ CLIPPED, CLIPPED_SHARE = 0.999, 1e-3
 """A recording clips where more than this share of its samples are so near full scale, and none beyond."""
 CLIPS = "the recording clips, which distorts level and spectrum"
 UNFINISHED = "the header of the recording was never finished (was it cut off?), so all that is there was read"
+_SMALL_BYTES = 1 << 14
+"""Longer is no header without sound."""
 _LARGEST = 1e30
 """Resampling must not make infinite what was finite."""
 
@@ -137,6 +139,19 @@ def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> P
     with whole_file(target) as stream:
         wavfile.write(stream, rate_hz, samples.T)
     return target
+
+
+def holds_sound(path: PathLike) -> bool:
+    """Whether a file holds any samples, as far as its size and its header say; a large one is believed to."""
+    size = Path(path).stat().st_size
+    if size > _SMALL_BYTES:
+        return True
+    import soundfile
+
+    try:
+        return size > 0 and (soundfile.info(str(path)).frames > 0 or finished(Path(path)) is not None)
+    except (soundfile.LibsndfileError, OSError):
+        return False
 
 
 def decode(content: bytes, name: str, dtype: Literal["float32", "float64"] = "float32") -> tuple[np.ndarray, int]:

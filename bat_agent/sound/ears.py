@@ -57,7 +57,7 @@ class BetweenEars:
     inverted: bool = False
     """One of them is turned over: what is pressure in one is suction in the other."""
     louder_left_db: float | None = None
-    """How much louder the left one is, where one of them is 36 dB below the other, as if it were dead; else ``None``."""
+    """How much louder the left one is, where one is 36 dB below the other, as if it were dead; else ``None``."""
 
     @property
     def carries_direction(self) -> bool:

@@ -100,10 +100,11 @@ class Trainer:
                 shares = (distributed.rank(), distributed.world_size())
                 check_shares(self.recipe.mixing, stage.seconds_per_step, shares)
         draws = corpus.draws_clips(self.recipe)
-        if draws:
-            corpus.open_pool(self.recipe, "train")
-            corpus.open_pool(self.recipe, "valid")
+        pools = [corpus.open_pool(self.recipe, split) for split in ("train", "valid") if draws]
         if self.leads:
+            for remark in dict.fromkeys(sounds.left_out_note for pool in pools for sounds in pool.sets):
+                if remark:
+                    console.print(remark)
             files.keep_recipe(self.recipe, self.folder)
             if slow := slow_precision(self.recipe, self.device):
                 console.print(slow)

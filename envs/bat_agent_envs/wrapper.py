@@ -23,7 +23,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     * ``audio/distance`` (S,): metres, 0 to 10
     * ``audio/class_probs`` (C,): probability of each class of ``labels`` anywhere in the window
     * ``audio/embedding`` (D,): mean of the encoder's tokens
-    * ``audio/valid`` (S,): 1 where the slot holds a source; its direction and distance are 0 otherwise
+    * ``audio/valid`` (S,): 1 where the slot holds a source whose direction is known (no model without a head of either
+      angle, no sound of one microphone); its direction is 0 otherwise, and so is its distance where none is known
     * ``audio/age`` (1,): seconds since the end of what was listened to
     * on request ``audio/slot_probs`` (S, C); ``audio/sides`` (S, 3), the probability of left, behind and below, near
       0.5 where it cannot be told; ``audio/waveform`` (2, N) and ``audio/logmel`` (2, T, 128), both of the whole window,

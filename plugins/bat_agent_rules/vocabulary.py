@@ -46,9 +46,10 @@ _EVERYDAY = {
 
 # Names of what cannot be counted take no article, as those that end in -ing.
 _UNCOUNTED = frozenset(
-    "music speech laughter wind rain water fire thunder traffic applause noise static silence singing "
-    "reverberation electronica techno funk jazz disco reggae rock opera mastication steam surf breeze beatboxing".split()
-)
+    ("music", "speech", "laughter", "wind", "rain", "water", "fire", "thunder", "traffic", "applause", "noise",
+     "static", "silence", "reverberation", "electronica", "techno", "funk", "jazz", "disco", "reggae", "rock", "opera",
+     "mastication", "steam", "surf", "breeze")
+)  # fmt: skip
 
 
 def sounding(label: str) -> str:
