@@ -36,7 +36,8 @@ def with_new_names(
     out: list[str] = []
     for number, argument in enumerate(arguments):
         if argument == "--":
-            return out + list(arguments[number:])
+            out += arguments[number:]
+            break
         name, equals, value = argument.partition("=")
         new = names.get(name)
         value = value if equals else next(iter(arguments[number + 1 :]), "")
