@@ -337,9 +337,7 @@ def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, le
     return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
 
 
-def each_answered(
-    reasoner: Reasoner, encoding: Encoding, questions: Sequence[str]
-) -> list[str | BadInput]:
+def each_answered(reasoner: Reasoner, encoding: Encoding, questions: Sequence[str]) -> list[str | BadInput]:
     """What a reasoner answers to n·B questions about B clips, n to each; where it cannot answer some of them, the error
     stands in their place. Raises :class:`~bat_agent.errors.Unavailable` where it can answer nothing at all now.
     """

@@ -96,7 +96,7 @@ def check_commands(page: Path) -> list[str]:
                 raise ValueError("an old name of an option")
             _idle(name)(args=rest, prog_name=name, standalone_mode=False)
         except Exception as error:
-            said = getattr(error, "format_message", lambda: str(error))()  # noqa: B023
+            said = getattr(error, "format_message", lambda: str(error))()
             wrong.append(f"{page.relative_to(ROOT)}, line {line}: {' '.join(words)}: {said}")
     return wrong
 

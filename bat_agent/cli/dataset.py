@@ -95,7 +95,7 @@ def stats(
     questions: Annotated[
         int, typer.Option(metavar="N", help="Measure what questions give away on at most N of them.")
     ] = 20_000,
-    split: Annotated[SplitName, typer.Option(help="Which questions.")] = SplitName.train,
+    split: Annotated[SplitName | None, typer.Option(help="Which questions; default: train where there are.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Distances, directions and acoustics of a set, ours or released, beside the figures of the BAT paper.
@@ -104,7 +104,7 @@ def stats(
     """
     asked = None
     if has_questions(path):
-        asked = question_figures(path, split.value, questions)
+        asked = question_figures(path, split.value if split else split_of(path), questions)
     if asked is None or has_rirs(path):
         _rir_stats(path, plot, measure, json, asked)
     elif json:

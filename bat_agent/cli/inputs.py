@@ -95,7 +95,8 @@ SimulatorOptions = Annotated[
     typer.Option("--simulator-option", metavar="KEY=VALUE", help="An option of the simulator; may be given again."),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads)
+    int | None,
+    typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[
@@ -159,9 +160,7 @@ class Instead:
         return key_values(self.reasoner_options or (), "--reasoner-option")
 
 
-def open_bat(
-    model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True
-) -> Bat:
+def open_bat(model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True) -> Bat:
     """The agent ``model``, with another encoder and another reasoner where ``instead`` names them.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.

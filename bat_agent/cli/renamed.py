@@ -22,9 +22,7 @@ BAT_LISTEN: Mapping[tuple[str, ...], Mapping[str, str]] = {(): {"--compute": "--
 _COMPUTES = re.compile(r"(cpu|cuda|mps|xpu|hpu|mtia|npu|xla|vulkan|meta)(:\d+)?")
 
 
-def with_new_names(
-    arguments: Sequence[str], renamed: Mapping[tuple[str, ...], Mapping[str, str]]
-) -> list[str]:
+def with_new_names(arguments: Sequence[str], renamed: Mapping[tuple[str, ...], Mapping[str, str]]) -> list[str]:
     """The command line with new names in place of old ones, each remarked on with an
     :class:`~bat_agent.errors.OldNameWarning`. ``--device`` stays where it names what computes.
     """
@@ -47,5 +45,7 @@ def with_new_names(
         told[name] = new
         out.append(new + argument[len(name) :])
     for name, new in told.items():
-        warnings.warn(f"{name} is called {new} now, and read until bat-agent {REMOVED_IN}", OldNameWarning, stacklevel=2)
+        warnings.warn(
+            f"{name} is called {new} now, and read until bat-agent {REMOVED_IN}", OldNameWarning, stacklevel=2
+        )
     return out

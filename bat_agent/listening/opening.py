@@ -70,7 +70,10 @@ def listen(
 
 
 def open_source(
-    source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = FIRST_TWO, fast: bool = False
+    source: SoundSource | str | os.PathLike[str] | int | None,
+    *,
+    channels: tuple[int, int] = FIRST_TWO,
+    fast: bool = False,
 ) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
     found: SoundSource

@@ -143,9 +143,13 @@ def record(number: int, kind: str, answer: str) -> QARecord:
     )  # fmt: skip
 
 
-def test_what_is_answered_is_scored_and_the_rest_has_no_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    yes_no, place = "MIXUP-NONBINARY-DIRECTION", "DOA"
-    records = [record(n, yes_no, "Yes") for n in range(4)] + [record(4 + n, place, "left, front, above; 2m") for n in range(2)]
+def test_what_is_answered_is_scored_and_the_rest_has_no_head(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yes_no, place = "PLAIN", "DOA"
+    records = [record(n, yes_no, "Yes") for n in range(4)] + [
+        record(4 + n, place, "left, front, above; 2m") for n in range(2)
+    ]
     log = AnswerLog.open(tmp_path / "answers.jsonl", "compass", [r.key for r in records])
     why = BadInput("this question needs the distance of a sound, but the encoder has no distance head; ask else")
     log.add([(n, r.key, "Yes" if n < 3 else "No" if n == 3 else why) for n, r in enumerate(records)])
@@ -157,13 +161,16 @@ def test_what_is_answered_is_scored_and_the_rest_has_no_head(tmp_path: Path, cap
     assert found.scores.types[yes_no]["accuracy"].value == 0.75
     assert found.to_dict()["unanswered"] == {place: {"count": 2, "of": 2, "why": str(why)}}
     _print(found, [])
-    assert any("B DOA" in line and "no head" in line and "2 of 2" in line for line in capsys.readouterr().out.splitlines())
+    assert any(
+        "B DOA" in line and "no head" in line and "2 of 2" in line for line in capsys.readouterr().out.splitlines()
+    )
 
 
 def test_where_no_question_can_be_answered_there_is_no_empty_table() -> None:
     answers = Answers([None] * 2, [None] * 2, [True] * 2, ["the encoder has no class head"] * 2)
+    records = [record(n, "DOA", "left, front, above; 2m") for n in range(2)]
     with pytest.raises(BadInput, match="none of the 2 questions can be answered: the encoder has no class head"):
-        evaluate_answers([record(n, "DOA", "left, front, above; 2m") for n in range(2)], answers, ClassScorer(LexicalEmbedder()), {"name": "x", "data": "y"})  # fmt: skip
+        evaluate_answers(records, answers, ClassScorer(LexicalEmbedder()), {"name": "x", "data": "y"})
 
 
 # --- encoders ---
@@ -184,7 +191,10 @@ def test_an_azimuth_alone_is_measured_by_hand_worked_figures() -> None:
         "azimuth_mae_deg": 53.75, "left_right": 0.75, "front_behind": 0.5,
     }  # fmt: skip
     assert lone.missing == ("class", "elevation", "distance")
-    assert {name: figure.value for name, figure in swap_consistency(lone).items()} == {"mirrors": 1.0, "side_flips": 1.0}
+    assert {name: figure.value for name, figure in swap_consistency(lone).items()} == {
+        "mirrors": 1.0,
+        "side_flips": 1.0,
+    }
     assert where_figures(lone)["azimuth_mae_deg"].value == 53.75
 
 

@@ -1,4 +1,4 @@
-"""``bat-agent new-plugin``: what it writes passes its own tests, stands in the guide word for word, and is counted right."""
+"""``bat-agent new-plugin``: what it writes passes its own tests and stands in the guide word for word."""
 
 from __future__ import annotations
 
