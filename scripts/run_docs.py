@@ -1,4 +1,4 @@
-"""Run what README and docs show: every Python block, in a process of its own for each page, and every command's options.
+"""Run what README and docs show: every Python block, each page in a process of its own; commands are read, not run.
 
     python scripts/run_docs.py [PAGE …]
 
@@ -19,7 +19,8 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
 
 def run_blocks(page: Path) -> list[str]:
     """What went wrong in the Python blocks of a page; runs in the current folder."""
+    _sounds()
+    _install(page)
     names: dict[str, Any] = {"__name__": "docs"}
     wrong = []
     for line, body, why in python_blocks(page):
@@ -96,7 +99,7 @@ def check_commands(page: Path) -> list[str]:
                 raise ValueError("an old name of an option")
             _idle(name)(args=rest, prog_name=name, standalone_mode=False)
         except Exception as error:
-            said = getattr(error, "format_message", lambda: str(error))()
+            said = error.format_message() if hasattr(error, "format_message") else str(error)
             wrong.append(f"{page.relative_to(ROOT)}, line {line}: {' '.join(words)}: {said}")
     return wrong
 
@@ -144,23 +147,21 @@ def _sounds() -> None:
         soundfile.write(name, noise + beep, 32_000, subtype="FLOAT")
 
 
-def _in_a_process(page: Path) -> list[str]:
-    """What went wrong on a page, found by a process that begins with what is not ours."""
+def _in_a_process(check: Callable[[], list[str]], what: str) -> list[str]:
+    """What ``check`` finds in a process that begins with what is not ours."""
     read, write = os.pipe()
     if child := os.fork():
         os.close(write)
         with os.fdopen(read, encoding="utf-8") as pipe:
             said = pipe.read()
         _, status = os.waitpid(child, 0)
-        ended = [] if status == 0 else [f"{page.relative_to(ROOT)}: its process ended with status {status}"]
+        ended = [] if status == 0 else [f"{what}: its process ended with status {status}"]
         return [*filter(None, said.split("\n")), *ended]
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             sys.path.insert(0, folder)
-            _sounds()
-            _install(page)
-            wrong = [*run_blocks(page), *check_commands(page)]
+            wrong = check()
             os.chdir(ROOT)
         os.write(write, "\n".join(wrong).encode())
         os._exit(0)
@@ -175,8 +176,12 @@ def main(pages: list[Path]) -> int:
         importlib.import_module(name)
     ours = [name for name in sys.modules if name.split(".")[0].startswith("bat_agent")]
     assert not ours, ours
-    wrong = [line for page in pages for line in _in_a_process(page)]
-    print("\n".join(wrong), end="\n" if wrong else "")
+    wrong = 0
+    checks = [(partial(run_blocks, page), page.name) for page in pages if any(python_blocks(page))]
+    for check, what in [*checks, (lambda: [line for page in pages for line in check_commands(page)], "commands")]:
+        found = _in_a_process(check, what)
+        wrong += len(found)
+        print("\n".join(found), end="\n" if found else "", flush=True)
     blocks = [block for page in pages for block in python_blocks(page)]
     left_out = sum(why is not None for _, _, why in blocks)
     checked = sum(len(list(commands(page))) for page in pages)

@@ -11,7 +11,7 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.audioset import audioset
 from bat_agent.cli.dataset_qa import SplitName, check, qa
-from bat_agent.cli.dataset_questions import has_questions, has_rirs, print_questions, question_figures
+from bat_agent.cli.dataset_questions import has_questions, has_rirs, print_questions, question_figures, split_of
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
