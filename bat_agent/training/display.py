@@ -25,7 +25,7 @@ class Lines(Progress):
         self._shown, self._begun = shown, time.monotonic()
         self._told = self._begun
 
-    def update(self, task_id: TaskID, **fields: Any) -> None:  # type: ignore[override]
+    def update(self, task_id: TaskID, **fields: Any) -> None:
         """Move a bar, and tell of it once a minute has passed since the last line."""
         super().update(task_id, **fields)
         now = time.monotonic()
