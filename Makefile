@@ -50,7 +50,8 @@ format: $(STAMP)  ## Repair style and formatting in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## Build the documentation into docs/_build/html; a warning is an error
+docs: $(STAMP)  ## Build the documentation into docs/_build/html and run what it shows; a warning is an error
+	$(BIN)/python scripts/run_docs.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 dist: $(STAMP)  ## Build sdist and wheel into dist/, byte for byte the same from the same commit

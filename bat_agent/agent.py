@@ -430,7 +430,7 @@ def each_answered(reasoner: Reasoner, encoding: Encoding, questions: Sequence[st
     stands in their place. Raises :class:`~bat_agent.errors.Unavailable` where it can answer nothing at all now.
     """
     try:
-        replies = list(reasoner.answer(encoding, questions))
+        replies: list[str | BadInput] = list(reasoner.answer(encoding, questions))
     except Unavailable:
         raise
     except BadInput as error:

@@ -11,7 +11,7 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.audioset import audioset
 from bat_agent.cli.dataset_qa import SplitName, check, qa
-from bat_agent.cli.dataset_questions import has_questions, has_rirs, print_questions, question_figures
+from bat_agent.cli.dataset_questions import has_questions, has_rirs, print_questions, question_figures, split_of
 from bat_agent.cli.output import print_json, print_notes, print_table
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput
@@ -95,7 +95,7 @@ def stats(
     questions: Annotated[
         int, typer.Option(metavar="N", help="Measure what questions give away on at most N of them.")
     ] = 20_000,
-    split: Annotated[SplitName, typer.Option(help="Which questions.")] = SplitName.train,
+    split: Annotated[SplitName | None, typer.Option(help="Which questions; default: train where there are.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Distances, directions and acoustics of a set, ours or released, beside the figures of the BAT paper.
@@ -104,7 +104,7 @@ def stats(
     """
     asked = None
     if has_questions(path):
-        asked = question_figures(path, split.value, questions)
+        asked = question_figures(path, split.value if split else split_of(path), questions)
     if asked is None or has_rirs(path):
         _rir_stats(path, plot, measure, json, asked)
     elif json:

@@ -29,6 +29,19 @@ def has_questions(path: Path) -> bool:
         return False
 
 
+def split_of(path: Path) -> str:
+    """``train`` where a set has questions of it, as a file by itself may; else ``eval``."""
+    from bat_agent.datasets.spatialsoundqa import question_files
+    from bat_agent.datasets.store import Store
+
+    if path.is_file():
+        return "train"
+    try:
+        return "train" if question_files(Store(path), split="train") else "eval"
+    except BadInput:
+        return "eval"
+
+
 def has_rirs(path: Path) -> bool:
     """Whether the set has RIRs on disk."""
     from bat_agent.datasets.layout import find_reverberations

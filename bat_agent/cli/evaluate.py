@@ -299,7 +299,7 @@ def _progress() -> Iterator[Any]:
 
 
 def _print(found: Report) -> None:
-    from bat_agent.evaluation.report import NAMES
+    from bat_agent.evaluation.report import EXPECTED, NAMES
 
     rows = []
     for part, figures in found.figures.items():
@@ -308,6 +308,8 @@ def _print(found: Report) -> None:
             value, low, high = (scale * number for number in (figure.value, figure.low, figure.high))
             title = NAMES.get(measure, measure.replace("_", ", "))
             rows.append((part, title, f"{value:.1f}{unit}", f"{low:.1f} to {high:.1f}{unit}", str(figure.count)))
+        if part == "one source":
+            rows += [(part, NAMES[measure], "no head", "", "") for measure in EXPECTED if measure not in figures]
     heading = f"{found.run.name}: {found.run.data}, decoded as {found.decode}"
     print_table(heading, ("part", "measure", "figure", "95 % interval", "of"), rows)
     regions = [(name, f"{int(r['clips'])}", f"{r['heard']:.0%}") for name, r in found.regions.items()]

@@ -128,9 +128,7 @@ class _Subject:
 
         listens = self.model or self.instead.encoder or self.instead.reasoner
         if self.file is not None and listens is not None:
-            raise BadInput(
-                f"MODEL {listens!r} and --answers {self.file} both name answers; give one of them"
-            )
+            raise BadInput(f"MODEL {listens!r} and --answers {self.file} both name answers; give one of them")
         if self.file is None and self.file_swapped is not None:
             raise BadInput("--answers-swapped goes with --answers; a model is asked with swapped ears itself")
         for file in (self.file, self.file_swapped):

@@ -86,7 +86,9 @@ def package_files(name: str, kind: Kind) -> dict[str, str]:
     texts = {file.name.removesuffix(".txt"): file.read_text(encoding="utf-8") for file in folder.iterdir()}
     if name != example.component:
         if any(re.search(rf"\b{names.class_name}\b", text) for text in texts.values()):
-            raise BadInput(f"the class of {name!r} would be called {names.class_name}, as one that it uses; choose another")
+            raise BadInput(
+                f"the class of {name!r} would be called {names.class_name}, as one that it uses; choose another"
+            )
         if importlib.util.find_spec(names.module) is not None:
             raise BadInput(f"Python knows a package {names.module!r} already; choose another name")
     places = {

@@ -22,9 +22,7 @@ BAT_LISTEN: Mapping[tuple[str, ...], Mapping[str, str]] = {(): {"--compute": "--
 _COMPUTES = re.compile(r"(cpu|cuda|mps|xpu|hpu|mtia|npu|xla|vulkan|meta)(:\d+)?")
 
 
-def with_new_names(
-    arguments: Sequence[str], renamed: Mapping[tuple[str, ...], Mapping[str, str]]
-) -> list[str]:
+def with_new_names(arguments: Sequence[str], renamed: Mapping[tuple[str, ...], Mapping[str, str]]) -> list[str]:
     """The command line with new names in place of old ones, each remarked on with an
     :class:`~bat_agent.errors.OldNameWarning`. ``--device`` stays where it names what computes.
     """
@@ -36,7 +34,8 @@ def with_new_names(
     out: list[str] = []
     for number, argument in enumerate(arguments):
         if argument == "--":
-            return out + list(arguments[number:])
+            out += arguments[number:]
+            break
         name, equals, value = argument.partition("=")
         new = names.get(name)
         value = value if equals else next(iter(arguments[number + 1 :]), "")
@@ -46,5 +45,7 @@ def with_new_names(
         told[name] = new
         out.append(new + argument[len(name) :])
     for name, new in told.items():
-        warnings.warn(f"{name} is called {new} now, and read until bat-agent {REMOVED_IN}", OldNameWarning, stacklevel=2)
+        warnings.warn(
+            f"{name} is called {new} now, and read until bat-agent {REMOVED_IN}", OldNameWarning, stacklevel=2
+        )
     return out

@@ -54,7 +54,9 @@ def render(
 
     _check_outputs(out, plot, rir, scene_file)
     described = with_sounds(read_scene_file(scene_file), sound or [])
-    scene, engine = with_simulator(described.moving.scene, simulator, inputs.key_values(simulator_option or [], "--simulator-option"))
+    scene, engine = with_simulator(
+        described.moving.scene, simulator, inputs.key_values(simulator_option or [], "--simulator-option")
+    )
     moving = dataclasses.replace(described.moving, scene=scene)
     files, notes = _read_files(described.playing, (out, rir))
     seconds = _seconds(seconds, moving.times_s, described.playing, files, scene)

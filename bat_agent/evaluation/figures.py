@@ -47,9 +47,33 @@ def single_source(heard: Heard, decode: Decode = "kernel") -> Figures:
         hits = direction_hits(heard.directions_deg[decode], true_directions(heard, decode))
         found |= {"er20": mean_figure(errors > 20), "mae_deg": mean_figure(errors)}
         found |= {axis: mean_figure(right) for axis, right in hits.items()}
+    else:
+        found |= one_angle(heard, decode)
     if decode in heard.distances:
         found["der"] = mean_figure(distance_misses(heard, decode))
     return found
+
+
+def one_angle(heard: Heard, decode: Decode = "kernel") -> Figures:
+    """Of an encoder with one of the two heads of a direction: ``azimuth_mae_deg``, ``left_right`` and
+    ``front_behind``, or ``elevation_mae_deg`` and ``above_below``.
+    """
+    found: Figures = {}
+    truth = true_directions(heard, decode)
+    if (azimuth := heard.azimuths_deg.get(decode)) is not None:
+        hits = direction_hits(np.stack((azimuth, truth[:, 1]), axis=1), truth)
+        found["azimuth_mae_deg"] = mean_figure(azimuth_errors_deg(azimuth, truth[:, 0]))
+        found |= {axis: mean_figure(hits[axis]) for axis in ("left_right", "front_behind")}
+    if (elevation := heard.elevations_deg.get(decode)) is not None:
+        hits = direction_hits(np.stack((truth[:, 0], elevation), axis=1), truth)
+        found["elevation_mae_deg"] = mean_figure(np.abs(elevation - truth[:, 1]))
+        found["above_below"] = mean_figure(hits["above_below"])
+    return found
+
+
+def azimuth_errors_deg(said_deg: NDArray[Any], true_deg: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,) degrees between azimuths, the short way round."""
+    return np.abs((said_deg - true_deg + 180.0) % 360.0 - 180.0)
 
 
 def direction_errors_deg(heard: Heard, decode: Decode = "kernel") -> NDArray[np.float64]:
@@ -98,9 +122,9 @@ def swap_consistency(heard: Heard, decode: Decode = "kernel") -> Figures:
     Nothing of it depends on the truth. Empty where the ears were not swapped.
     """
     found: Figures = {}
-    if decode in heard.swapped_deg:
-        before, after = heard.directions_deg[decode], heard.swapped_deg[decode]
-        apart = np.abs((180.0 - before[:, 0] - after[:, 0] + 180.0) % 360.0 - 180.0)
+    if decode in heard.swapped_azimuths_deg:
+        before, after = _turned(heard, decode)
+        apart = azimuth_errors_deg(after[:, 0], 180.0 - before[:, 0])
         found["mirrors"] = mean_figure(apart <= SWAP_NEAR_DEG)
         lateral = np.abs((before[:, 0] + 90.0) % 180.0) > _BORDER_DEG  # 90° and 270° are on no side
         if lateral.any():
@@ -108,6 +132,15 @@ def swap_consistency(heard: Heard, decode: Decode = "kernel") -> Figures:
     if heard.scores is not None and heard.swapped_top is not None:
         found["class_stays"] = mean_figure(heard.scores.argmax(axis=1) == heard.swapped_top)
     return found
+
+
+def _turned(heard: Heard, decode: Decode) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Directions (N, 2) before and after the ears are swapped; at the horizon where there is an azimuth alone."""
+    if decode in heard.swapped_deg:
+        return heard.directions_deg[decode], heard.swapped_deg[decode]
+    flat = np.zeros(len(heard))
+    before, after = (np.stack((each[decode], flat), 1) for each in (heard.azimuths_deg, heard.swapped_azimuths_deg))
+    return before, after
 
 
 def calibration(heard: Heard, curves: Calibration | None = None) -> Figures:
@@ -208,12 +241,14 @@ class _Pairs:
     """What was said of clips with two sources."""
 
     errors_deg: list[float]
-    """Per clip, mean of both sources."""
+    """Per clip, mean of both sources; of the azimuth where there is no elevation."""
     misses: list[float]
     scores: list[NDArray[Any]]
     classes: list[NDArray[Any]]
     source_scores: list[NDArray[Any]]
     source_classes: list[NDArray[Any]]
+    clips: int = 0
+    measure: str = "mae_deg"
 
 
 def two_sources(
@@ -234,16 +269,15 @@ def two_sources(
             if len(sources) == 2:
                 _add_pair(pairs, encoding[[clip]], sources, batch.truth, clip, decode)
         progress(done, len(data))
-    count = max(len(pairs.errors_deg), len(pairs.scores), len(pairs.misses))
-    if not count:
+    if not pairs.clips:
         raise BadInput("no clip has two sources, expected at least one; draw clips with two sources")
     found: Figures = {}
     if pairs.errors_deg:
-        found["mae_deg"] = mean_figure(np.array(pairs.errors_deg))
+        found[pairs.measure] = mean_figure(np.array(pairs.errors_deg))
     if pairs.scores:
-        found["map"] = resampled_figure(RankedClasses(np.stack(pairs.classes), np.stack(pairs.scores)), count)
+        found["map"] = resampled_figure(RankedClasses(np.stack(pairs.classes), np.stack(pairs.scores)), pairs.clips)
         each = RankedClasses(np.concatenate(pairs.source_classes), np.concatenate(pairs.source_scores))
-        found["source_map"] = resampled_figure(lambda times: each(np.repeat(times, 2)), count)
+        found["source_map"] = resampled_figure(lambda times: each(np.repeat(times, 2)), pairs.clips)
     if pairs.misses:
         found["der"] = mean_figure(np.array(pairs.misses))
     return found
@@ -252,18 +286,22 @@ def two_sources(
 def _add_pair(pairs: _Pairs, encoding: Any, sources: Sequence[Any], truth: Any, clip: int, decode: Decode) -> None:
     """One clip: ``encoding`` is of it alone."""
     slots = encoding.slots or encoding
-    directions, bins = said(slots, decode)
-    true = [(s.position.azimuth_deg, min(s.position.elevation_deg, 89.0)) for s in sources]
-    number = slots.class_logits.shape[1] if encoding.slots else 1
+    azimuth, elevation, bins = said(slots, decode)
+    pairs.clips += 1
+    number = encoding.slots.activity_logits.shape[1] if encoding.slots else 1
     order: tuple[int, ...] = (0, 1) if number > 1 else (0, 0)
-    if directions is not None:
-        error, order = match(directions.reshape(-1, 2), true)
+    if azimuth is not None:
+        flat = elevation is None
+        told = np.stack((azimuth, np.zeros_like(azimuth) if elevation is None else elevation), axis=-1)
+        true = [(s.position.azimuth_deg, 0.0 if flat else min(s.position.elevation_deg, 89.0)) for s in sources]
+        error, order = match(told.reshape(-1, 2), true)
         pairs.errors_deg.append(error)
+        pairs.measure = "azimuth_mae_deg" if flat else "mae_deg"
     if bins is not None:
         distance = truth.distance[clip].cpu().numpy()
         pairs.misses.append(float((np.abs(bins.reshape(-1)[list(order)] - distance) > 1).mean()))
     classes = truth.classes[clip].cpu().numpy() > 0.5
-    if encoding.class_logits is not None:
+    if encoding.class_logits is not None and slots.class_logits is not None:
         pairs.scores.append(encoding.class_logits[0].float().numpy())
         pairs.classes.append(classes.any(axis=0))
         pairs.source_scores.append(slots.class_logits.reshape(number, -1).float().numpy()[list(order)])

@@ -39,6 +39,7 @@ from bat_agent.questions.answers import AXES
 from bat_agent.sound.waveform import fit
 
 Decode = Literal["kernel", "released"]
+HEADS = ("class", "azimuth", "elevation", "distance")
 DECODINGS: tuple[Decode, ...] = get_args(Decode)
 _BINS = {
     "class_logits": NUM_CLASSES,
@@ -63,7 +64,11 @@ class Heard:
     scores: Array | None
     """(N, C) class logits."""
     directions_deg: dict[str, Array] = field(default_factory=dict)
-    """Decoding → (N, 2) azimuth and elevation said."""
+    """Decoding → (N, 2) azimuth and elevation said, where the encoder has heads of both."""
+    azimuths_deg: dict[str, Array] = field(default_factory=dict)
+    """Decoding → (N,) azimuth said."""
+    elevations_deg: dict[str, Array] = field(default_factory=dict)
+    """Decoding → (N,) elevation said."""
     distances: dict[str, Array] = field(default_factory=dict)
     """Decoding → (N,) distance bins said."""
     confidence: dict[str, tuple[Array, Array]] = field(default_factory=dict)
@@ -71,11 +76,19 @@ class Heard:
     calibration, and whether it is; (N,) each, for ``source`` one for every slot."""
     swapped_deg: dict[str, Array] = field(default_factory=dict)
     """As ``directions_deg``, with the ears swapped."""
+    swapped_azimuths_deg: dict[str, Array] = field(default_factory=dict)
+    """As ``azimuths_deg``, with the ears swapped."""
     swapped_top: Array | None = None
     """(N,) likeliest class with the ears swapped."""
 
     def __len__(self) -> int:
         return len(self.true_deg)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The heads that the encoder lacks, of ``class``, ``azimuth``, ``elevation`` and ``distance``."""
+        there = (self.scores is not None, self.azimuths_deg, self.elevations_deg, self.distances)
+        return tuple(name for name, has in zip(HEADS, there, strict=True) if not has)
 
 
 def batches(data: Any, device: torch.device | str) -> Iterable[Batch]:
@@ -118,8 +131,10 @@ def listen(
     return _join(parts)
 
 
-def said(heads: Encoding | SlotEncoding, decode: Decode) -> tuple[Array | None, Array | None]:
-    """Directions (…, 2) in degrees and distance bins (…) of an encoding or of its slots; ``None`` without the head."""
+def said(heads: Encoding | SlotEncoding, decode: Decode) -> tuple[Array | None, Array | None, Array | None]:
+    """Azimuth and elevation in degrees and distance bins (…) of an encoding or of its slots; ``None`` without the
+    head.
+    """
     if decode == "kernel" and isinstance(heads, SlotEncoding):
         heads = exclusive_directions(heads)
     azimuth, elevation, distance = heads.azimuth_logits, heads.elevation_logits, heads.distance_logits
@@ -131,8 +146,7 @@ def said(heads: Encoding | SlotEncoding, decode: Decode) -> tuple[Array | None, 
         best = [None if logits is None else logits.argmax(dim=-1).numpy() for logits in (azimuth, elevation, distance)]
         both = [None if found is None else found - offset for found, offset in zip(best, (0.0, 90.0), strict=False)]
         bins = best[2]
-    directions = None if both[0] is None or both[1] is None else np.stack((both[0], both[1]), axis=-1)
-    return directions, bins
+    return both[0], both[1], bins
 
 
 def true_directions(heard: Heard, decode: Decode) -> Array:
@@ -151,17 +165,26 @@ def _heard(encoding: Encoding, batch: Batch, mirrored: Encoding | None) -> Heard
     classes = batch.truth.classes[:, 0].cpu().numpy() > 0.5
     heard = Heard(true_deg, true_bins, classes, scores)
     for decode in DECODINGS:
-        directions, bins = said(encoding, decode)
-        if directions is not None:
-            heard.directions_deg[decode] = directions
-        if bins is not None:
-            heard.distances[decode] = bins
-        if mirrored is not None and (turned := said(mirrored, decode)[0]) is not None:
-            heard.swapped_deg[decode] = turned
+        azimuth, elevation, bins = said(encoding, decode)
+        turned, tilted, _ = (None, None, None) if mirrored is None else said(mirrored, decode)
+        for place, found in (
+            (heard.azimuths_deg, azimuth),
+            (heard.elevations_deg, elevation),
+            (heard.directions_deg, _both(azimuth, elevation)),
+            (heard.distances, bins),
+            (heard.swapped_azimuths_deg, turned),
+            (heard.swapped_deg, _both(turned, tilted)),
+        ):
+            if found is not None:
+                place[decode] = found
     if mirrored is not None and mirrored.class_logits is not None:
         heard.swapped_top = mirrored.class_logits.argmax(dim=-1).numpy()
     heard.confidence = _confidence(encoding, heard, np.array([len(sources) for sources in batch.heard]))
     return heard
+
+
+def _both(azimuth: Array | None, elevation: Array | None) -> Array | None:
+    return None if azimuth is None or elevation is None else np.stack((azimuth, elevation), axis=-1)
 
 
 def _confidence(encoding: Encoding, heard: Heard, sources: Array) -> dict[str, tuple[Array, Array]]:

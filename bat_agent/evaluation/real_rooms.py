@@ -22,6 +22,7 @@ from bat_agent.evaluation.figures import (
     direction_errors_deg,
     distance_misses,
     lateral_deg,
+    one_angle,
     plane_deg,
 )
 from bat_agent.evaluation.hearing import Decode, Heard, true_directions
@@ -99,6 +100,8 @@ def where_figures(heard: Heard, decode: Decode = "kernel") -> Figures:
         found["azimuth_mae_deg, front or behind right"] = mean_figure(turned[hits["front_behind"]])
         if (errors > 20).any():
             found["on_cone"] = mean_figure(off[errors > 20] <= CONE_DEG)
+    else:
+        found |= one_angle(heard, decode)
     if decode in heard.distances:
         metres = np.abs(heard.distances[decode] - heard.true_bins[:, 0]) / 2
         found["distance_mae_m"] = mean_figure(metres)

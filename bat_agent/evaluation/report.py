@@ -29,7 +29,7 @@ from bat_agent.evaluation.figures import (
 from bat_agent.evaluation.figures import (
     calibration as calibration_errors,
 )
-from bat_agent.evaluation.hearing import DECODINGS, Decode, Heard, Progress, listen
+from bat_agent.evaluation.hearing import DECODINGS, HEADS, Decode, Heard, Progress, listen
 from bat_agent.evaluation.runs import FORMAT, TASKS, Result, Run, training_of
 from bat_agent.evaluation.tables import lambda_sweep, tables
 from bat_agent.files.writing import write_bytes
@@ -40,7 +40,9 @@ from bat_agent.recipes.schema import Recipe
 NAMES = {"map": "mAP", "er20": "ER20", "mae_deg": "MAE", "der": "DER", "source_map": "mAP of each source"}
 NAMES |= {"left_right": "left or right", "front_behind": "front or behind", "above_below": "above or below"}
 NAMES |= {"region": "eight regions", "mirrors": "azimuth mirrors", "side_flips": "side flips"}
-NAMES |= {"class_stays": "class stays"}
+NAMES |= {"class_stays": "class stays", "azimuth_mae_deg": "MAE of azimuth", "elevation_mae_deg": "MAE of elevation"}
+EXPECTED = ("map", "er20", "mae_deg", "left_right", "front_behind", "above_below", "region", "der")
+"""What is measured of one source where an encoder has all heads."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Report:
             "format": FORMAT,
             "run": self.run.to_dict(),
             "decode": self.decode,
+            "no_head": list(self.heard.missing),
             "clips": len(self.heard),
             "figures": {part: {m: f.to_dict() for m, f in found.items()} for part, found in self.figures.items()},
             "regions": self.regions,
@@ -122,6 +125,11 @@ def evaluate_encoder(
 ) -> Report:
     """Measure an encoder in evaluation mode; ``recipe`` (up to ``stage``) is what it was trained by."""
     heard = listen(encoder, data.one, device, swap=swap, progress=progress("one source"))
+    if len(heard.missing) == len(HEADS):
+        raise BadInput(
+            f"the encoder {run.name} has no head, so there is nothing to measure; expected one of class, azimuth, "
+            "elevation and distance"
+        )
     tasks = tuple(t for t, has in zip(TASKS, _heads(heard), strict=True) if has)
     facts = {"tasks": tasks, **(training_of(recipe, tasks, stage) if recipe else {})}
     run = replace(run, **facts, data=data.words)

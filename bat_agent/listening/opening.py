@@ -46,9 +46,9 @@ def listen(
     ``walk:LABEL`` for a rendered sound that walks around the listener, or any
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
     ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
-    the left and the right one, counted from 1; unless they are named, what is heard has two. ``fast`` hears a file as fast as possible; ``save`` writes what is heard
-    into a folder. ``settings`` are those of :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``,
-    ``hop_s`` and ``questions``.
+    the left and the right one, counted from 1; unless they are named, what is heard has two. ``fast`` hears a file as
+    fast as possible; ``save`` writes what is heard into a folder. ``settings`` are those of
+    :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``, ``hop_s`` and ``questions``.
 
     Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.
     """
@@ -70,7 +70,10 @@ def listen(
 
 
 def open_source(
-    source: SoundSource | str | os.PathLike[str] | int | None, *, channels: tuple[int, int] = FIRST_TWO, fast: bool = False
+    source: SoundSource | str | os.PathLike[str] | int | None,
+    *,
+    channels: tuple[int, int] = FIRST_TWO,
+    fast: bool = False,
 ) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
     found: SoundSource

@@ -30,7 +30,7 @@ def track_of(
         if not known:
             what = f"the labels {', '.join(source.labels)}" if source.labels else "no label"
             raise BadInput(
-                f"source {number} has {what} and no sound, expected an audio file (sound: in the scene, or --sound) or "
+                f"source {number} has {what} and no sound, expected an audio file or "
                 f"one of the labels that can be synthesised: {', '.join(PROCEDURAL_LABELS)}"
             )
         length_s = min(max(seconds - playing.start_s, 0.1), SYNTHESIS_LIMIT_S)

@@ -52,7 +52,10 @@ class Answers:
         chosen = list(numbers)
         failed = None if self.failed is None else [self.failed[n] for n in chosen]
         return Answers(
-            [self.texts[n] for n in chosen], [self.confidences[n] for n in chosen], [self.given[n] for n in chosen], failed
+            [self.texts[n] for n in chosen],
+            [self.confidences[n] for n in chosen],
+            [self.given[n] for n in chosen],
+            failed,
         )
 
     @property

@@ -97,7 +97,7 @@ class AnswerLog:
             failed = isinstance(reply, BadInput)
             text, why = (None, str(reply)) if failed else (str(reply), None)
             self.found[number] = (text, getattr(reply, "confidence", None), why)
-            more = {"failed": why} if failed else {}
+            more: dict[str, Any] = {"failed": why} if failed else {}
             lines.append(answer_line(number, key, *self.found[number][:2], model=self.model, **more))
         if self.path is None:
             return
@@ -107,8 +107,12 @@ class AnswerLog:
     def answers(self, numbers: Sequence[int]) -> Answers:
         """The answers to records with these numbers; those not asked count as missing."""
         found = [self.found.get(number) for number in numbers]
-        texts, sure, why = ([f[part] if f else None for f in found] for part in range(3))
-        return Answers(texts, sure, [f is not None for f in found], why)  # type: ignore[arg-type]
+        return Answers(
+            [f[0] if f else None for f in found],
+            [f[1] if f else None for f in found],
+            [f is not None for f in found],
+            [f[2] if f else None for f in found],
+        )
 
 
 @dataclass

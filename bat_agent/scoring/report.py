@@ -77,7 +77,9 @@ def evaluate_answers(
     if unanswered:
         can = [n for n, why in enumerate(answers.failed or []) if why is None]
         if not can:
-            raise BadInput(f"none of the {len(records)} questions can be answered: {next(filter(None, answers.failed or []))}")
+            raise BadInput(
+                f"none of the {len(records)} questions can be answered: {next(filter(None, answers.failed or []))}"
+            )
         records, answers = [records[n] for n in can], answers.of(can)
         swapped = None if swapped is None else swapped.of(can)
     notes = list(answers.notes)

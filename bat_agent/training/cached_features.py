@@ -28,6 +28,7 @@ from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES
 from bat_agent.recipes.schema import Stage
 from bat_agent.sound.waveform import fit
+from bat_agent.training.display import say
 from bat_agent.training.folder import LAST, LossCurve, resume, save_checkpoint
 from bat_agent.training.losses import encoder_loss, match_slots
 from bat_agent.training.optimizers import Optimizers, schedule
@@ -153,6 +154,8 @@ def train_on_features(
     optimizers = Optimizers(run.encoder, stage)
     rates = schedule(replace(stage, steps=total), stage.clips_per_batch)
     start = resume(run.folder, run.encoder, optimizers)
+    if start and leads:
+        say(f"{stage.name}: resumed at step {start} of {total}")
     curve = LossCurve(run.folder, start, keep=leads)
     task = progress.add_task(stage.name, total=total)
     for step, (summary, truth) in _steps(cached, size, per_epoch, range(start, total), seed):

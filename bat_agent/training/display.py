@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,12 +13,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 console = Console()
 GIB = 2**30
+SECONDS_BETWEEN_LINES = 60.0
+
+
+class Lines(Progress):
+    """Progress where nobody watches a bar, as in a log file: a line a minute."""
+
+    def __init__(self, shown: bool) -> None:
+        """Say nothing unless ``shown``."""
+        super().__init__(console=console, disable=True)
+        self._shown, self._begun = shown, time.monotonic()
+        self._told = self._begun
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """Move a bar, and tell of it once a minute has passed since the last line."""
+        super().update(task_id, **fields)
+        now = time.monotonic()
+        if self._shown and now - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = now
+            task = self._tasks[task_id]
+            total = "" if task.total is None else f" of {task.total:.0f}"
+            say(f"{task.description}: {task.completed:.0f}{total}, {now - self._begun:.0f} s")
 
 
 def progress_bar(shown: bool) -> Progress:
-    """Bars of a run; nothing is drawn unless ``shown``."""
+    """Bars of a run, or lines where no terminal shows them; nothing unless ``shown``."""
+    if not console.is_terminal:
+        return Lines(shown)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not shown)
+
+
+def say(text: str) -> None:
+    """A line of its own, never folded."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    console.file.flush()
 
 
 def show(progress: Progress, task: TaskID, done: int, total: int) -> None:

@@ -47,7 +47,7 @@ from bat_agent.training.cached_features import (
     train_on_features,
     truth_of_bins,
 )
-from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, show
+from bat_agent.training.display import Smooth, console, memory_gib, progress_bar, say, show
 from bat_agent.training.launch import accelerator_of_run, shares_out, slow_precision
 from bat_agent.training.objective import EncoderObjective, ReasonerObjective
 from bat_agent.training.optimizers import Optimizers, only_trained, schedule
@@ -142,6 +142,8 @@ class Trainer:
         module = self.encoder if stage.trains == "encoder" else self.reasoner
         if (folder / "done").exists():
             load_trained_state(module, read_tensors(folder / WEIGHTS_FILE), str(folder / WEIGHTS_FILE))
+            if self.leads:
+                say(f"{stage.name}: done before, its weights were read")
             return
         if stage.frozen and is_sharded(module):
             raise BadInput(f"stage {stage.name!r}: frozen cannot be used with sharding=full; leave one of them out")
@@ -225,6 +227,8 @@ class Trainer:
         stage, last_step = now.stage, now.stage.steps - 1
         curve = files.LossCurve(now.folder, start, keep=self.leads)
         writer = SummaryWriter(str(now.folder), purge_step=start or None) if self.leads else None
+        if start and self.leads:
+            say(f"{stage.name}: resumed at step {start} of {stage.steps}")
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
         smooth = Smooth()
         for step, batch in self._batches(data, start):

@@ -35,8 +35,8 @@ OF_A_PAIR = 0.1
 class RulesReasoner(nn.Module):
     """Answers from the encoder's heads alone: no language model, no weights, any encoder that has the heads.
 
-    It understands, in any wording that uses the usual words (a sound is named by one of the 355 classes, a part of its
-    name, or an everyday word for it; unnamed, it is the strongest one):
+    It understands, by patterns of usual words, so not in every wording (a sound is named by one of the 355 classes, a
+    part of its name, or an everyday word for it; unnamed, it is the strongest one):
 
     * what is heard, anywhere or in a direction and at a distance; whether there is a dog; what is left of the dog;
     * where a sound is; on which side; left or right, front or behind, above or below; whether it is on a side;

@@ -138,7 +138,7 @@ def test_ask_listens_with_an_installed_encoder(
     """The null model repeats the question; only the stranger's encoder hears a dog on the louder side."""
     clip = write_noise(tmp_path / "clip.wav", *gains)
     asked = ("What do you hear?", "Is the sound on the left or on the right?")
-    chosen = ("--encoder", "ear-levels", "--encoder-weights", taught, "--model", model)
+    chosen = ("--encoder", "ear-levels", "--weights", taught, "--model", model)
     done = command("ask", clip, *asked, *chosen, "--json", site=ear_levels)
     assert done.returncode == 0, done.stderr
     said = [(answer["question"], answer["answer"].lower()) for answer in json.loads(done.stdout)]

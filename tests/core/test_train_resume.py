@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ RECIPE = {
 
 
 def test_killed_at_any_moment_and_resumed_the_loss_curve_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL in the middle of training; every step's loss and the weights are identical to the last digit."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -70,7 +71,11 @@ def test_killed_at_any_moment_and_resumed_the_loss_curve_is_the_same(
     assert moment <= len(done) < STEPS
 
     trainer = Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/broken"]))
+    capsys.readouterr()
     trainer.run()
+    (resumed,) = re.findall(rf"^listen: resumed at step (\d+) of {STEPS}$", capsys.readouterr().out, re.MULTILINE)
+    assert int(resumed) % 7 == 0  # what is saved every 7 steps
+    assert 0 < int(resumed) <= len(done)
     curve = read_losses(broken / "losses.csv")
     assert curve == read_losses(tmp_path / "straight" / "listen" / "losses.csv")
     assert [step for step, _ in curve] == list(range(STEPS))
