@@ -28,7 +28,10 @@ class Mono(str, Enum):
 
 
 AudioFile = Annotated[
-    Path, typer.Argument(metavar="AUDIO", help="A recording, left ear first, or ambisonic: WAV, FLAC, OGG or MP3; - is standard input.")
+    Path,
+    typer.Argument(
+        metavar="AUDIO", help="A recording, left ear first, or ambisonic: WAV, FLAC, OGG or MP3; - is standard input."
+    ),
 ]
 Model = Annotated[str, typer.Option(help="A shipped model, a folder, or a hub repository owner/name.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute, e.g. cpu or cuda:0; default: the best there is.")]

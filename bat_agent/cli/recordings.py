@@ -1,4 +1,4 @@
-"""Options and ways of reading that ``ask``, ``perceive`` and ``bat-listen`` share: long, ambisonic and piped recordings."""
+"""Options that ``ask`` and ``perceive`` share, and how they read: long, ambisonic and piped recordings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Ambisonics(str, Enum):
 
 Ambisonic = Annotated[
     Ambisonics,
-    typer.Option("--ambisonics", help="Format of an ambisonic recording, or no; auto: what the file says or looks like."),
+    typer.Option(
+        "--ambisonics", help="Format of an ambisonic recording, or no; auto: what the file says or looks like."
+    ),
 ]
 Heading = Annotated[
     float, typer.Option(metavar="DEG", help="Ambisonics: turn the head, counter-clockwise seen from above.")
