@@ -55,6 +55,8 @@ class Recording:
         self._path, self._content = Path(path), b""  # what came on standard input
         self._whole: tuple[Floats, int] | None = None
         if os.fspath(path) == STDIN:
+            if sys.stdin.isatty():
+                raise BadInput("standard input is a terminal, expected an audio file: pipe one in, as in cat a.wav |")
             self._content = sys.stdin.buffer.read()
         self.notes: list[str] = []
         """What to know about how it is read."""

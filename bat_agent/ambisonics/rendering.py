@@ -117,7 +117,7 @@ def _matcher(waves: Any, order: int) -> Any:
 def _reflections(field: Floats, order: int, head: str) -> Floats:
     """(2, N) of what is left of a field without its sources."""
     spectra = _analysed(field)
-    ears = 0
+    ears: Any = 0
     if order == 1:
         table = head_table(head)
         intensity = [(spectra[0].conj() * spectra[channel]).real for channel in (3, 1, 2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,7 +128,7 @@ def hear(
     end_s = recording.seconds if seconds is None else min(recording.seconds, begin_s + seconds)
     looks = []
     for windows in _batches(_windows(recording.ears(begin_s, seconds), window_s, every_s)):
-        perceptions = bat.perceive(np.stack([window for _, window in windows]))
+        perceptions = bat.perceive([window for _, window in windows])
         for (first_s, window), perception in zip(windows, perceptions, strict=True):
             looks.append((begin_s + first_s + window.shape[1] / SAMPLE_RATE_HZ / 2, perception))
             if progress is not None:
@@ -202,12 +201,12 @@ def _tracks(
 
 
 def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, TrackedSource]]) -> Track:
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = {}
     points = []
     for t_s, tracked in seen:
         source = tracked.source
         for label in source.labels[:1]:
-            votes[label] += source.confidence  # type: ignore[assignment]
+            votes[label] = votes.get(label, 0.0) + source.confidence
         points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
     azimuth_deg, elevation_deg = _mean_direction(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]

@@ -255,7 +255,7 @@ def test_a_recording_comes_through_a_pipe(run: Run, tmp_path: Path, monkeypatch:
     content = a_file(tmp_path / "a.wav", 2, (0, 2), (0, 0)).read_bytes()
 
     def pipe(data: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False))
 
     pipe(content)
     code, out, _ = run("perceive", "-", "--json")
