@@ -103,7 +103,9 @@ def expanded(names: Sequence[Path]) -> list[Path]:
         if name.is_dir():
             inside = sorted(file for file in name.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
             if not inside:
-                raise BadInput(f"no recording lies in {name}, expected files such as {', '.join(ENDINGS[:4])}")
+                raise BadInput(
+                    f"no recording lies in the folder {name}, expected files such as {', '.join(ENDINGS[:4])}"
+                )
             found += inside
         elif glob.has_magic(text) and not name.exists():
             fitting = [Path(file) for file in sorted(glob.glob(text, recursive=True)) if os.path.isfile(file)]

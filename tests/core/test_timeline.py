@@ -223,7 +223,7 @@ def test_a_folder_with_a_bad_file_is_heard_but_for_that(run: Run, tmp_path: Path
     assert [("error" in one) for one in told] == [False, False, True, False]
     assert err.count("error:") == 1
     assert "1 of 4 recordings could not be heard" in err
-    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
     assert [Path(row["file"]).name for row in rows] == ["0.wav", "1.wav", "3.wav"]
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0.wav.txt", "1.wav.txt", "3.wav.txt"]
     assert (tmp_path / "p" / "0.wav.png").read_bytes()[:4] == b"\x89PNG"
