@@ -55,6 +55,8 @@ class Recording:
         self._path, self._content = Path(path), b""  # what came on standard input
         self._whole: tuple[Floats, int] | None = None
         if os.fspath(path) == STDIN:
+            if sys.stdin.isatty():
+                raise BadInput("standard input is a terminal, expected an audio file: pipe one in, as in cat a.wav |")
             self._content = sys.stdin.buffer.read()
         self.notes: list[str] = []
         """What to know about how it is read."""
@@ -216,7 +218,7 @@ class Recording:
         if channels is not None:
             if len(channels) != 2 or not all(1 <= number <= count for number in channels):
                 raise BadInput(
-                    f"channels {channels} do not fit {self.name}, which has {count}; name two from 1 to {count}"
+                    f"channels {channels} do not fit {self.name}, which has {count} channels; name two of 1 to {count}"
                 )
             return channels[0] - 1, channels[1] - 1
         if count == 2:

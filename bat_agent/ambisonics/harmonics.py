@@ -44,7 +44,7 @@ def harmonics(directions: Array, order: int) -> Array:
 
 
 def n3d_weights(order: int) -> Array:
-    """((order + 1)²,) factors from SN3D to N3D, √(2n + 1) for degree n; a diffuse field is then alike in all of them."""
+    """((order + 1)²,) factors from SN3D to N3D, √(2n + 1) for degree n; a diffuse field is then alike in all."""
     return np.sqrt([2.0 * degree + 1 for degree in range(order + 1) for _ in range(2 * degree + 1)])
 
 

@@ -5,8 +5,8 @@ moves what the model hears by 20 to 80°. So the field is taken apart by what it
 
 1. *Sources.* Directions from which sound begins (:mod:`bat_agent.ambisonics.directions`). The field is matched by plane
    waves from them; each is heard through the head's own response, exactly. All direct sound is in this part.
-2. *What walls return*, the rest. In first order, every short moment of every frequency is one more plane wave from where
-   its intensity comes from (directional audio coding: Pulkki, JAES 55, 2007), and what that leaves
+2. *What walls return*, the rest. In first order, every short moment of every frequency is one more plane wave, from
+   where its intensity comes (directional audio coding: Pulkki, JAES 55, 2007), and what that leaves
 3. goes through a linear decoder: least squares, from 1.5 kHz (order 1) to 2.5 kHz (order 3) on of magnitudes alone
    (Schörkhuber, Zaunschirm and Höldrich, *Binaural rendering of ambisonic signals via magnitude least squares*, 2018).
 
@@ -25,8 +25,8 @@ from scipy.fft import irfft, rfft
 from scipy.signal import oaconvolve
 
 from bat_agent.ambisonics.directions import Directions
-from bat_agent.ambisonics.head import LEAD, TAPS, head_table
 from bat_agent.ambisonics.harmonics import ORDERS, harmonics, n3d_weights, num_channels, order_of, turn
+from bat_agent.ambisonics.head import LEAD, TAPS, head_table
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 
@@ -117,7 +117,7 @@ def _matcher(waves: Any, order: int) -> Any:
 def _reflections(field: Floats, order: int, head: str) -> Floats:
     """(2, N) of what is left of a field without its sources."""
     spectra = _analysed(field)
-    ears = 0
+    ears: Any = 0
     if order == 1:
         table = head_table(head)
         intensity = [(spectra[0].conj() * spectra[channel]).real for channel in (3, 1, 2)]

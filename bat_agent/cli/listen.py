@@ -16,6 +16,7 @@ from bat_agent.cli import inputs
 from bat_agent.cli import listen_options as options
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen_options import Input, View
+from bat_agent.cli.recordings import Ambisonics
 from bat_agent.cli.renamed import BAT_LISTEN
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
@@ -42,6 +43,7 @@ def listen(
     num_channels: options.NumChannels = 2,
     allow_remote: options.AllowRemote = False,
     channels: options.Channels = None,
+    ambisonics: options.Ambisonic = Ambisonics.auto,
     swap: options.Swap = False,
     fast: options.Fast = False,
     loop: options.Loop = False,
@@ -84,7 +86,8 @@ def listen(
 
     pair = inputs.two_channels(channels)
     given = Input(
-        microphone, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds
+        microphone, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds,
+        ambisonics if pair is None else Ambisonics.no,
     )  # fmt: skip
     source = _source(given, pair or FIRST_TWO)
     instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
@@ -175,7 +178,10 @@ def _source(given: Input, pair: tuple[int, int]) -> SoundSource:
     _check_one(given)
     samples: dict[str, Any] = {"sample_rate_hz": given.rate_hz, "channels": given.num_channels, "form": given.form}
     if given.file is not None:
-        return open_file(given.file, fast=given.fast, start_s=given.start_s, loop=given.loop, seconds=given.seconds)
+        return open_file(
+            given.file, fast=given.fast, start_s=given.start_s, loop=given.loop, seconds=given.seconds,
+            ambisonics=given.ambisonics.value,
+        )  # fmt: skip
     if given.walk is not None:
         return simulated.walk(given.walk, pace="fast" if given.fast else "real", seconds=given.seconds)
     if given.raw:

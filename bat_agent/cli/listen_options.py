@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from bat_agent.cli.recordings import Ambisonics
+
 
 class View(str, Enum):
     """How to show what is heard."""
@@ -36,6 +38,10 @@ Form = Annotated[str, typer.Option("--format", help="Their samples: s16le, s32le
 NumChannels = Annotated[int, typer.Option(help="How many channels they send.")]
 AllowRemote = Annotated[bool, typer.Option(help="Let --tcp and --ws be reached by other machines.")]
 Channels = Annotated[str | None, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")]
+Ambisonic = Annotated[
+    Ambisonics,
+    typer.Option("--ambisonics", help="Format of an ambisonic --file, or no; auto: what it says or looks like."),
+]
 Swap = Annotated[bool, typer.Option("--swap", help="The ears are the wrong way round.")]
 Fast = Annotated[bool, typer.Option("--fast", help="A file as fast as possible: the same events each time.")]
 Loop = Annotated[bool, typer.Option("--loop", help="The file again and again.")]
@@ -92,3 +98,5 @@ class Input:
     start_s: float
     seconds: float | None
     """Length of a rendered walk or scene; ``None`` goes on."""
+    ambisonics: Ambisonics = Ambisonics.auto
+    """What the channels of a file are."""

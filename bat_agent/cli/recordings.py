@@ -1,4 +1,4 @@
-"""Options and ways of reading that ``ask``, ``perceive`` and ``bat-listen`` share: long, ambisonic and piped recordings."""
+"""Options that ``ask`` and ``perceive`` share, and how they read: long, ambisonic and piped recordings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Ambisonics(str, Enum):
 
 Ambisonic = Annotated[
     Ambisonics,
-    typer.Option("--ambisonics", help="Format of an ambisonic recording, or no; auto: what the file says or looks like."),
+    typer.Option(
+        "--ambisonics", help="Format of an ambisonic recording, or no; auto: what the file says or looks like."
+    ),
 ]
 Heading = Annotated[
     float, typer.Option(metavar="DEG", help="Ambisonics: turn the head, counter-clockwise seen from above.")
@@ -100,7 +102,9 @@ def expanded(names: Sequence[Path]) -> list[Path]:
         if name.is_dir():
             inside = sorted(file for file in name.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
             if not inside:
-                raise BadInput(f"no recording lies in {name}, expected files such as {', '.join(ENDINGS[:4])}")
+                raise BadInput(
+                    f"no recording lies in the folder {name}, expected files such as {', '.join(ENDINGS[:4])}"
+                )
             found += inside
         elif glob.has_magic(text) and not name.exists():
             fitting = [Path(file) for file in sorted(glob.glob(text, recursive=True)) if os.path.isfile(file)]

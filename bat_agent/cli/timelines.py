@@ -56,6 +56,7 @@ def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) ->
     alone = "-" not in (wanted.csv, wanted.jsonl) and not wanted.json
     told: list[dict[str, Any]] = []
     failed: list[str] = []
+    heard: list[Timeline] = []
     with ExitStack() as stack:
         sinks = list(_sinks(wanted, stack))
         for file, found in _heard(files, wanted, open_one, bat):
@@ -69,8 +70,10 @@ def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) ->
             for sink in sinks:
                 sink(found)
             _write_own(found, wanted, file, many)
-            if alone:
-                _print(found, bat)
+            heard.append(found)
+    # Not before: while a bar is on the terminal, rich sends there what is printed, also where it goes into a file.
+    for timeline in heard if alone else ():
+        _print(timeline, bat)
     if wanted.json and len(failed) < len(files):
         print_json(told if many else told[0])
     if failed:

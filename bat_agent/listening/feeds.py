@@ -69,7 +69,6 @@ class File:
 
     def read(self, timeout_s: float) -> list[Block | Notice]:
         """The next block, when its time has come."""
-        assert self._file is not None
         if self._begin_s is None:
             self._begin_s = time.monotonic() - self._played / self.sample_rate_hz
         samples = self._next()

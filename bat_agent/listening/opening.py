@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bat_agent.errors import BadInput
 from bat_agent.listening import feeds, simulated
+from bat_agent.listening.ambisonic import AmbisonicFile, ambisonic_file
 from bat_agent.listening.blocks import SoundSource
 from bat_agent.listening.engine import LiveEars
 from bat_agent.listening.intake import Sides
@@ -15,6 +16,7 @@ from bat_agent.listening.microphone import Microphone
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings, SettingsGiven
 from bat_agent.listening.sides import DeviceSides, load_sides
+from bat_agent.recordings import Ambisonics
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -88,7 +90,7 @@ def open_source(
         elif name == "-":
             found = feeds.Raw()
         elif Path(name).exists() or Path(name).suffix:
-            return open_file(name, fast=fast)
+            return open_file(name, fast=fast, ambisonics="auto" if channels == (1, 2) else "no")
         else:
             found = Microphone(name, channels=channels)
     else:
@@ -105,10 +107,17 @@ def open_file(
     start_s: float = 0.0,
     loop: bool = False,
     seconds: float | None = None,
+    ambisonics: Ambisonics = "auto",
 ) -> SoundSource:
-    """An audio file, or a scene file, which is rendered for ``seconds``; it is not opened yet."""
+    """An audio file, or a scene file, which is rendered for ``seconds``; it is not opened yet.
+
+    ``ambisonics`` as in :class:`bat_agent.recordings.Recording`: such a file is rendered to two ears.
+    """
     pace = "fast" if fast else "real"
     if Path(path).suffix.lower() not in SCENE_FILES:
+        recording = ambisonic_file(path, ambisonics)
+        if recording is not None:
+            return AmbisonicFile(recording, pace=pace, start_s=start_s, loop=loop)
         return feeds.File(path, pace=pace, start_s=start_s, loop=loop)
     if start_s or loop:
         raise BadInput(f"{path} is a scene file, which begins at 0 s and goes on as it says: leave start and loop out")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,10 +60,10 @@ class Track:
 
     @property
     def region(self) -> str | None:
-        """In words, such as ``left, front, above``; ``None`` without a direction."""
-        if self.azimuth_deg is None or self.elevation_deg is None:
-            return None
-        return region(self.azimuth_deg, self.elevation_deg)
+        """In words, such as ``left, front, above``, without what is not known; ``None`` where nothing is."""
+        words = region(self.azimuth_deg or 0.0, self.elevation_deg or 0.0).split(", ")
+        known = (self.azimuth_deg, self.azimuth_deg, self.elevation_deg)
+        return ", ".join(word for word, angle in zip(words, known, strict=True) if angle is not None) or None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the path."""
@@ -129,7 +128,7 @@ def hear(
     end_s = recording.seconds if seconds is None else min(recording.seconds, begin_s + seconds)
     looks = []
     for windows in _batches(_windows(recording.ears(begin_s, seconds), window_s, every_s)):
-        perceptions = bat.perceive(np.stack([window for _, window in windows]))
+        perceptions = bat.perceive([window for _, window in windows])
         for (first_s, window), perception in zip(windows, perceptions, strict=True):
             looks.append((begin_s + first_s + window.shape[1] / SAMPLE_RATE_HZ / 2, perception))
             if progress is not None:
@@ -198,19 +197,17 @@ def _tracks(
             begin_s, end_s = middle_s - every_s / 4, middle_s + every_s / 4
         found.append(_joined(number, max(begin_s, stretch[0]), min(end_s, stretch[1]), seen))
     ordered = sorted(found, key=lambda track: (track.begin_s, track.number))
-    return tuple(_numbered(track, number) for number, track in enumerate(ordered, 1))
+    return tuple(replace(track, number=number) for number, track in enumerate(ordered, 1))
 
 
 def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, TrackedSource]]) -> Track:
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = {}
     points = []
     for t_s, tracked in seen:
         source = tracked.source
         for label in source.labels[:1]:
-            votes[label] += source.confidence  # type: ignore[assignment]
-        points.append(
-            Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence)
-        )
+            votes[label] = votes.get(label, 0.0) + source.confidence
+        points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
     azimuth_deg, elevation_deg = _mean_direction(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
     weight = sum(c for _, c in far)
@@ -233,11 +230,6 @@ def _mean_direction(points: list[Point]) -> tuple[float | None, float | None]:
     azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
     tilted = any(point.elevation_deg is not None for point in known)
     return azimuth_deg, float(np.degrees(np.arctan2(up, np.hypot(right, front)))) if tilted else None
-
-
-def _numbered(track: Track, number: int) -> Track:
-    values = {name: getattr(track, name) for name in Track.__dataclass_fields__}
-    return Track(**(values | {"number": number}))
 
 
 def _notes(looks: list[tuple[float, Perception]]) -> list[str]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#666666")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _MOST_ROWS = 40
-_SIDES = ((0, "right"), (90, "front"), (180, "left"), (270, "behind"), (360, "right"))
+_SIDES = ((-90, "behind"), (0, "right"), (90, "front"), (180, "left"), (270, "behind"))
+"""From behind to behind: what stays on the right would jump between 0° and 360°."""
 
 
 def timeline_figure(timeline: Timeline) -> Figure:
@@ -78,11 +79,12 @@ def _draw_azimuths(ax: Axes, timeline: Timeline, rows: list[str]) -> None:
             continue
         colour, marker = _style(rows, track)
         times, azimuths = np.array(known, dtype=np.float64).T
-        # A line that passes the right side (0° and 360°) is broken there.
+        azimuths = (azimuths + 90) % 360 - 90
+        # A line that passes behind is broken there.
         broken = np.flatnonzero(np.abs(np.diff(azimuths)) > 180) + 1
         for part in np.split(np.arange(len(times)), broken):
             ax.plot(times[part], azimuths[part], marker=marker, markersize=4, linewidth=1, color=colour, alpha=0.85)
-    ax.set_ylim(-5, 365)
-    ax.set_yticks([azimuth for azimuth, _ in _SIDES], [f"{side} {azimuth}°" for azimuth, side in _SIDES])
+    ax.set_ylim(-95, 275)
+    ax.set_yticks([azimuth for azimuth, _ in _SIDES], [f"{side} {azimuth % 360}°" for azimuth, side in _SIDES])
     ax.set_ylabel("azimuth")
     ax.grid(color="#DDDDDD", linewidth=0.7)

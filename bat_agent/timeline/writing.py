@@ -30,7 +30,9 @@ def write_csv(timeline: Timeline, stream: TextIO) -> None:
 def write_jsonl(timeline: Timeline, stream: TextIO) -> None:
     """An object a track, with its ``path``: where it was at each look."""
     for track in timeline.tracks:
-        path = [{key: None if value is None else round(value, 3) for key, value in asdict(p).items()} for p in track.path]
+        path = [
+            {key: None if value is None else round(value, 3) for key, value in asdict(p).items()} for p in track.path
+        ]
         stream.write(json.dumps({"file": timeline.name, **track.to_dict(), "path": path}, ensure_ascii=False) + "\n")
 
 

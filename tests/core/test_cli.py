@@ -124,7 +124,8 @@ def _bad_files(folder: Path) -> dict[str, Path]:
     soundfile.write(files["no samples"], np.zeros((0, 2)), RATE_HZ)
     soundfile.write(files["nan"], np.full((RATE_HZ, 2), np.nan), RATE_HZ, subtype="FLOAT")
     soundfile.write(files["blip"], _noise(0.001), RATE_HZ)
-    return files | {"folder": folder}
+    (folder / "nothing").mkdir()
+    return files | {"folder": folder / "nothing"}
 
 
 @pytest.mark.usefixtures("_echo")
