@@ -12,7 +12,6 @@ installed, copy it there, and ``client.py`` beside it as ``bat_agent_client.py``
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ NAMES = tuple(f"bat_agent_{key}" for key in KEYS)
 _LIMITS = {"direction": (-1.0, 1.0), "distance": (0.0, 10.0), "class_probs": (0.0, 1.0), "valid": (0.0, 1.0)}
 _LEAST_S = 0.02
 _EDGE_S = 0.05
+_KEPT = "_bat_agent_ears"
 
 Audio = Callable[[Any, Any], Any]
 """``(sim, observations) -> (2, n)``: what is heard in this step, left ear first."""
@@ -63,12 +63,15 @@ def register(
     from habitat.core.registry import registry
     from habitat.core.simulator import Sensor, SensorTypes
 
-    every: weakref.WeakKeyDictionary[Any, SimulatorEars] = weakref.WeakKeyDictionary()
+    owner = object()
 
     def ears_of(sim: Any) -> SimulatorEars:
-        if sim not in every:
-            every[sim] = SimulatorEars(HearingClient(url, token), window_s, audio, sample_rate_hz, step_s)
-        return every[sim]
+        # Kept at the simulator, as long as it lives: habitat's cannot be hashed.
+        known, ears = getattr(sim, _KEPT, (None, None))
+        if known is not owner or ears is None:
+            ears = SimulatorEars(HearingClient(url, token), window_s, audio, sample_rate_hz, step_s)
+            setattr(sim, _KEPT, (owner, ears))
+        return ears
 
     for key, name in zip(KEYS, NAMES):  # noqa: B905 - strict= is not in Python 3.9
         registry.register_sensor(_sensor(Sensor, SensorTypes, key, name, ears_of), name=name)

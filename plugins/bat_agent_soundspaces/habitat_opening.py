@@ -14,7 +14,9 @@ from typing import Any
 
 from bat_agent.errors import BadInput, PluginError
 
-_INSTALL = "install habitat-sim with conda (channels conda-forge, aihabitat), or use it out of process (docs/habitat.md)"
+_INSTALL = (
+    "install habitat-sim with conda (channels conda-forge, aihabitat), or use it out of process (docs/habitat.md)"
+)
 _TRY_S = 60.0
 _QUIET = {"MAGNUM_LOG": "quiet", "HABITAT_SIM_LOG": "quiet"}
 """Its logs go to standard output line by line, unless the user has said what they should do."""

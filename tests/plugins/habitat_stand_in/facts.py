@@ -12,6 +12,7 @@ habitat-lab 0.3.320260507, unless another build is named. What only the source s
   ``RLRAudioPropagationChannelLayoutType`` is then absent.
 * After ``close()`` the list ``agents`` is empty, ``pathfinder`` is None, and ``reset()`` and reading the scene end the
   process.
+* A ``Simulator`` cannot be hashed: it is an ``attr.s`` class (``simulator.py`` of the wheel).
 * The rotation of a new agent is not exactly a turn about y: :data:`FIRST_ROTATION_WXYZ`.
 * The navmesh that habitat-sim makes by default lies :data:`NAVMESH_LIFT_M` above the floor, and roofs are part of it.
 * ``sim.step(action)`` moves the default agent; ``sim.step({1: action})`` agent 1, and gives its observations by number
