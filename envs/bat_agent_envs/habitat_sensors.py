@@ -2,8 +2,8 @@
 
 ``register(url, token)`` in the program that trains, before it reads its configuration; from then on
 ``habitat.task.lab_sensors`` may hold ``bat_agent_direction``, ``bat_agent_distance``, ``bat_agent_class_probs``,
-``bat_agent_embedding`` and ``bat_agent_valid`` (types of the same names). All of them share one listening a step, through
-``bat-agent serve``.
+``bat_agent_embedding`` and ``bat_agent_valid`` (types of the same names). All of them share one listening a step,
+through ``bat-agent serve``.
 
 Like ``client.py``, this file needs numpy and Python 3.8 or newer, beside habitat-lab: where bat-agent cannot be
 installed, copy it there, and ``client.py`` beside it as ``bat_agent_client.py``.
@@ -53,8 +53,8 @@ def register(
         url: Of ``bat-agent serve``; else from ``BAT_AGENT_URL``.
         token: Else from ``BAT_AGENT_TOKEN``.
         window_s: Seconds of its episode that an agent listens to.
-        audio: What is heard in a step. Without, SoundSpaces' simulator is asked (``get_current_audiogoal_observation``),
-            else the observation ``audiogoal`` is taken.
+        audio: What is heard in a step. Without, SoundSpaces' simulator is asked
+            (``get_current_audiogoal_observation``), else the observation ``audiogoal`` is taken.
         sample_rate_hz: Of that sound; else ``AUDIO.RIR_SAMPLING_RATE`` of the simulator's configuration.
         step_s: Seconds at its beginning that count; else ``STEP_TIME`` of that configuration, else all.
 
@@ -233,10 +233,14 @@ def _setting(sim: Any, *names: str) -> Any:
         for way in (names, tuple(name.lower() for name in names)):
             found = config
             for name in way:
-                try:
-                    found = getattr(found, name, None)
-                except Exception:  # configurations raise errors of their own for what they lack
-                    found = None
+                found = _peek(found, name)
             if found is not None:
                 return found
     return None
+
+
+def _peek(config: Any, name: str) -> Any:
+    try:
+        return getattr(config, name, None)
+    except Exception:  # configurations raise errors of their own for what they lack
+        return None

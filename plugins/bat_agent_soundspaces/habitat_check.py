@@ -189,7 +189,7 @@ def steps(house: House) -> Iterator[tuple[str, bool, str]]:
     for name, step in STEPS.items():
         try:
             yield name, True, step(house)
-        except Exception as error:  # whatever it is, it is what the user has to be told
+        except Exception as error:  # noqa: PERF203 - whatever it is, it is what the user has to be told
             yield name, False, " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
