@@ -35,6 +35,8 @@ def missing_habitat() -> tuple[str, str] | None:
 
     What is installed is imported in a child process: an import may fail, or end the process.
     """
+    if sys.modules.get("habitat_sim") is not None:
+        return None
     for name in ("habitat_sim", "quaternion"):
         if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
             return f"{name} is not installed, so it opens no scenes", _INSTALL

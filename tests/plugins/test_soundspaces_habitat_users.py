@@ -293,6 +293,32 @@ def test_a_seed_reaches_the_simulator_and_cameras_stay(live: Live) -> None:
     assert env.observation_space.contains(second)
 
 
+def test_cameras_of_habitat_lab_s_simulator_are_as_its_steps_show_them(live: Live) -> None:
+    """Its sensors take the alpha away, so that the image of a reset and the simulator's own differ."""
+
+    class Suite:
+        def get_observations(self, shown: dict[str, Any]) -> dict[str, Any]:
+            return {"rgb": shown["color_sensor"][..., :3]}
+
+    class HabitatSim(type(live("0.3.4"))):  # type: ignore[misc]
+        sensor_suite = Suite()
+
+        def reset(self) -> dict[str, Any]:
+            return self.sensor_suite.get_observations(super().reset())
+
+        def step(self, action: Any) -> dict[str, Any]:
+            found = super().step(action) if isinstance(action, dict) else super().step({0: action})[0]
+            return found if isinstance(action, dict) else self.sensor_suite.get_observations(found)
+
+    plain = live("0.3.4")
+    sim = HabitatSim(plain.config)
+    sim.add_sensor(stand_in.Camera())
+    env = SimulatorEnv(sim)
+    assert env.observation_space["rgb"].shape == (4, 6, 3)
+    for observation in (env.reset()[0], env.step(0)[0]):
+        assert env.observation_space.contains(observation)
+
+
 def test_closing_ends_the_engine(live: Live, echo: str, engines: list[Any]) -> None:
     """Its worker process lived on; a new episode needs no new one."""
     env = HabitatHearing(live("0.3.3", audio=False), [NOISE], [TO_THE_RIGHT], model=echo)
