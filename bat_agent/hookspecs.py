@@ -33,6 +33,9 @@ class Component:
     check: str = ""
     """Where ``bat-agent doctor`` asks what is missing to run it, ``module:function``; the function returns ``None`` or
     (what is missing, what to do about it). Empty where installing the package is all there is to it."""
+    trial: str = ""
+    """Where it is tried for real, ``module:function``, when a user asks for that: a list of (what was tried, whether it
+    went well, what was found, what to do about it). Empty where there is no such trial."""
 
 
 @hookspec

@@ -113,6 +113,12 @@ def missing(kind: Kind, name: str) -> tuple[str, str] | None:
     return _resolve(kind, found, found.component.check)() if found.component.check else None
 
 
+def trial(kind: Kind, name: str) -> list[tuple[str, bool, str, str]]:
+    """What its own trial says of a component (:class:`~bat_agent.hookspecs.Component`); empty where it has none."""
+    found = _find(kind, name)
+    return list(_resolve(kind, found, found.component.trial)()) if found.component.trial else []
+
+
 def _with_weights(model: Any, weights: str | Path | None) -> Any:
     if weights is None:
         return model

@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,8 @@ from bat_agent.sound.torchaudio_parts import FAILURES, torchaudio_for
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+    from bat_agent.hookspecs import Kind
 
 REINSTALL = "install it again from its repository (make install)"
 
@@ -40,7 +42,12 @@ class Check:
     """Whether the agent works without it."""
 
 
-def doctor(json: AsJson = False) -> None:
+Habitat = Annotated[
+    bool, typer.Option("--habitat", help="Also open a small house in the habitat-sim that is installed, and listen.")
+]
+
+
+def doctor(habitat: Habitat = False, json: AsJson = False) -> None:
     """Check the installation and say what to do about what is missing."""
     checks = [
         python(),
@@ -54,6 +61,7 @@ def doctor(json: AsJson = False) -> None:
         *components(),
         model(),
         *extras(),
+        *(tried("simulator", "habitat") if habitat else ()),
     ]
     failed = [check.name for check in checks if check.required and not check.ok]
     if json:
@@ -188,6 +196,17 @@ def components() -> list[Check]:
     except PluginError:  # the check of plugins says which
         return checks
     return checks
+
+
+def tried(kind: Kind, name: str) -> list[Check]:
+    """What the trial of a component says of it; who asks for that needs it."""
+    from bat_agent.errors import PluginError
+    from bat_agent.registry import trial
+
+    try:
+        return [Check(f"{name}: {what}", ok, found, todo) for what, ok, found, todo in trial(kind, name)]
+    except PluginError as error:
+        return [Check(name, False, str(error), REINSTALL)]
 
 
 def model() -> Check:

@@ -48,7 +48,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _LONGEST_QUESTIONS = 30_000
 _REFUSED_INPUT = (400, 408, 413, 422)
 _BUSY = 503
-_TIMEOUTS = (TimeoutError, socket.timeout)  # noqa: UP041 - two classes until Python 3.10
+_TIMEOUTS = (TimeoutError, socket.timeout)
 
 
 class HearingServerError(BatAgentError):

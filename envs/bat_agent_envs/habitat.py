@@ -13,11 +13,11 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.scene import Source, Vector
-from bat_agent_soundspaces.habitat_api import setting
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.intake import Waveform
 from bat_agent_envs.old_gym import as_gymnasium
 from bat_agent_envs.wrapper import SpatialHearing
+from bat_agent_soundspaces.habitat_api import setting
 
 Places = Sequence[Source | Vector] | np.ndarray
 STEP_S = 0.25

@@ -2,8 +2,8 @@
 
 ``register(url, token)`` in the program that trains, before it reads its configuration; from then on
 ``habitat.task.lab_sensors`` may hold ``bat_agent_direction``, ``bat_agent_distance``, ``bat_agent_class_probs``,
-``bat_agent_embedding`` and ``bat_agent_valid`` (types of the same names). All of them share one listening a step, through
-``bat-agent serve``.
+``bat_agent_embedding`` and ``bat_agent_valid`` (types of the same names). All of them share one listening a step,
+through ``bat-agent serve``.
 
 Like ``client.py``, this file needs numpy and Python 3.8 or newer, beside habitat-lab: where bat-agent cannot be
 installed, copy it there, and ``client.py`` beside it as ``bat_agent_client.py``.
@@ -12,7 +12,6 @@ installed, copy it there, and ``client.py`` beside it as ``bat_agent_client.py``
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ NAMES = tuple(f"bat_agent_{key}" for key in KEYS)
 _LIMITS = {"direction": (-1.0, 1.0), "distance": (0.0, 10.0), "class_probs": (0.0, 1.0), "valid": (0.0, 1.0)}
 _LEAST_S = 0.02
 _EDGE_S = 0.05
+_KEPT = "_bat_agent_ears"
 
 Audio = Callable[[Any, Any], Any]
 """``(sim, observations) -> (2, n)``: what is heard in this step, left ear first."""
@@ -53,8 +53,8 @@ def register(
         url: Of ``bat-agent serve``; else from ``BAT_AGENT_URL``.
         token: Else from ``BAT_AGENT_TOKEN``.
         window_s: Seconds of its episode that an agent listens to.
-        audio: What is heard in a step. Without, SoundSpaces' simulator is asked (``get_current_audiogoal_observation``),
-            else the observation ``audiogoal`` is taken.
+        audio: What is heard in a step. Without, SoundSpaces' simulator is asked
+            (``get_current_audiogoal_observation``), else the observation ``audiogoal`` is taken.
         sample_rate_hz: Of that sound; else ``AUDIO.RIR_SAMPLING_RATE`` of the simulator's configuration.
         step_s: Seconds at its beginning that count; else ``STEP_TIME`` of that configuration, else all.
 
@@ -63,12 +63,15 @@ def register(
     from habitat.core.registry import registry
     from habitat.core.simulator import Sensor, SensorTypes
 
-    every: weakref.WeakKeyDictionary[Any, SimulatorEars] = weakref.WeakKeyDictionary()
+    owner = object()
 
     def ears_of(sim: Any) -> SimulatorEars:
-        if sim not in every:
-            every[sim] = SimulatorEars(HearingClient(url, token), window_s, audio, sample_rate_hz, step_s)
-        return every[sim]
+        # Kept at the simulator, as long as it lives: habitat's cannot be hashed.
+        known, ears = getattr(sim, _KEPT, (None, None))
+        if known is not owner or ears is None:
+            ears = SimulatorEars(HearingClient(url, token), window_s, audio, sample_rate_hz, step_s)
+            setattr(sim, _KEPT, (owner, ears))
+        return ears
 
     for key, name in zip(KEYS, NAMES):  # noqa: B905 - strict= is not in Python 3.9
         registry.register_sensor(_sensor(Sensor, SensorTypes, key, name, ears_of), name=name)
@@ -230,10 +233,14 @@ def _setting(sim: Any, *names: str) -> Any:
         for way in (names, tuple(name.lower() for name in names)):
             found = config
             for name in way:
-                try:
-                    found = getattr(found, name, None)
-                except Exception:  # configurations raise errors of their own for what they lack
-                    found = None
+                found = _peek(found, name)
             if found is not None:
                 return found
     return None
+
+
+def _peek(config: Any, name: str) -> Any:
+    try:
+        return getattr(config, name, None)
+    except Exception:  # configurations raise errors of their own for what they lack
+        return None

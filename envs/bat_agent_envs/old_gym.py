@@ -151,9 +151,12 @@ class SimulatorEnv(gym.Env[Any, Any]):
             return seen
         if not callable(getattr(self.sim, "get_sensor_observations", None)):
             return {}
-        if self._is_default:
-            return dict(self.sim.get_sensor_observations())
-        return dict(self.sim.get_sensor_observations([self.agent_id])[self.agent_id])
+        if not self._is_default:
+            return dict(self.sim.get_sensor_observations([self.agent_id])[self.agent_id])
+        shown = self.sim.get_sensor_observations()
+        # habitat-lab's simulators show them in another form, such as without alpha: as their steps do.
+        suite = getattr(self.sim, "sensor_suite", None)
+        return dict(shown if suite is None else suite.get_observations(shown))
 
     def _observation(self, seen: dict[str, Any]) -> dict[str, np.ndarray]:
         state = self.sim.get_agent(self.agent_id).get_state()
@@ -179,12 +182,10 @@ def _actions_of(sim: Any, agent_id: int) -> list[Any]:
 
 def _is_image(seen: Any) -> bool:
     """Not sound, which is a list whose length changes, nor ``collided``."""
-    return isinstance(seen, np.ndarray) and seen.ndim > 0 and seen.dtype.kind in "fiub"
+    return isinstance(seen, np.ndarray) and seen.ndim > 0 and seen.dtype.kind in "fiu"
 
 
 def _box_of(image: np.ndarray) -> gym.Space[Any]:
-    if image.dtype.kind == "b":
-        return gym.spaces.Box(0, 1, image.shape, np.bool_)  # type: ignore[arg-type]
     if image.dtype.kind == "f":
         return gym.spaces.Box(-np.inf, np.inf, image.shape, image.dtype.type)
     limits = np.iinfo(image.dtype)

@@ -171,9 +171,7 @@ class Habitat:
             heading = float(rng.uniform(0, 360)) if self.config.random_heading else 0.0
             placed = tuple(Source(source) for source in sources)
             seed = int(rng.integers(2**31))
-            found.append(
-                dataclasses.replace(scene, listener=Listener(ears, heading), sources=placed, seed=seed)
-            )
+            found.append(dataclasses.replace(scene, listener=Listener(ears, heading), sources=placed, seed=seed))
         return found
 
     def scene(self, sources: Sequence[Source | Vector] | np.ndarray, seed: int = 0) -> Scene:

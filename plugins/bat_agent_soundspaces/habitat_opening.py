@@ -14,7 +14,9 @@ from typing import Any
 
 from bat_agent.errors import BadInput, PluginError
 
-_INSTALL = "install habitat-sim with conda (channels conda-forge, aihabitat), or use it out of process (docs/habitat.md)"
+_INSTALL = (
+    "install habitat-sim with conda (channels conda-forge, aihabitat), or use it out of process (docs/habitat.md)"
+)
 _TRY_S = 60.0
 _QUIET = {"MAGNUM_LOG": "quiet", "HABITAT_SIM_LOG": "quiet"}
 """Its logs go to standard output line by line, unless the user has said what they should do."""
@@ -33,6 +35,8 @@ def missing_habitat() -> tuple[str, str] | None:
 
     What is installed is imported in a child process: an import may fail, or end the process.
     """
+    if sys.modules.get("habitat_sim") is not None:
+        return None
     for name in ("habitat_sim", "quaternion"):
         if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
             return f"{name} is not installed, so it opens no scenes", _INSTALL

@@ -22,5 +22,6 @@ def bat_agent_simulators() -> list[Component]:
             config="bat_agent_soundspaces.habitat_config:HabitatConfig",
             summary="scenes of a live habitat-sim, by its audio sensor where that passes its test, else by soundspaces",
             check="bat_agent_soundspaces.habitat_opening:missing_habitat",
+            trial="bat_agent_soundspaces.habitat_check:try_habitat",
         ),
     ]

@@ -122,3 +122,28 @@ def test_the_check_of_a_component_is_called(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(engine, "missing_engine", lambda: ("a", "b"))
     assert registry.missing("simulator", "soundspaces") == ("a", "b")
     assert registry.missing("simulator", "shoebox") is None
+
+
+def test_a_trial_is_made_only_when_it_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def trial(kind: str, name: str) -> list[tuple[str, bool, str, str]]:
+        asked.append((kind, name))
+        return [("import", True, "calls itself 0.3.3", ""), ("a house", False, "it ends the process", "file an issue")]
+
+    monkeypatch.setattr(registry, "trial", trial)
+    run("doctor")
+    assert asked == []
+    code, out, _ = run("doctor", "--habitat", "--json")
+    assert asked == [("simulator", "habitat")]
+    checks = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert checks["habitat: import"]["ok"]
+    assert checks["habitat: a house"]["fix"] == "file an issue"
+    assert code == 1
+
+
+def test_a_trial_without_habitat_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = importlib.import_module("bat_agent_soundspaces.habitat_check")
+    monkeypatch.setattr(opening, "missing_habitat", lambda: ("habitat_sim is not installed", "install it"))
+    assert registry.trial("simulator", "habitat") == [("import", False, "habitat_sim is not installed", "install it")]
+    assert registry.trial("simulator", "shoebox") == []

@@ -120,8 +120,7 @@ def test_without_rooms_no_wall_is_in_between(live: Live) -> None:
 def test_a_stage_that_lies_on_its_side_needs_its_semantic_files(live: Live, mesh: Path) -> None:
     """Matterport3D is Z-up; habitat-sim turns it when it loads it, and so must whoever renders."""
     sim = live("0.3.3")
-    settings = sim.config.sim_cfg
-    settings.orient_up, settings.orient_front = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)
+    sim.config.sim_cfg.scene_dataset_config_file = "default"
     habitat = Habitat.from_simulator(sim)
     with pytest.raises(BadInput, match=r'lies .*house\.glb on its side .*"up": \[0, 1, 0\], "front": \[0, 0, -1\]'):
         habitat.scene([(4.0, 1.5, 2.5)])

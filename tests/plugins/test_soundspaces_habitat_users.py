@@ -24,7 +24,7 @@ from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_envs import HabitatHearing
 from bat_agent_envs.old_gym import SimulatorEnv, as_gymnasium, converted
-from bat_agent_soundspaces import habitat_opening
+from bat_agent_soundspaces import habitat_check, habitat_opening
 from bat_agent_soundspaces.habitat import Habitat, HabitatConfig, report
 from bat_agent_soundspaces.habitat_stage import rotation_of, upright_mesh
 from bat_agent_soundspaces.library import open_mesh
@@ -293,6 +293,32 @@ def test_a_seed_reaches_the_simulator_and_cameras_stay(live: Live) -> None:
     assert env.observation_space.contains(second)
 
 
+def test_cameras_of_habitat_lab_s_simulator_are_as_its_steps_show_them(live: Live) -> None:
+    """Its sensors take the alpha away, so that the image of a reset and the simulator's own differ."""
+
+    class Suite:
+        def get_observations(self, shown: dict[str, Any]) -> dict[str, Any]:
+            return {"rgb": shown["color_sensor"][..., :3]}
+
+    class HabitatSim(type(live("0.3.4"))):  # type: ignore[misc]
+        sensor_suite = Suite()
+
+        def reset(self) -> dict[str, Any]:
+            return self.sensor_suite.get_observations(super().reset())
+
+        def step(self, action: Any) -> dict[str, Any]:
+            found = super().step(action) if isinstance(action, dict) else super().step({0: action})[0]
+            return found if isinstance(action, dict) else self.sensor_suite.get_observations(found)
+
+    plain = live("0.3.4")
+    sim = HabitatSim(plain.config)
+    sim.add_sensor(stand_in.Camera())
+    env = SimulatorEnv(sim)
+    assert env.observation_space["rgb"].shape == (4, 6, 3)
+    for observation in (env.reset()[0], env.step(0)[0]):
+        assert env.observation_space.contains(observation)
+
+
 def test_closing_ends_the_engine(live: Live, echo: str, engines: list[Any]) -> None:
     """Its worker process lived on; a new episode needs no new one."""
     env = HabitatHearing(live("0.3.3", audio=False), [NOISE], [TO_THE_RIGHT], model=echo)
@@ -330,8 +356,7 @@ def test_placements_stay_in_the_room(live: Live) -> None:
 def test_a_glb_that_habitat_laid_on_its_side_is_explained(live: Live, mesh: Path) -> None:
     """Without a data set configuration it does that to every .glb; the message said the opposite."""
     sim = live("0.3.4", audio=False)
-    settings = sim.config.sim_cfg
-    settings.orient_up, settings.orient_front = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)
+    sim.config.sim_cfg.scene_dataset_config_file = "default"
     with pytest.raises(BadInput, match=r'on its side if y is up in it: .*"up": \[0, 1, 0\], "front": \[0, 0, -1\]'):
         Habitat.from_simulator(sim).scene([TO_THE_RIGHT])
     assert Habitat.from_simulator(sim, mesh=str(mesh)).scene([TO_THE_RIGHT]).room.path == str(mesh)  # type: ignore[union-attr]
@@ -375,6 +400,38 @@ def test_a_scene_that_habitat_cannot_open_is_told(live: Live, tmp_path: Path, mo
 
 
 # --- doctor ---
+
+
+def test_the_self_test_finds_in_the_stand_in_what_it_wants(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps that ``doctor --habitat`` and ``tests/habitat_real`` take with a real one."""
+    live("branch")
+    monkeypatch.setitem(sys.modules, "quaternion", sys.modules["habitat_sim"])
+    for name, ok, what in habitat_check.steps(habitat_check.House(tmp_path)):
+        assert ok, f"{name}: {what}"
+    live("0.3.3")
+    monkeypatch.setattr(sys.modules["habitat_sim"].Simulator, "close", lambda self: None)  # type: ignore[attr-defined]
+    wrong = [name for name, ok, _ in habitat_check.steps(habitat_check.House(tmp_path)) if not ok]
+    assert "a closed simulator" in wrong
+
+
+def test_a_step_that_ends_the_process_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried in a process of its own, with a module that breaks when a simulator is made."""
+    (tmp_path / "quaternion.py").write_text("")
+    (tmp_path / "habitat_sim.py").write_text(
+        "import os\n__version__ = '0'\nclass ShortestPath: pass\ndef SimulatorConfiguration(): os.abort()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    habitat_opening._try_import.cache_clear()
+    found = habitat_check.try_habitat()
+    habitat_opening._try_import.cache_clear()
+    assert found[0][:2] == ("import", True)
+    name, ok, what, todo = found[1]
+    assert (name, ok) == ("a house", False)
+    assert "it ends the process (SIGABRT)" in what
+    assert todo.startswith("file an issue with these lines")
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -456,7 +513,7 @@ else:
 """
     folder = str(Path(__file__).parent)
     path = os.pathsep.join([entry or os.getcwd() for entry in sys.path] + [folder])
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-
-

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent_envs import client
 from bat_agent.serving import protocol
+from bat_agent_envs import client
 from bat_agent_envs.client import HearingClient
 
 RATE_HZ = 32_000
@@ -94,7 +94,7 @@ def test_the_file_alone_hears_in_old_pythons(serve: Callable[..., Any], tmp_path
         pytest.skip("needs a python3.8 or python3.9 with numpy: BAT_AGENT_OLD_PYTHONS=/path/to/python")
     served = serve()
     shutil.copy(FILE, tmp_path / "bat_agent_client.py")
-    random = np.random.RandomState(0)  # noqa: NPY002 - the same in every numpy
+    random = np.random.RandomState(0)
     sent = [random.randn(2, n).astype(np.float32) * [[0.1], [0.01]] for n in (16_000, 8_000, 16_000)]
     arrays = served.client().arrays(np.stack([sent[0], sent[2]]))
     for python in pythons:

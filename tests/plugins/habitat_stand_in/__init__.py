@@ -52,7 +52,7 @@ def _simulator_class(module: Any, generation: Generation) -> type:
         ) -> None:
             self.config = config
             scene = config.sim_cfg.scene_id
-            if Path(scene).is_file() and Path(scene).read_bytes()[:4] != b"glTF":
+            if not Path(scene).is_file() or Path(scene).read_bytes()[:4] != b"glTF":
                 raise AssertionError("ESP_CHECK failed: No Stage Attributes exists for requested scene")
             self._finder: Any = house.PathFinder(generation, navmesh, nan_share)
             box = house.BBox if generation.box == "BBox" else house.Range3D
@@ -92,10 +92,10 @@ def _simulator_class(module: Any, generation: Generation) -> type:
         def get_stage_initialization_template(self) -> Any:
             self._open()
             settings = self.config.sim_cfg
+            laid = str(settings.scene_id).endswith(".glb") and settings.scene_dataset_config_file == "default"
+            up, front = ((0, 0, 1), (0, 1, 0)) if laid else (settings.orient_up, settings.orient_front)
             return types.SimpleNamespace(
-                render_asset_handle=settings.scene_id,
-                orient_up=np.array(settings.orient_up),
-                orient_front=np.array(settings.orient_front),
+                render_asset_handle=settings.scene_id, orient_up=np.array(up), orient_front=np.array(front)
             )
 
         def add_sensor(self, spec: Any) -> None:
@@ -136,6 +136,7 @@ def _simulator_class(module: Any, generation: Generation) -> type:
             self.closed, self._finder, self.agents = True, None, []
 
     Simulator.__module__ = "habitat_sim.simulator"
+    Simulator.__hash__ = None  # type: ignore[assignment]
     if generation.create_sensor:
         Simulator.create_sensor = lambda self, spec, node=None: None  # type: ignore[attr-defined]
     return Simulator
@@ -167,7 +168,7 @@ def open_house(
 ) -> Any:
     """A live simulator of the stand-in; ``actions``: key of each action of its agents → what it does."""
     settings = module.SimulatorConfiguration()
-    settings.scene_id = str(scene)
+    settings.scene_id, settings.scene_dataset_config_file = str(scene), "house.scene_dataset_config.json"
     agent_configs = [module.agent.AgentConfiguration() for _ in range(agents)]
     for config in agent_configs if actions else ():
         config.action_space = actions
