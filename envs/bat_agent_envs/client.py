@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import itertools
-import json
 import os
 import random
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.files.reading import parse_json
 from bat_agent.serving import protocol
 
 SAMPLE_RATE_HZ = 32_000
@@ -294,7 +294,7 @@ class _Connections:
 
 def _decoded(status: int, raw: bytes) -> dict[str, Any]:
     try:
-        reply = json.loads(raw)
+        reply = parse_json(raw)
     except ValueError:
         reply = None
     if not isinstance(reply, dict):
