@@ -34,6 +34,7 @@ from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 
 Vector = tuple[float, float, float]
 Onset = Literal["physical", "direct_at_zero"]
@@ -208,7 +209,7 @@ class Scene:
     def from_json(cls, text: str) -> Scene:
         """Read what :meth:`to_json` wrote."""
         try:
-            return cls.from_dict(json.loads(text))
+            return cls.from_dict(parse_json(text))
         except json.JSONDecodeError as error:
             raise BadInput(f"scene is no JSON: {error}") from error
 

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = "bat_agent"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "hookspecs", "hub", "data", "models", "_moved"),
-    ("extras", "labels", "scene", "checkpoint"),
+    ("extras", "labels", "files"),
+    ("scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),
     ("scenes", "hearing", "recipes", "language", "ambisonics", "chat"),
@@ -38,6 +39,8 @@ PUBLIC = (
     "bat_agent.checkpoint",
     "bat_agent.errors",
     "bat_agent.extras",
+    "bat_agent.files.reading",
+    "bat_agent.files.writing",
     "bat_agent.hearing.perception",
     "bat_agent.hearing.posterior",
     "bat_agent.hookspecs",

@@ -232,6 +232,6 @@ def key_values(pairs: Sequence[str], option: str = "--option") -> dict[str, Any]
             if not key.strip() or not equals:
                 raise ValueError
             OmegaConf.to_container(OmegaConf.from_dotlist([pair]), resolve=True)
-        except (OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise BadInput(f"{option} {pair!r} was not understood, expected KEY=VALUE such as order=8") from error
+        except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
+            raise BadInput(f"{option} {pair[:60]!r} was not understood, expected KEY=VALUE such as order=8") from error
     return OmegaConf.to_container(OmegaConf.from_dotlist(list(pairs)), resolve=True)  # type: ignore[return-value]

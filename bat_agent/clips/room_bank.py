@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from bat_agent.datasets.rooms import Place
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.files import leftovers
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import whole_file, write_text
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import config_of, load_simulator
@@ -163,7 +164,7 @@ def open_bank(
         drawn = _render(blocks, data, workers, progress)
         scenes_of_bank = {"key": key, "scenes": [scene.to_dict() for scene in drawn]}
         write_text(text, json.dumps(scenes_of_bank), durable=True, advice=_ADVICE)
-    saved = json.loads(text.read_text(encoding="utf-8"))
+    saved = parse_json(text.read_text(encoding="utf-8"))
     return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], np.load(data, mmap_mode="r"))
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.files import leftovers
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import whole_file
 from bat_agent.interfaces import Encoding, SlotEncoding
 
@@ -93,7 +94,7 @@ class TokenCache:
         """The encoding of some entries, in their order, float32. Raises ``BadInput`` where one was never made."""
         if self._names is None:
             try:
-                self._names = json.loads((self.folder / _NAMES).read_text(encoding="utf-8"))
+                self._names = parse_json((self.folder / _NAMES).read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise BadInput(f"{self.folder} holds no tokens ({error}); remove it and start again") from error
         tensors = {

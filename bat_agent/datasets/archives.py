@@ -6,6 +6,7 @@ members that can be reached without unpacking everything before them, and is ref
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +24,13 @@ COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER_BYTES = 30
 _CHUNK = 1 << 16
+_PLAIN_BYTES, _HIGHEST_RATIO = 1 << 24, 200
+"""Deflate reaches 1000 to 1 with nothing but zeros; above 16 MiB that is no data. JSON of ours is below 30 to 1."""
+# A damaged list of members ends in any of these: version 11.7, names of no encoding, an empty one, sizes below zero.
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
+    IndexError, OverflowError, struct.error, MemoryError,
+)  # fmt: skip
 
 
 class _Member(NamedTuple):
@@ -30,6 +38,8 @@ class _Member(NamedTuple):
     offset: int
     """Of the local header in a zip archive, of the content in a tar archive."""
     packed: int
+    size: int
+    """Bytes of its content."""
     method: int
     crc: int
 
@@ -45,30 +55,38 @@ class Archive:
         try:
             members = _members_of_zip(path) if path.suffix == ".zip" else _members_of_tar(path)
             self.names, self._places = _columns(members)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        except _BROKEN as error:
             raise self._damaged(error) from error
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, number: int) -> bytes:
-        """The content of a member."""
-        offset, packed, method, crc = self._places[number].tolist()
+    def size(self, number: int) -> int:
+        """Bytes of the content of a member."""
+        return int(self._places[number, 2])
+
+    def read(self, number: int, most: int = -1) -> bytes:
+        """The content of a member, or its first ``most`` bytes, for which no more is unpacked than that."""
+        offset, packed, size, *_ = self._places[number].tolist()
         try:
+            if size > max(_PLAIN_BYTES, packed * _HIGHEST_RATIO):
+                raise zipfile.BadZipFile(f"{packed:,} bytes would become {size:,}, as no recording or list does")
             with self.path.open("rb") as file:
                 if self.path.suffix == ".zip":
-                    return _unpack(file, offset, packed, method, crc)
+                    return _unpack(file, self.path.stat().st_size, self._places[number].tolist(), most)
                 file.seek(offset)
-                content = file.read(packed)
-            if len(content) != packed:
+                wanted = packed if most < 0 else min(most, packed)
+                content = file.read(min(wanted, self.path.stat().st_size))
+            if len(content) != wanted:
                 raise EOFError("it ends within a member")
             return content
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise self._damaged(error, self.names[number].decode()) from error
+        except _BROKEN as error:
+            raise self._damaged(error, _shown(self.names[number])) from error
 
     def _damaged(self, error: Exception, member: str = "") -> BadInput:
         where = f"{member} in {self.path}" if member else str(self.path)
-        return BadInput(f"{where} is damaged or no whole {self.path.suffix[1:]} archive ({error}); download it again")
+        why = " ".join(str(error).split()) or type(error).__name__
+        return BadInput(f"{where} is damaged or no whole {self.path.suffix[1:]} archive ({why}); download it again")
 
 
 class Members:
@@ -91,7 +109,7 @@ class Members:
         """The archive that holds a path, or the longest end of it, and its number there."""
         parts = path.split("/")
         for start in range(len(parts) if len(self._names) else 0):
-            wanted = "/".join(parts[start:]).encode()
+            wanted = "/".join(parts[start:]).encode("utf-8", "surrogateescape")
             if len(wanted) > self._names.itemsize:  # longer than any here; numpy would widen a copy of all to compare
                 continue
             at = int(np.searchsorted(self._names, np.bytes_(wanted)))
@@ -103,22 +121,22 @@ class Members:
         """Every path as it may be asked for: as it stands in its archive, and below a folder named as the archive."""
         for archive in self._archives:
             for name in archive.names:
-                yield name.decode()
-                yield f"{archive.path.stem}/{name.decode()}"
+                yield _shown(name)
+                yield f"{archive.path.stem}/{_shown(name)}"
 
 
 def _columns(members: Iterable[_Member]) -> tuple[np.ndarray, np.ndarray]:
-    """Names, and (members, 4) of the rest: few of them are objects at a time."""
+    """Names, and (members, 5) of the rest: few of them are objects at a time."""
     parts, recent, places = [np.zeros(0, dtype="S1")], [], array("q")
     for member in members:
-        recent.append(member.name.encode())
+        recent.append(member.name.encode("utf-8", "surrogateescape"))
         places.extend(member[1:])
         if len(recent) == _CHUNK:
             parts.append(np.array(recent, dtype=np.bytes_))
             recent = []
     if recent:
         parts.append(np.array(recent, dtype=np.bytes_))
-    return np.concatenate(parts), np.array(places, dtype=np.int64).reshape(-1, 4)
+    return np.concatenate(parts), np.array(places, dtype=np.int64).reshape(-1, 5)
 
 
 def _without_top(names: np.ndarray) -> np.ndarray:
@@ -140,8 +158,9 @@ def refuse_compressed(path: Path) -> None:
 def _members_of_zip(path: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if not info.is_dir():
-                yield _Member(info.filename, info.header_offset, info.compress_size, info.compress_type, info.CRC)
+            if info.filename and not info.is_dir():
+                packed, method = info.compress_size, info.compress_type
+                yield _Member(info.filename, info.header_offset, packed, info.file_size, method, info.CRC)
 
 
 def _members_of_tar(path: Path) -> Iterator[_Member]:
@@ -149,11 +168,12 @@ def _members_of_tar(path: Path) -> Iterator[_Member]:
         while (info := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
             if info.isfile():
-                yield _Member(info.name.removeprefix("./"), info.offset_data, info.size, _STORED, 0)
+                yield _Member(info.name.removeprefix("./"), info.offset_data, info.size, info.size, _STORED, 0)
 
 
-def _unpack(file: BinaryIO, offset: int, packed: int, method: int, crc: int) -> bytes:
+def _unpack(file: BinaryIO, num_bytes: int, place: Sequence[int], most: int) -> bytes:
     """A member of a zip archive (PKWARE APPNOTE 4.3.7: the local header repeats the name, with an extra field)."""
+    offset, packed, size, method, crc = place
     file.seek(offset)
     header = file.read(_LOCAL_HEADER_BYTES)
     if header[:4] != b"PK\x03\x04":
@@ -162,11 +182,25 @@ def _unpack(file: BinaryIO, offset: int, packed: int, method: int, crc: int) -> 
         raise zipfile.BadZipFile("a member is encrypted")
     name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     file.seek(name + extra, 1)
-    content = file.read(packed)
+    wanted = size if most < 0 else min(most, size)
     if method == _DEFLATED:
-        content = zlib.decompress(content, -zlib.MAX_WBITS)
-    elif method != _STORED:
+        content = _inflated(file.read(min(packed, num_bytes)), wanted)
+    elif method == _STORED:
+        content = file.read(min(wanted, num_bytes))
+    else:
         raise zipfile.BadZipFile(f"compression method {method} is not one of stored and deflated")
-    if zlib.crc32(content) != crc:
+    if len(content) != wanted:
+        raise zipfile.BadZipFile("a member has not the length that its list says")
+    if wanted == size and zlib.crc32(content) != crc:
         raise zipfile.BadZipFile("a checksum does not fit")
     return content
+
+
+def _inflated(packed: bytes, wanted: int) -> bytes:
+    """At most ``wanted`` bytes of the content, however many there would be."""
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, wanted) if wanted else b""
+
+
+def _shown(name: bytes) -> str:
+    """A name as it can be looked for; letters of old archives that are no UTF-8 stand as Python keeps them."""
+    return name.decode("utf-8", "surrogateescape")

@@ -20,6 +20,7 @@ import numpy as np
 
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES, bat_weights
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import decode_json
 from bat_agent.labels import label_table
 
 _BLOCK = 1 << 20  # characters of a JSON list that are read at once
@@ -202,7 +203,6 @@ class _JsonList:
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self._path, self._file = path, file
-        self._decode = json.JSONDecoder().raw_decode
         self._text, self._at = "", 0
         self._line = 1  # of the first character of the text
 
@@ -234,13 +234,13 @@ class _JsonList:
         self._next()
         while True:
             with suppress(json.JSONDecodeError):
-                value, self._at = self._decode(self._text, self._at)
+                value, self._at = decode_json(self._text, self._at)
                 return value
             # What looks broken may only be cut where the block ends.
             if len(self._text) - self._at > _LONGEST_ITEM or not self._read():
                 break
         try:
-            return self._decode(self._text, self._at)[0]
+            return decode_json(self._text, self._at)[0]
         except json.JSONDecodeError as error:
             raise self._broken(error.msg, error.pos - self._at) from None
 

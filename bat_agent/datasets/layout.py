@@ -18,6 +18,7 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.files import leftovers
+from bat_agent.files.reading import decode_json
 from bat_agent.scene import Listener, Position, Vector, relative_position
 
 REVERB = "mp3d_reverb"
@@ -132,7 +133,7 @@ class ReverberationFile:
 
     def _value(self, at: int) -> tuple[Any, int]:
         try:
-            return json.JSONDecoder().raw_decode(self._text, at)
+            return decode_json(self._text, at)
         except json.JSONDecodeError as error:
             raise self._broken(error.msg, error.pos) from error
 

@@ -25,6 +25,7 @@ from bat_agent.datasets.plan import Plan
 from bat_agent.datasets.tasks import Made, MakeRirs, versions
 from bat_agent.errors import BadInput
 from bat_agent.files.locking import take_lock
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import RESUMES, whole_file, write_bytes, writing
 
 MADE_BY = "bat-agent dataset rirs"
@@ -233,7 +234,7 @@ class Journal:
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as error:
             raise self._broken(number) from error
         if not isinstance(value, dict):

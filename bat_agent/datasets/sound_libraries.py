@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from bat_agent.datasets.clip_lists import json_items
-from bat_agent.datasets.sounds import RELEASED_SUFFIXES, Row, SoundSet, combine
+from bat_agent.datasets.sounds import LARGEST_FOLD, RELEASED_SUFFIXES, Row, SoundSet, combine
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import file_name, parse_rows
 from bat_agent.labels import class_number, label_index, label_table
 from bat_agent.sound.audio import expand, holds_sound, read_mono
 from bat_agent.sound.synthesis import PROCEDURAL_LABELS, synthesise
@@ -53,12 +53,18 @@ def from_manifest(csv_path: str | os.PathLike[str]) -> SoundSet:
         raise MissingSounds(f"no sound manifest at {path}, expected a CSV file with columns file, labels, fold")
     rows = []
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        table = csv.DictReader(lines)
-        if missing := {"file", "labels"} - set(table.fieldnames or ()):
-            raise BadInput(f"{path}:1: lacks the columns {sorted(missing)}, expected file, labels and fold")
-        for values in table:
-            with _located(f"{path}:{table.line_num}"):
-                rows.append(_manifest_row(path.parent, values))
+        try:
+            table = parse_rows(lines)
+            _, columns = next(table)
+            if missing := {"file", "labels"} - columns.keys():
+                raise BadInput(f"{path}:1: lacks the columns {sorted(missing)}, expected file, labels and fold")
+            for number, values in table:
+                with _located(f"{path}:{number}"):
+                    rows.append(_manifest_row(path.parent, values))
+        except BadInput:
+            raise
+        except ValueError as error:
+            raise BadInput(f"{path}: {error}, expected a CSV file with columns file, labels, fold; mend it") from error
     if not rows:
         raise BadInput(f"{path} lists no sound, expected one a line after the heading")
     return _with_sound(rows, path.parent, str(path))
@@ -227,8 +233,8 @@ def _manifest_row(root: Path, values: Mapping[str, Any]) -> Row:
     if not file:
         raise BadInput("there is no file name, expected file,labels,fold")
     classes = _class_numbers(names.split(";"))
-    if not (root / file).is_file():
+    if not (root / file_name(file)).is_file():
         raise BadInput(f"no audio file at {root / file}; fetch it or delete the line")
-    if fold.strip() and not fold.strip().isdecimal():
-        raise BadInput(f"fold must be a whole number or empty, got {fold!r}")
+    if fold.strip() and not (fold.strip().isdecimal() and len(fold.strip()) < 10 and int(fold) <= LARGEST_FOLD):
+        raise BadInput(f"fold must be a whole number up to {LARGEST_FOLD:,} or empty, got {fold[:20]!r}")
     return Row(file, classes, int(fold) if fold.strip() else None)

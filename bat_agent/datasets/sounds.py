@@ -21,6 +21,8 @@ from bat_agent.labels import class_number, labels
 Balance = Literal["class", "bat", "none"]
 _NO_FOLD = -1
 _NAMED = 3
+LARGEST_FOLD = 2**15 - 1
+"""Folds are kept in 16 bits."""
 RELEASED_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 """What recordings in the released layout may end in; the release itself has the first."""
 

@@ -15,6 +15,7 @@ from bat_agent.datasets.archives import COMPRESSED_TARS, SUFFIXES, Archive, Memb
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
 from bat_agent.files.leftovers import make_temporary_folder
+from bat_agent.files.reading import file_name
 
 _FOLDERS = ("", "AudioSet", "AudioSet/*", "AudioSet/*/audio", "mp3d_reverb", "closed-end", "owl-questions")
 """Where archives are looked for."""
@@ -59,13 +60,15 @@ class Store:
         found = self._in_archive(path)
         if found is None:
             raise MissingFile(f"no {path} under {self.root}{self._hint()}; fetch it, or leave out what refers to it")
-        content = found[0].read(found[1])
-        return content if most < 0 else content[:most]
+        return found[0].read(found[1], most)
 
     def size(self, path: str) -> int:
         """Bytes of a file."""
         file = self._on_disk(path)
-        return len(self.read(path)) if file is None else file.stat().st_size
+        if file is not None:
+            return file.stat().st_size
+        found = self._in_archive(path)
+        return len(self.read(path)) if found is None else found[0].size(found[1])
 
     def local(self, path: str) -> Path:
         """The file on disk; what lies in an archive is unpacked into a temporary folder that goes with this object."""
@@ -115,6 +118,7 @@ class Store:
         return str(self.root / path)
 
     def _on_disk(self, path: str) -> Path | None:
+        file_name(path)
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise BadInput(f"{path!r} leads out of the data set, expected a path below {self.root}; mend the record")
         file = self.root / path

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_bytes
 from bat_agent.interfaces import CLIP_SECONDS
 from bat_agent.labels import class_number, labels
@@ -129,7 +130,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Clip]:
         if not line.strip():
             continue
         try:
-            clip = _clip(json.loads(line))
+            clip = _clip(parse_json(line))
         except json.JSONDecodeError as error:
             raise BadInput(
                 f"{file}:{number}: is no JSON ({error.msg}), expected one clip a line; mend the line"

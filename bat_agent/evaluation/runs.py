@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.recipes.schema import Recipe, Stage
 
 TASKS = ("class", "distance", "direction")
@@ -112,7 +112,7 @@ def read_result(spec: str) -> Result:
     if not file.is_file():
         raise BadInput(f"no figures at {file}; bat-agent evaluate encoder MODEL --out DIR writes DIR/figures.json")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
         run, figures = Run.from_dict(data["run"]), data["figures"]["one source"]
         for figure in figures.values():
             _ = figure["value"] + figure["low"] + figure["high"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import WeightsError
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 from bat_agent.hearing.confidence import Calibration
 from bat_agent.hearing.perception import Thresholds
@@ -54,7 +54,7 @@ def read_config(directory: Path) -> ModelConfig:
     if not file.is_file():
         raise WeightsError(f"{directory} is no model directory: {CONFIG_FILE} is missing; save_pretrained writes one")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
         if "agent" in data["encoder"]:
             return _with_ears_of(str(data["encoder"]["agent"]), data)
         thresholds = Thresholds(**data["thresholds"])

@@ -17,6 +17,7 @@ from typing import Any
 
 from bat_agent.errors import WeightsError
 from bat_agent.files import leftovers
+from bat_agent.files.reading import parse_json
 from bat_agent.language.gguf_header import Header, read_header
 from bat_agent.language.known import KNOWN
 
@@ -116,7 +117,7 @@ def get(name: str, *, again: bool = False) -> Got:
     new = again or not (folder / NOTES_FILE).is_file()
     if new:
         _convert(name, file, header, folder)
-    notes = json.loads((folder / NOTES_FILE).read_text(encoding="utf-8"))
+    notes = parse_json((folder / NOTES_FILE).read_text(encoding="utf-8"))
     return Got(name if name in KNOWN else file.name, file, folder, notes, new)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 from bat_agent.sound.ring import Waveform
 
@@ -121,7 +121,7 @@ def _read() -> dict[str, dict[str, float]]:
     if not file.exists():
         return {}
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = parse_json(file.read_text(encoding="utf-8"))
         if not all(isinstance(e["swap"], bool) and np.isfinite(e["gain_db"]) for e in kept.values()):
             raise ValueError("swap must be true or false, gain_db a number")
     except KeyError as error:

@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.listening.control import Control
 from bat_agent.listening.events import Update
 
@@ -278,7 +279,7 @@ def _no_answer(failure: BaseException) -> JSONResponse:
 def _question(body: bytes) -> str | None:
     """What is asked, in one line: other views write it into a terminal."""
     try:
-        said = json.loads(body)
+        said = parse_json(body)
     except (ValueError, RecursionError):
         return None
     question = said.get("question") if isinstance(said, dict) else None

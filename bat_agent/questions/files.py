@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import decode_json, parse_json
 from bat_agent.files.writing import whole_file
 from bat_agent.questions.records import QARecord
 
@@ -100,7 +101,7 @@ class RecordFile(Sequence[QARecord]):
 
     def _record(self, text: bytes, number: int) -> QARecord:
         try:
-            return QARecord.from_dict(json.loads(text))
+            return QARecord.from_dict(parse_json(text))
         except UnicodeDecodeError as error:
             raise BadInput(
                 f"{self._where(number)} is not UTF-8 text ({error.reason}); export the file again"
@@ -195,7 +196,7 @@ class _Scan:
     @staticmethod
     def _after_header(text: str) -> int | None:
         """The index behind the opening bracket; ``None`` where there is no list of records."""
-        decoder, space = json.JSONDecoder(), re.compile(r"[\s,:]*")
+        space = re.compile(r"[\s,:]*")
         at = len(text) - len(text.lstrip())
         if text[at : at + 1] == "[":
             return at + 1
@@ -204,11 +205,11 @@ class _Scan:
         at += 1
         try:
             while text[at := _past(space, text, at)] == '"':
-                key, at = decoder.raw_decode(text, at)
+                key, at = decode_json(text, at)
                 at = _past(space, text, at)
                 if key == "data":
                     return at + 1 if text[at] == "[" else None
-                _, at = decoder.raw_decode(text, at)
+                _, at = decode_json(text, at)
         except (json.JSONDecodeError, IndexError):
             pass
         return None

@@ -5,12 +5,12 @@ Reading the agent's ``config.json`` needs no torch, as recipes are read before i
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.recipes.schema import Part, Recipe
 
 
@@ -63,7 +63,7 @@ def known_before(recipe: Recipe) -> tuple[str, ...] | None:
 def _config(agent: str) -> dict[str, Any]:
     file = agent_folder(agent) / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = parse_json(file.read_text(encoding="utf-8"))
         return {**config, "encoder": {"name": str(config["encoder"]["name"]), "options": config["encoder"]["options"]}}
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{file} is broken ({error}); give another agent") from error

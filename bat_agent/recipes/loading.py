@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import NotYaml, parse_yaml, read_text
 from bat_agent.recipes import ears
 from bat_agent.recipes.checks import check_recipe
 from bat_agent.recipes.renamed import rename_keys, renamed_override
@@ -34,8 +35,6 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         recipe = OmegaConf.to_object(merged) if merged.encoder.get("agent") is None else _with_ears(merged)
     except OmegaConfBaseException as error:
         raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from error
     assert isinstance(recipe, Recipe)
     if recipe.precision == "False":  # what YAML makes of a bare no
         recipe.precision = "no"
@@ -69,11 +68,24 @@ def _recipe_file(name_or_path: str, beside: Path | None = None) -> Path:
     raise BadInput(f"no recipe {name_or_path!r}; {hint}: {', '.join(shipped_recipes())}")
 
 
+def read_omegaconf(path: Path, where: str) -> Any:
+    """A YAML file as OmegaConf holds it; raises :class:`~bat_agent.errors.BadInput` that says ``where``."""
+    text = read_text(path, what="a YAML file", fix="name another file")
+    try:
+        content = parse_yaml(text)
+    except NotYaml as error:
+        line = f"line {error.line}: " if error.line else ""
+        raise BadInput(f"{where} is no YAML: {line}{error}; correct it") from error
+    return (
+        OmegaConf.create({} if content is None else content) if not isinstance(content, str | int | float) else content
+    )
+
+
 def _with_base(path: Path, below: tuple[Path, ...] = ()) -> DictConfig:
     """What stands in a recipe's file, on top of what stands in its ``base``; a list replaces that of the base."""
     if path in below:
         raise BadInput(f"recipe {path.name} is, by its base, based on itself; take one base out")
-    given = OmegaConf.load(path)
+    given = read_omegaconf(path, f"recipe {path.name}")
     rename_keys(given, f"recipe {path.name}")
     _check_keys(given, path.name)
     assert isinstance(given, DictConfig)
@@ -117,8 +129,10 @@ def _override(recipe: DictConfig, overrides: list[str]) -> None:
         try:
             OmegaConf.from_dotlist([override])
             overrides[number] = renamed_override(override)
-        except yaml.YAMLError as error:
-            raise BadInput(f"override {override!r}: the value is no YAML ({' '.join(str(error).split())})") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise BadInput(
+                f"override {override[:60]!r}: the value is no YAML ({' '.join(str(error).split())})"
+            ) from error
         _check_override(overrides[number], recipe)
     changes = OmegaConf.from_dotlist(overrides)
     for override in overrides:

@@ -20,14 +20,13 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import NotYaml, parse_json, parse_yaml
 from bat_agent.scene import Listener, MeshRoom, Room, Scene, Source
 from bat_agent.scenes.moving import MovingScene, Waypoints
 
@@ -80,29 +79,12 @@ def _parse(path: Path) -> Any:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise BadInput(f"cannot read {path} as a scene ({why}), expected YAML or JSON; name another file") from error
     try:
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)
+        return parse_json(text) if path.suffix.lower() == ".json" else parse_yaml(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"{path}, line {error.lineno}: this is no JSON ({error.msg}); correct that line") from error
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        why = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise BadInput(f"{path}{line}: this is no YAML ({why}); correct that line") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word; here they are an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):
-                if key in seen:
-                    problem = f"found {key!r} twice in one place"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
+    except NotYaml as error:
+        line = f", line {error.line}" if error.line else ""
+        raise BadInput(f"{path}{line}: this is no YAML ({error}); correct that line") from error
 
 
 def _scene_file(data: Any, folder: Path) -> SceneFile:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_bytes
 
 WANTED = 'expected {"answer": text} with "record", "key", "question_type" and "question_id", or "id"'
@@ -206,7 +207,7 @@ def _places(keys: Sequence[str]) -> tuple[dict[str, list[int]], dict[str, list[i
 def parse_line(text: str, where: str) -> dict[str, Any]:
     """The object of one line; raises :class:`~bat_agent.errors.BadInput`, which says ``where``, for anything else."""
     try:
-        item = json.loads(text)
+        item = parse_json(text)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
         raise BadInput(f"{where} is not valid JSON ({reason}), {WANTED}; mend the line or leave it out") from error

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
+from bat_agent.files.reading import parse_json
 from bat_agent.labels import labels
 from bat_agent.sound.torchaudio_parts import let_transformers_load
 
@@ -165,7 +166,7 @@ class ApiEmbedder:
 
     def _vectors(self, content: bytes, count: int) -> Vectors:
         try:
-            items = json.loads(content)["data"]
+            items = parse_json(content)["data"]
             # The order of the reply is not promised, its numbering is.
             rows = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
             numbers = [item["index"] for item in sorted(items, key=lambda item: item["index"])]

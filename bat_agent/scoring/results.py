@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 
 FORMAT = 1
 FILE = "scores.json"
@@ -46,7 +46,7 @@ def read_result(spec: str) -> Result:
     if not file.is_file():
         raise BadInput(f"no scores at {file}; bat-agent evaluate qa DATA --out DIR writes DIR/{FILE}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
         name, scores = str(data["run"]["name"]), data["scores"]
         figures = [*scores["binary"].values(), *(f for found in scores["types"].values() for f in found.values())]
         for figure in figures:

@@ -23,7 +23,6 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
-from yaml import YAMLError
 
 from bat_agent import registry
 from bat_agent.clips import corpus
@@ -34,7 +33,7 @@ from bat_agent.evaluation.hearing import listen
 from bat_agent.evaluation.real_rooms import places_of, rooms_data, where_figures
 from bat_agent.evaluation.runs import Run
 from bat_agent.files.writing import write_json
-from bat_agent.recipes.loading import load_recipe
+from bat_agent.recipes.loading import load_recipe, read_omegaconf
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training.trainer import Trainer
 
@@ -124,8 +123,12 @@ def load_study(name_or_path: str) -> Study:
         have = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
         raise BadInput(f"no study {name_or_path!r}; give a YAML file or one of: {have}")
     try:
-        study = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Study), OmegaConf.load(path)))
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        study = OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(Study), read_omegaconf(path, f"study {path.name}"))
+        )
+    except BadInput:
+        raise
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise BadInput(f"study {path.name}: {' '.join(str(error).split())[:200]}") from error
     assert isinstance(study, Study)
     names = [variant.name for variant in study.variants]

@@ -332,7 +332,7 @@ class _Connections:
 def _decoded(status: int, raw: bytes) -> dict[str, Any]:
     try:
         reply = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         reply = None
     if not isinstance(reply, dict):
         reply = {"error": f"the reply (HTTP status {status}) is not that of bat-agent serve: check the url"}

@@ -7,12 +7,12 @@ at several orientations, ``heading_deg`` (0 unless given). Further columns are f
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import file_name, parse_rows
 from bat_agent.scene import Position
 
 NAME = "manifest.csv"
@@ -41,19 +41,17 @@ def read_responses(folder: Path) -> list[Response]:
     path = folder / NAME
     try:
         with path.open(encoding="utf-8", newline="") as text:
-            table = csv.DictReader(text)
-            rows = list(table)
-            columns = table.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            (_, columns), *rows = parse_rows(text)
+    except (OSError, ValueError) as error:
         raise BadInput(f"no measured rooms at {path} ({error}); give a folder with a {NAME}") from error
     if missing := [name for name in _NEEDED if name not in columns]:
         raise BadInput(f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(_NEEDED)}")
     if not rows:
         raise BadInput(f"{path} lists no response; add at least one")
-    return [_response(folder, row, f"{path}:{number}") for number, row in enumerate(rows, 2)]
+    return [_response(folder, row, f"{path}:{number}") for number, row in rows]
 
 
-def _response(folder: Path, row: dict[str, str | None], where: str) -> Response:
+def _response(folder: Path, row: dict[str, str], where: str) -> Response:
     try:
         place = [float(row[name] or "") for name in _NEEDED[3:]]
         heading_deg = float(row.get("heading_deg") or 0.0)
@@ -61,7 +59,7 @@ def _response(folder: Path, row: dict[str, str | None], where: str) -> Response:
         raise BadInput(f"{where}: azimuth_deg, elevation_deg and distance_m must be numbers ({error})") from error
     if not all(map(math.isfinite, (*place, heading_deg))) or not -90 <= place[1] <= 90 or place[2] <= 0:
         raise BadInput(f"{where}: elevation_deg must lie in −90…90 and distance_m above 0, got {place}")
-    file = folder / (row["file"] or "")
+    file = folder / file_name(row["file"])
     if not file.is_file():
         raise BadInput(f"{where}: no file {file}; fetch it, or take the line out")
     position = Position(place[0] % 360.0, place[1], place[2])

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bat_agent.errors import Unavailable
+from bat_agent.files.reading import parse_json
 from bat_agent.questions.answers import LETTERS
 from bat_agent_scene_prompt.certainty import SETS, Token, log_sum
 from bat_agent_scene_prompt.config import ScenePromptConfig
@@ -76,7 +77,7 @@ class ChatServer:
             request |= {"logprobs": True, "top_logprobs": LIKELIEST}
         content = self._send("/chat/completions", headers, self._config.timeout_s, stop, json.dumps(request).encode())
         try:
-            choice = json.loads(content)["choices"][0]
+            choice = parse_json(content)["choices"][0]
             text, cut = choice["message"].get("content"), choice.get("finish_reason") == "length"
             if not isinstance(text, str | None):
                 raise TypeError
@@ -195,7 +196,7 @@ def _may_pass(code: int) -> bool:
 
 def _model_names(content: bytes) -> list[str]:
     try:
-        return [str(entry["id"]) for entry in json.loads(content)["data"]]
+        return [str(entry["id"]) for entry in parse_json(content)["data"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
 
@@ -236,7 +237,7 @@ def _error_text(error: urllib.error.HTTPError) -> str:
     except (OSError, http.client.HTTPException):
         return ""
     try:
-        told = json.loads(content)
+        told = parse_json(content)
         told = told.get("error", told)
         told = told if isinstance(told, str) else told.get("message") or told.get("detail") or ""
         return _one_line(str(told))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 
 SHARES = ("absorption", "scattering", "transmission")
 CURVES = (*SHARES, "damping")
@@ -74,7 +75,7 @@ def load_materials(path: str | Path | None = None) -> tuple[Material, ...]:
     if not path.is_file():
         raise BadInput(f"material table {path} does not exist; give a JSON file or leave it out for the shipped one")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"material table {path} is no JSON: {error}") from error
     entries = data.get("materials") if isinstance(data, dict) else None

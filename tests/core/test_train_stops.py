@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from bat_agent import checkpoint
 from bat_agent.clips import corpus
 from bat_agent.clips.mixtures import Batch, Mixtures
 from bat_agent.errors import BadInput, BatAgentError, WeightsError
+from bat_agent.files.locking import locked
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training import objective
-from bat_agent.training.folder import read_losses
+from bat_agent.training.folder import keep_recipe, read_losses
 from bat_agent.training.step import Now, Stepper
 from bat_agent.training.trainer import Trainer
 
@@ -157,3 +161,69 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     (tmp_path / "run" / "recipe.yaml").unlink()
     with pytest.raises(WeightsError, match=r"last\.safetensors does not fit SpatialAST.*misshapen"):
         Trainer(write(LISTEN, encoder=wider)).run()
+
+
+def test_two_trainings_do_not_share_a_folder(write: Write, tmp_path: Path) -> None:
+    """Both ran, and wrote every loss twice."""
+    recipe = write(LISTEN)
+    with (
+        locked(tmp_path / "run", "held"),
+        pytest.raises(BadInput, match=r"another training is running in .*run; wait for it, or give run_dir="),
+    ):
+        Trainer(recipe).run()
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+    Trainer(recipe).run()
+    assert len(read_losses(tmp_path / "run" / "listen" / "losses.csv")) == LISTEN["steps"]
+
+
+def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_the_old_one_stays(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was a traceback of safetensors, or "[Errno 28]" without the name of a file; then the run goes on."""
+    recipe = write(LISTEN)
+    last, saved = tmp_path / "run" / "listen" / "last.safetensors", []
+    save_file = checkpoint.save_file
+
+    def save(tensors: Any, file: Path) -> None:
+        saved.append(file)
+        if len(saved) == 2:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, file)
+
+    monkeypatch.setattr(checkpoint, "save_file", save)
+    said = (
+        rf"^cannot write {last} \(No space left on device: it takes .* MB, .* are free\); free some space there and run"
+    )
+    with pytest.raises(BadInput, match=said):
+        Trainer(recipe).run()
+    assert int(load_file(last)["step"]) == 2
+    assert not list(tmp_path.rglob("*.part*"))
+    Trainer(write(LISTEN)).run()
+    assert [step for step, _ in read_losses(last.parent / "losses.csv")] == list(range(5))
+
+
+@pytest.mark.parametrize("left", ["", "name: mouse\nencoder:\n  na"])
+def test_a_recipe_that_a_full_disk_cut_off_is_not_taken_for_a_wrong_one(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: str
+) -> None:
+    """An empty one made every resume say "missing mandatory value: name"."""
+    kept = tmp_path / "run" / "recipe.yaml"
+    kept.parent.mkdir()
+    kept.write_text(left)
+    with pytest.raises(BadInput, match=r"recipe.yaml, which the run keeps, is (empty|cut off); delete it and give"):
+        keep_recipe(write(LISTEN), kept.parent)
+    kept.unlink()
+    keep_recipe(write(LISTEN), kept.parent)
+    whole, recipe = kept.read_text(), write(LISTEN)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(BadInput, match="cannot write .*recipe.yaml"):
+        keep_recipe(recipe, kept.parent)
+    monkeypatch.undo()
+    assert kept.read_text() == whole
+    kept.write_text(whole.replace("seed:", "sead:"))
+    with pytest.raises(BadInput, match="is not what was written: .*no key 'sead'"):
+        keep_recipe(write(LISTEN), kept.parent)

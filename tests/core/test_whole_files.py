@@ -100,9 +100,9 @@ def test_no_room_leaves_what_was_there_and_says_what_helps(name: str, tmp_path: 
     ],
 )
 def test_advice_fits_the_cause(code: int, says: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=rf"^cannot write .*model.bin \({os.strerror(code)}.*{says}"):
-        with whole_path(tmp_path / "model.bin", needs=3_000_000):
-            raise OSError(code, os.strerror(code))
+    told = rf"^cannot write .*model.bin \({os.strerror(code)}.*{says}"
+    with pytest.raises(BadInput, match=told), whole_path(tmp_path / "model.bin", needs=3_000_000):
+        raise OSError(code, os.strerror(code))
 
 
 def test_a_folder_that_is_not_there_or_is_read_only(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_one_writer_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> N
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(BadInput, match="^busy$"), locked(tmp_path, "busy"):
+    with pytest.raises(BadInput, match=r"^busy$"), locked(tmp_path, "busy"):
         pass
     holder.kill()
     holder.wait()
