@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Answer, Bat, load
+    from bat_agent.agent import Bat, load
     from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
+    from bat_agent.hearing.answers import Answer
     from bat_agent.hearing.perception import PerceivedSource, Perception
     from bat_agent.hookspecs import Component, hookimpl
     from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply, Simulator, SlotEncoding
@@ -25,12 +26,13 @@ __version__ = "0.1.0"
 find_moved_modules()
 
 _HOME = {
-    "agent": ["Answer", "Bat", "load"],
+    "agent": ["Bat", "load"],
     "sound.audio": ["read_audio"],
     "errors": ["BadInput", "BatAgentError", "PluginError", "WeightsError"],
     "hookspecs": ["Component", "hookimpl"],
     "listening.opening": ["listen"],
     "interfaces": ["Encoder", "Encoding", "Reasoner", "Reply", "Simulator", "SlotEncoding"],
+    "hearing.answers": ["Answer"],
     "hearing.perception": ["PerceivedSource", "Perception"],
     "registry": ["load_encoder", "load_reasoner", "load_simulator"],
     "scene": ["Listener", "MeshRoom", "Position", "Room", "Scene", "Source"],

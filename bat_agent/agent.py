@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from bat_agent import registry
 from bat_agent.chat import FORGOTTEN_AFTER_S, KEPT, Chat
 from bat_agent.checkpoint import save_module
-from bat_agent.errors import BadInput, PluginError, Unavailable, WeightsError
+from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.answers import CANNOT_ANSWER, Answer, each_answered, perhaps, shared_out, shortened
 from bat_agent.hearing.confidence import answer_form, is_sure
 from bat_agent.hearing.model_folder import ModelConfig, encoder_folder, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
@@ -24,68 +25,10 @@ from bat_agent.questions.places import place_asked
 from bat_agent.sound.waveform import Prepared, prepare
 
 SILENCE_ANSWER = "I hear nothing."
-CANNOT_ANSWER = "I cannot answer that."
 NO_PLACE_ANSWER = "I cannot hear {}."
 """``where`` or ``how far``, of a recording that carries no direction, such as one of a single microphone."""
 Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Samples as floats of any width, left ear first, 32 kHz, full scale ±1."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one question; ``str(answer)`` is its text."""
-
-    question: str
-    text: str
-    confidence: float | None = None
-    """Probability that the text is right, calibrated where the model is; ``None`` if the reasoner cannot say."""
-    alternatives: tuple[tuple[str, float], ...] = ()
-    """Answers that were weighed against each other, likeliest first."""
-    notes: tuple[str, ...] = ()
-    """What the listener should know about the input."""
-    sure: bool = True
-    """False where the text is the best guess: its confidence lies below the model's threshold ``unsure``, part of it
-    cannot be told (:attr:`plain`), or the reasoner does not stand by it."""
-    plain: str | None = None
-    """What to say in its place where part of it cannot be told: ``left; in front or behind I cannot tell; 2.5m``."""
-    failed: str | None = None
-    """Why there is no answer, such as a head that the encoder lacks; the text then only says that there is none."""
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        sure = "" if self.confidence is None else f", confidence={self.confidence:.2f}"
-        unsure = ", failed" if self.failed else "" if self.sure else ", not sure"
-        return f"Answer({_shortened(self.text, 34)!r}{sure}{unsure}, question={_shortened(self.question, 28)!r})"
-
-    @property
-    def understood(self) -> bool:
-        """Whether the text is an answer, not that the question was not understood: of that nobody is sure at all."""
-        return self.confidence != 0.0
-
-    @property
-    def spoken(self) -> str:
-        """What to say: :attr:`plain`, else the text, or ``not sure; perhaps …``, or why there is no answer. What claims
-        nothing, such as that a question was not understood, is said as it is.
-        """
-        if self.failed is not None:
-            return f"{self.text} {self.failed[:1].upper()}{self.failed[1:]}."
-        if self.plain is not None:
-            return self.plain
-        return self.text if self.sure or not self.understood else _perhaps(self.text)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "question": self.question,
-            "answer": self.text,
-            "confidence": None if self.confidence is None else round(self.confidence, 4),
-            "sure": self.sure,
-            "spoken": self.spoken,
-            "alternatives": {text: round(probability, 4) for text, probability in self.alternatives},
-            "failed": self.failed,
-        }
 
 
 class Bat:
@@ -121,8 +64,8 @@ class Bat:
         encoder, reasoner = self.config.encoder["name"], self.config.reasoner["name"]
         level = "" if self.level_known else ", level_known=False"
         return (
-            f"Bat({_shortened(self.config.name, 40)!r}, encoder={_shortened(encoder, 16)!r}, "
-            f"reasoner={_shortened(reasoner, 16)!r}, device={str(self.device)!r}{level})"
+            f"Bat({shortened(self.config.name, 40)!r}, encoder={shortened(encoder, 16)!r}, "
+            f"reasoner={shortened(reasoner, 16)!r}, device={str(self.device)!r}{level})"
         )
 
     @property
@@ -306,7 +249,7 @@ class Bat:
         if reply.confidence == 0.0:  # it says that it did not understand, which is no answer that one may be sure of
             return Answer(question, text, 0.0, reply.alternatives, notes, sure=False)
         confidence = self.config.calibration.answer(text, reply.confidence)
-        alternatives = reply.alternatives if len(reply.alternatives) != 2 else _shared_out(reply, confidence)
+        alternatives = reply.alternatives if len(reply.alternatives) != 2 else shared_out(reply, confidence)
         unsure = self.config.thresholds.unsure
         sure = reply.sure is not False and is_sure(text, confidence, unsure)
         if reply.plain is None:
@@ -315,7 +258,7 @@ class Bat:
         if share is not None and not (
             reply.sure is not False and is_sure(text, self.config.calibration.answer(text, share), unsure)
         ):
-            plain = _perhaps(plain)
+            plain = perhaps(plain)
         return Answer(question, text, confidence, alternatives, notes, False, plain)
 
     def _with_level(self, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -421,39 +364,6 @@ def _as_the_model_says(config: ModelConfig, reasoner: dict[str, Any], **more: An
     return {key: value for key, value in own.items() if key in taken} | reasoner["options"]
 
 
-def _perhaps(text: str) -> str:
-    return f"not sure; perhaps {text}"
-
-
-def each_answered(reasoner: Reasoner, encoding: Encoding, questions: Sequence[str]) -> list[str | BadInput]:
-    """What a reasoner answers to n·B questions about B clips, n to each; where it cannot answer some of them, the error
-    stands in their place. Raises :class:`~bat_agent.errors.Unavailable` where it can answer nothing at all now.
-    """
-    try:
-        replies: list[str | BadInput] = list(reasoner.answer(encoding, questions))
-    except Unavailable:
-        raise
-    except BadInput as error:
-        if len(questions) == 1:
-            return [error]
-        each, left_over = divmod(len(questions), len(encoding.tokens) or 1)
-        if left_over:
-            raise
-        alone = ((encoding[[number // each]], question) for number, question in enumerate(questions))
-        return [reply for one, question in alone for reply in each_answered(reasoner, one, [question])]
-    if len(replies) != len(questions):
-        raise PluginError(
-            f"the reasoner {type(reasoner).__name__} gave {len(replies)} answers to {len(questions)} questions, "
-            "expected one each; mend its plugin"
-        )
-    return replies
-
-
-def _shortened(text: str, most: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 def _ready(module: Any, device: torch.device) -> Any:
     return module.to(device).eval() if isinstance(module, nn.Module) else module
 
@@ -463,8 +373,3 @@ def _save_part(module: Any, directory: Path, half: bool) -> None:
         module.save_weights(directory, half=half)
     elif isinstance(module, nn.Module):
         save_module(module, directory, half=half)
-
-
-def _shared_out(reply: Reply, confidence: float) -> tuple[tuple[str, float], ...]:
-    """Two alternatives with what the calibrated ``confidence`` in the first leaves to the other."""
-    return tuple((text, confidence if text == str(reply) else 1 - confidence) for text, _ in reply.alternatives)

@@ -12,7 +12,7 @@ from bat_agent.cli.output import print_json, print_notes
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Answer
+    from bat_agent.hearing.answers import Answer
 
 # What the reasoner ``rules`` says; it is a plugin like any other, so nothing is imported from it.
 NOT_UNDERSTOOD = "I did not understand the question."

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
-from bat_agent.agent import CANNOT_ANSWER, Answer, Bat
+from bat_agent.agent import Bat
 from bat_agent.chat import Chat
 from bat_agent.errors import BadInput, Unavailable
+from bat_agent.hearing.answers import CANNOT_ANSWER, Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import Answered
 from bat_agent.listening.health import Health, forbids_direction

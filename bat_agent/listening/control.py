@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Protocol
 
-from bat_agent.agent import Answer
+from bat_agent.hearing.answers import Answer
 
 
 class Control(Protocol):

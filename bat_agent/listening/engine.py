@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bat_agent.agent import Answer, Bat
+from bat_agent.agent import Bat
 from bat_agent.errors import BadInput
+from bat_agent.hearing.answers import Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening import words
 from bat_agent.listening.answering import Answering

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bat_agent.agent import Answer
+from bat_agent.hearing.answers import Answer
 from bat_agent.hearing.perception import PerceivedSource
 
 TrackState = Literal["appearing", "steady", "vanishing"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
+from bat_agent.hearing.answers import Answer
 from bat_agent.listening.control import Control
 
 COMMANDS = {":p": "pause or go on", ":s": "swap the ears", ":q": "quit"}

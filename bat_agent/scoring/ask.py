@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bat_agent.agent import Bat, each_answered
+from bat_agent.agent import Bat
 from bat_agent.errors import BadInput
 from bat_agent.files.writing import RESUMES, writing
+from bat_agent.hearing.answers import each_answered
 from bat_agent.interfaces import Encoding
 from bat_agent.questions import QARecord, mirror
 from bat_agent.scoring.answers import Answers, answer_line, key_of, parse_line

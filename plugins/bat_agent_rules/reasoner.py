@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
-from bat_agent.interfaces import Encoding, Reply
 from bat_agent.hearing.posterior import Clip, Heard, hear
+from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import label_index, labels
 from bat_agent.questions.answers import AXES, NOT_HEARD, answer_labels, format_distance
 from bat_agent.questions.relatives import nearest_classes

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from bat_agent.hearing.posterior import Clip, Heard
 from bat_agent.interfaces import Reply
 from bat_agent.questions.answers import AXES, format_distance
 from bat_agent_rules.clause import AXIS_OF, Request
 from bat_agent_rules.everyday_answers import subject
-from bat_agent.hearing.posterior import Clip, Heard
 from bat_agent_rules.replies import gaussian_share, yes_no
 
 _STEPS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "front": (0.0, 1.0), "behind": (0.0, -1.0)}

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import bat_agent
-from bat_agent.agent import Answer, Bat, ModelConfig
+from bat_agent.agent import Bat, ModelConfig
 from bat_agent.errors import BadInput, WeightsError
+from bat_agent.hearing.answers import Answer
 from bat_agent.hearing.confidence import Calibration, Curve
 from bat_agent.hearing.perception import Perception, Thresholds
 from bat_agent.interfaces import Encoding, Reply, SlotEncoding

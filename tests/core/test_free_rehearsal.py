@@ -21,7 +21,7 @@ HELD_BACK = [
     for name in ("_WHERE_HELD_OUT", "_STEP_HELD_OUT")
     for ways in getattr(phrases, name).values()
     for phrase in ways
-] + [phrase for ways in phrases._TURN_HELD_OUT.values() for pair in ways for phrase in pair]  # noqa: RUF005
+] + [phrase for ways in phrases._TURN_HELD_OUT.values() for pair in ways for phrase in pair]
 
 
 def test_no_way_to_loosen_is_one_of_those_kept_back() -> None:

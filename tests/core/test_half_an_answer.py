@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from bat_agent import registry
-from bat_agent.agent import CANNOT_ANSWER, Bat, ModelConfig, each_answered
+from bat_agent.agent import Bat, ModelConfig
 from bat_agent.cli.evaluate_qa import _print
 from bat_agent.errors import BadInput, Unavailable
 from bat_agent.evaluation.figures import single_source, swap_consistency, two_sources
 from bat_agent.evaluation.hearing import Heard
 from bat_agent.evaluation.real_rooms import where_figures
+from bat_agent.hearing.answers import CANNOT_ANSWER, each_answered
 from bat_agent.interfaces import Encoding
 from bat_agent.labels import labels
 from bat_agent.listening.answering import Answering

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
+from bat_agent.hearing.answers import Answer
 from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.listening.events import Answered, HealthNote, TrackedSource, TrackState, Update
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bat_agent.agent import Answer
 from bat_agent.errors import BadInput
+from bat_agent.hearing.answers import Answer
 from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.listening.engine import LiveEars
