@@ -244,6 +244,7 @@ def _subject(
     from bat_agent.evaluation.runs import Run
     from bat_agent.registry import config_of, load_encoder
 
+    read: tuple[Any, Any] = (None, None)
     if encoder is None:
         if weights is not None or options:
             raise BadInput("--weights and --option belong to --encoder NAME; a MODEL brings its own")
@@ -258,7 +259,7 @@ def _subject(
         inputs.check_device(device)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         module = load_encoder(encoder, weights=weights, **options)
-        kind, where, called, read = encoder, str(weights or "none, drawn by lot"), encoder, (None, None)
+        kind, where, called = encoder, str(weights or "none, drawn by lot"), encoder
         recipe, stage = _recipe_of_weights(weights)
         if isinstance(module, torch.nn.Module):
             module.to(place).eval()
