@@ -188,6 +188,7 @@ def _subject(
     from bat_agent.evaluation.runs import Run
     from bat_agent.registry import config_of, load_encoder
 
+    read: tuple[Any, Any] = (None, None)
     if encoder is None:
         if weights is not None or options:
             raise BadInput("--weights and --encoder-option belong to --encoder NAME; a MODEL brings its own")
@@ -203,7 +204,7 @@ def _subject(
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         module = load_encoder(encoder, weights=weights, **options)
         none = "none, drawn by lot" if inputs.has_weights(module) else "none"
-        kind, where, called, read = encoder, str(weights or none), encoder, (None, None)
+        kind, where, called = encoder, str(weights or none), encoder
         recipe, stage = _recipe_of_weights(weights)
         if isinstance(module, torch.nn.Module):
             module.to(place).eval()
