@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds
+from bat_agent.hearing.posterior import Clip, Heard, hear
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES, NOT_HEARD, YES_NO, answer_labels, format_distance
 from bat_agent_rules.config import RulesConfig
-from bat_agent.hearing.posterior import Clip, Heard, hear
 from bat_agent_rules.parsing import AXIS_OF, Request, parse
 
 NOT_UNDERSTOOD = "I did not understand the question."

@@ -15,6 +15,7 @@ import torch
 from bat_agent.checkpoint import load_module, save_module
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Thresholds, perceive
+from bat_agent.hearing.posterior import hear
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.labels import label_index, labels
 from bat_agent.questions import HeardSource, QuestionType, compatible, generate, mirror
@@ -23,7 +24,6 @@ from bat_agent.questions.records import RELEASED_TYPES
 from bat_agent.scene import Position, unit_vector
 from bat_agent.testing import ReasonerContract
 from bat_agent_rules.config import RulesConfig
-from bat_agent.hearing.posterior import hear
 from bat_agent_rules.parsing import parse
 from bat_agent_rules.reasoner import RulesReasoner
 from bat_agent_rules.vocabulary import WORDS, find_label
