@@ -38,7 +38,7 @@ EXTRAS: dict[str, Extra] = {
         },
     ),
     "llm": Extra(
-        "language models: the reasoners llama and scene-prompt",
+        "language models: the reasoners llama, scene-prompt and talk",
         {name: name for name in ("transformers", "tokenizers", "peft", "accelerate", "jinja2")},
     ),
     "talk": Extra("language models out of GGUF files: bat-agent llm get", {"gguf": "gguf"}),

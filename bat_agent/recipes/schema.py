@@ -216,8 +216,8 @@ class Stage:
     questions_per_clip: int = 8
     """Questions about each clip."""
     free_queries: bool = False
-    """A reasoner stage without sound or scenes of its own: ``questions_per_clip`` free questions a step, in the voices of
-    training and loosened, whose queries are learnt (:mod:`bat_agent.questions.free.rehearsal`)."""
+    """A reasoner stage without sound: ``questions_per_clip`` free questions a step, in the voices of training and
+    loosened, whose queries are learnt (:mod:`bat_agent.questions.free.rehearsal`)."""
     records: str | None = None
     """Root of a SpatialSoundQA data set: its questions and clips are trained on, instead of drawing any."""
     records_stage: int | None = None

@@ -145,7 +145,11 @@ def _stage(recipe: Recipe, number: int, encoder: Any, reasoner: Any) -> StageCos
     if trains:
         costs = [_encoder_cost(encoder, stage, seconds, half, train=True)]
     else:
-        costs = [] if stage.oracle_heads or stage.free_queries else [_encoder_cost(encoder, stage, seconds, half, train=False)]
+        costs = (
+            []
+            if stage.oracle_heads or stage.free_queries
+            else [_encoder_cost(encoder, stage, seconds, half, train=False)]
+        )
         costs.append(_reasoner_cost(encoder, reasoner, stage, per_clip, half))
     module: nn.Module = encoder if trains else reasoner
     trained = sum(parameter.numel() for _, parameter in trained_parameters(module, stage))

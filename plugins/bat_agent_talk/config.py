@@ -33,7 +33,7 @@ class TalkConfig:
     """A label is named, and "can you hear a dog?" is answered with yes, from this probability on."""
     heard: float = 0.0
     """A sound that a question names is ``not heard`` below this probability; 0 takes every question at its word."""
-    sure: float = 0.3
+    sure: float = 0.15
     """A question whose query is less likely than this is answered by "I did not understand the question."."""
     seed: int = 0
     """Seed of the first weights of what is trained."""

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from bat_agent_talk.shapes import fixed_choices, own_choices, slots_after
+from bat_agent_talk.shapes import SOUND, fixed_choices, named_classes, own_choices, slots_after
 
 END = ";"
 """Behind what may stand in a slot where something longer begins alike, such as "bell"."""
 ARROW = " =>"
 """Between a question and its query."""
+
+
+NAMED = 3.0
+"""By how many nats a class is likelier that the question names by one of its everyday names: what has been written down
+of names need not be learnt. The language model may still overrule it."""
+
+
+class Branch(NamedTuple):
+    """One place of a query."""
+
+    among: list[int]
+    """The tokens that may stand there."""
+    favour: list[float]
+    """What speaks for each of them beforehand, nats."""
+    right: int
+    """The one that does."""
 
 
 class Grammar:
@@ -28,33 +44,42 @@ class Grammar:
         """The tokens in front of a query."""
         return self.start + self._ids(" ".join(question.split())) + self.arrow
 
-    def choices(self, slot: str, question: str, also: str | None = None) -> dict[tuple[int, ...], str]:
-        """Tokens of all that may stand in a slot; ``also`` stands there in any case."""
+    def choices(
+        self, slot: str, question: str, said: Sequence[str], also: str | None = None
+    ) -> dict[tuple[int, ...], str]:
+        """Tokens of all that may stand in a slot behind what was said; no sound is named twice. ``also`` stands there
+        in any case.
+        """
         if slot not in self._fixed:
             self._fixed[slot] = {self.word(text): text for text in fixed_choices(slot)}
-        own = {self.word(text): text for text in own_choices(slot, question)}
+        table = self._fixed[slot] | {self.word(text): text for text in own_choices(slot, question)}
+        if slot == SOUND:
+            table = {tokens: text for tokens, text in table.items() if text not in said[1:]}
         if also is not None:
-            own.setdefault(self.word(also), also)
-        return self._fixed[slot] | own if own else self._fixed[slot]
+            table.setdefault(self.word(also), also)
+        return table
 
-    def branches(self, question: str, said: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]], list[int]]]:
-        """For each slot of a query that is known: its tokens, what could be said at each of them, which of these is."""
-        for slot, text in zip(("", *slots_after(said[0])), said, strict=True):
-            yield self.written(slot, question, text)
-
-    def written(self, slot: str, question: str, text: str) -> tuple[list[int], list[list[int]], list[int]]:
-        """The same for one slot."""
-        known = frozenset(self.choices(slot, question, text))
-        tokens, options, right = list(self.word(text)), [], []
-        for place in range(len(tokens) + 1):
-            allowed = self.next_of(known, tuple(tokens[:place]))
-            if place == len(tokens):
-                if allowed == [self.end]:
+    def branches(self, question: str, said: Sequence[str]) -> Iterator[Branch]:
+        """Every token of a query that is known, with what could stand in its place."""
+        for number, (slot, text) in enumerate(zip(("", *slots_after(said[0])), said, strict=True)):
+            before, word = said[:number], self.word(text)
+            known = frozenset(self.choices(slot, question, before, text))
+            for place in range(len(word) + 1):
+                among = self.next_of(known, word[:place])
+                if place == len(word) and among == [self.end]:
                     break
-                tokens.append(self.end)
-            options.append(allowed)
-            right.append(allowed.index(tokens[place]))
-        return tokens, options, right
+                right = word[place] if place < len(word) else self.end
+                yield Branch(among, self.favour(slot, question, before, word[:place], among), right)
+
+    def favour(
+        self, slot: str, question: str, said: Sequence[str], begun: tuple[int, ...], among: Sequence[int]
+    ) -> list[float]:
+        """What speaks for each token beforehand, nats: :data:`NAMED` where it goes on to a class that is named."""
+        if slot != SOUND:
+            return [0.0] * len(among)
+        words = [self.word(text) for text in named_classes(question) if text not in said[1:]]
+        nexts = {(*word, self.end)[len(begun)] for word in words if word[: len(begun)] == begun}
+        return [NAMED * (token in nexts) for token in among]
 
     def next_of(self, choices: frozenset[tuple[int, ...]], said: tuple[int, ...]) -> list[int]:
         """What may follow what was said of a slot; the end alone where nothing longer may stand there."""

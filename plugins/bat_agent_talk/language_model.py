@@ -1,7 +1,7 @@
 """The frozen language model, and LoRA inside it.
 
-LoRA is a dozen lines here and not peft's, as the whole of it must be loaded and answering within seconds: importing peft
-alone takes one of them.
+LoRA is a dozen lines here and not peft's, as the whole of it must be loaded and answering within seconds: importing
+peft alone takes one of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def outline_language_model(name: str, dtype: str) -> tuple[Any, Any]:
     must be here. Raises :class:`~bat_agent.errors.WeightsError` where the shape is not known.
     """
     if name not in SHAPES:
-        raise WeightsError(f"the shape of {name} is not known here; give a folder with it, or one of {', '.join(SHAPES)}")
+        raise WeightsError(
+            f"the shape of {name} is not known here; give a folder with it, or one of {', '.join(SHAPES)}"
+        )
     folder = converted_folder("smollm2-135m")
     let_transformers_load()
     with needed("llm", "the reasoner talk"):

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.questions.free.query import Query
-from bat_agent_talk.grammar import Grammar
+from bat_agent_talk.grammar import Branch, Grammar
 from bat_agent_talk.language_model import Lora, inject
 from bat_agent_talk.packing import Row
 from bat_agent_talk.shapes import query_of, slots_after, symbols
 
 MOST_TOKENS = 384
 """The end of a longer question is read; what matters is asked last."""
+_Choices = tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]
 AT_ONCE = 32
 """Questions that are read in one row."""
 
@@ -58,7 +59,7 @@ class Reader(nn.Module):
         if again:  # layers are computed again in the backward pass
             new = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.24 on
             (new or model.gradient_checkpointing_enable)({"use_reentrant": False})
-        self._choices: dict[tuple[int, str], tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]] = {}
+        self._choices: dict[tuple[int, str, int], _Choices] = {}
 
     def merge(self) -> None:
         """Fold LoRA into the weights, to read faster; nothing can be trained any more."""
@@ -70,35 +71,32 @@ class Reader(nn.Module):
         """Mean over the questions of −log probability of their queries among all that could be written."""
         pieces: list[tuple[int, list[int]]] = []
         places: list[int] = []
-        options: list[list[int]] = []
-        right: list[int] = []
+        options: list[Branch] = []
         at = 0
         for number, (question, query) in enumerate(zip(questions, queries, strict=True)):
             said = symbols(query)
             if said is None:
                 raise BadInput(f"the reasoner talk has no way to write the query '{query}'; leave such questions out")
             tokens = self._prompt(question)
-            for written, allowed, which in self.grammar.branches(question, said):
-                for place, (among, chosen) in enumerate(zip(allowed, which, strict=True)):
-                    if len(among) > 1:
-                        places.append(at + len(tokens) + place - 1)
-                        options.append(among)
-                        right.append(chosen)
-                tokens = tokens + written
+            for branch in self.grammar.branches(question, said):
+                if len(branch.among) > 1:
+                    places.append(at + len(tokens) - 1)
+                    options.append(branch)
+                tokens = [*tokens, branch.right]
             pieces.append((number, tokens[:-1]))
             at += len(tokens) - 1
         hidden = Row(self.model, keep=False).extend(pieces)
-        return -self._among(hidden[torch.tensor(places)], options, right).sum() / len(questions)
+        return -self._among(hidden[torch.tensor(places)], options).sum() / len(questions)
 
-    def _among(self, hidden: Tensor, options: Sequence[Sequence[int]], right: Sequence[int]) -> Tensor:
-        """Log probability (M,) of one of the options behind each of M hidden states."""
-        known = sorted({token for among in options for token in among})
+    def _among(self, hidden: Tensor, options: Sequence[Branch]) -> Tensor:
+        """Log probability (M,) of what is right behind each of M hidden states, among what may stand there."""
+        known = sorted({token for branch in options for token in branch.among})
         index = {token: place for place, token in enumerate(known)}
         logits = hidden.float() @ self._rows(known).T
         mask = torch.full(logits.shape, -math.inf)
-        for row, among in enumerate(options):
-            mask[row, [index[token] for token in among]] = 0.0
-        chosen = torch.tensor([index[among[which]] for among, which in zip(options, right, strict=True)])
+        for row, branch in enumerate(options):
+            mask[row, [index[token] for token in branch.among]] = torch.tensor(branch.favour)
+        chosen = torch.tensor([index[branch.right] for branch in options])
         shares = (logits + mask.to(logits.device)).log_softmax(dim=-1)
         return shares.gather(1, chosen.to(logits.device)[:, None])[:, 0]
 
@@ -139,7 +137,9 @@ class Reader(nn.Module):
             if len(among) > 1:
                 if asked:
                     return
-                shares = (self._rows(among) @ state.float()).log_softmax(dim=0)
+                favour = self.grammar.favour(line.slots[0], line.question, line.said, line.tokens, among)
+                logits = self._rows(among) @ state.float() + torch.tensor(favour, device=state.device)
+                shares = logits.log_softmax(dim=0)
                 best = int(shares.argmax())
                 line.log_p += float(shares[best])
                 token, asked = among[best], True
@@ -161,10 +161,11 @@ class Reader(nn.Module):
         if not slot:
             line.slots += slots_after(text)
 
-    def _known(self, line: _Line) -> tuple[dict[tuple[int, ...], str], frozenset[tuple[int, ...]]]:
-        key = (line.number, line.slots[0])
+    def _known(self, line: _Line) -> _Choices:
+        """What may stand in the slot that is being written."""
+        key = (line.number, line.slots[0], len(line.said))
         if key not in self._choices:
-            table = self.grammar.choices(line.slots[0], line.question)
+            table = self.grammar.choices(line.slots[0], line.question, line.said)
             self._choices[key] = (table, frozenset(table))
         return self._choices[key]
 

@@ -16,10 +16,11 @@ from bat_agent.interfaces import Encoding, Reply
 from bat_agent.language import check_name
 from bat_agent.questions.free.query import Query, read_query
 from bat_agent.registry import load_reasoner
-from bat_agent_talk.answering import Scene, answer
+from bat_agent_talk.answering import answer
 from bat_agent_talk.config import TalkConfig
 from bat_agent_talk.language_model import load_language_model, outline_language_model
 from bat_agent_talk.reader import Reader, Reading
+from bat_agent_talk.scene import Scene
 from bat_agent_talk.set_forms import is_of_the_set
 
 WEIGHTS_FILE = "model.safetensors"

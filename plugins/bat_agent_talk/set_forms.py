@@ -1,5 +1,7 @@
-"""Whether a question is one of SpatialSoundQA's, word for word: those ask what no query does ("which sound is left of the
-dog?"), and the rules understand every one of them. Case, articles and the last mark may differ, as people type.
+"""Whether a question is one of SpatialSoundQA's, word for word.
+
+Those ask what no query does ("which sound is left of the dog?"), and the rules understand every one of them. Case,
+articles and the last mark may differ, as people type.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     texts = dict.fromkeys(text for kind in WORDINGS for text in wordings(kind, "all"))
     slots = _slots()
     return tuple(
-        re.compile(_SLOT.sub(lambda match: slots[match[1]], re.escape(_plain(text)).replace(r"\ ", " "))) for text in texts
+        re.compile(_SLOT.sub(lambda match: slots[match[1]], re.escape(_plain(text)).replace(r"\ ", " ")))
+        for text in texts
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from bat_agent.labels import labels
 from bat_agent.questions.free.names import SOMEONE, spans_in
@@ -92,9 +92,24 @@ _WORD = re.compile(r"[a-z][a-z'’-]*")
 _NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?![\d.]\d)")
 _LONGEST_SPAN = 3
 # Words that are never (part of) the name of an unknown sound.
-_PLAIN = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "it", "its", "i", "me", "my", "mine", "you", "your", "yours", "we", "us", "our", "he", "she", "they", "them", "his", "her", "their", "who", "whom", "whose", "which", "what", "where", "when", "why", "how", "whatever", "whoever", "is", "are", "was", "were", "be", "been", "am", "do", "does", "did", "done", "can", "could", "would", "should", "shall", "will", "may", "might", "must", "have", "has", "had", "having", "get", "got", "go", "goes", "going", "gone", "come", "comes", "coming", "came", "make", "makes", "made", "making", "let", "tell", "say", "said", "show", "point", "give", "know", "think", "hear", "heard", "hearing", "listen", "sound", "sounds", "sounding", "noise", "noises", "noisy", "source", "sources", "contact", "target", "thing", "things", "stuff", "something", "anything", "anyone", "somebody", "anybody", "someone", "one", "ones", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "both", "either", "neither", "all", "any", "some", "none", "no", "not", "yes", "or", "and", "but", "if", "then", "than", "else", "other", "others", "another", "besides", "except", "apart", "aside", "only", "just", "also", "too", "still", "yet", "now", "again", "ever", "here", "there", "where's", "that's", "it's", "what's", "who's", "i'm", "i'd", "i've", "you're", "left", "right", "front", "back", "behind", "ahead", "above", "below", "over", "under", "up", "down", "beneath", "overhead", "forward", "forwards", "backward", "backwards", "sideways", "around", "near", "nearer", "nearest", "close", "closer", "closest", "far", "farther", "further", "farthest", "furthest", "away", "distant", "distance", "high", "higher", "highest", "low", "lower", "lowest", "loud", "loudest", "between", "middle", "side", "sides", "hand", "shoulder", "ear", "ears", "head", "feet", "nose", "face", "facing", "turn", "turned", "turning", "walk", "walked", "walking", "step", "stepped", "move", "moved", "moving", "rotate", "rotated", "spin", "spun", "metre", "metres", "meter", "meters", "m", "degrees", "degree", "o'clock", "clock", "more", "less", "most", "least", "many", "much", "safe", "location", "position", "bearing", "range", "direction", "place", "spot", "of", "on", "in", "at", "to", "from", "by", "for", "with", "within", "without", "about", "as", "into", "onto", "out", "off", "through", "across", "along", "via", "per", "vs", "versus", "please", "thanks", "thank", "okay", "ok", "hey", "well", "so", "um", "uh", "sir", "mate", "first", "last", "same", "opposite", "different", "really", "actually", "maybe", "perhaps"]
-)
+_PLAIN_WORDS = """
+a an the this that these those it its i me my mine you your yours we us our he she they them his her their who whom
+whose which what where when why how whatever whoever is are was were be been am do does did done can could would
+should shall will may might must have has had having get got go goes going gone come comes coming came make makes
+made making let tell say said show point give know think hear heard hearing listen sound sounds sounding noise
+noises noisy source sources contact target thing things stuff something anything anyone somebody anybody someone one
+ones two three four five six seven eight nine ten both either neither all any some none no not yes or and but if
+then than else other others another besides except apart aside only just also too still yet now again ever here
+there where's that's it's what's who's i'm i'd i've you're left right front back behind ahead above below over under
+up down beneath overhead forward forwards backward backwards sideways around near nearer nearest close closer
+closest far farther further farthest furthest away distant distance high higher highest low lower lowest loud
+loudest between middle side sides hand shoulder ear ears head feet nose face facing turn turned turning walk walked
+walking step stepped move moved moving rotate rotated spin spun metre metres meter meters m degrees degree o'clock
+clock more less most least many much safe location position bearing range direction place spot of on in at to from
+by for with within without about as into onto out off through across along via per vs versus please thanks thank
+okay ok hey well so um uh sir mate first last same opposite different really actually maybe perhaps
+"""
+_PLAIN = frozenset(_PLAIN_WORDS.split())
 
 
 def symbols(query: Query) -> tuple[str, ...] | None:
@@ -188,6 +203,13 @@ def own_choices(slot: str, question: str) -> tuple[str, ...]:
     else:
         return ()
     return tuple(dict.fromkeys(text for text in found if text not in fixed_choices(slot)))
+
+
+@lru_cache(maxsize=1024)
+def named_classes(question: str) -> tuple[str, ...]:
+    """The classes that a question names, by everyday names or their own."""
+    classes = frozenset(fixed_choices(SOUND))
+    return tuple(dict.fromkeys(name for name, _, _ in spans_in(question) if name in classes))
 
 
 def unknown_names(question: str) -> tuple[str, ...]:

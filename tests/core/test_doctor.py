@@ -80,7 +80,7 @@ def test_a_missing_extra_says_what_it_would_give(run: Run, monkeypatch: pytest.M
     assert "microphones" in listen.detail
     assert listen.detail.endswith("lacks websockets>=13 (found none)")
     assert "'.[listen]'" in listen.fix
-    assert "the reasoners llama and scene-prompt; lacks peft" in llm.detail
+    assert "the reasoners llama, scene-prompt and talk; lacks peft" in llm.detail
     assert doctor.dependencies().ok  # neither belongs to the base
     assert run("doctor")[0] == 0
 

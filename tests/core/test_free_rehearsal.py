@@ -51,8 +51,9 @@ def test_left_and_right_stay_what_they_are() -> None:
     checked = 0
     for text, query in rehearse(np.random.default_rng(1), 1500):
         last = text.rpartition("Q: ")[2].lower()
-        said = set(re.findall(r"\b(left|right)(?:wards|ward)?\b", last.replace("right behind", "").replace("right in", "")
-                              .replace("right round", "").replace("right now", "").replace("right,", "right ")))  # fmt: skip
+        for idiom in ("right behind", "right in", "right round", "right now", "right,"):
+            last = last.replace(idiom, "")
+        said = set(re.findall(r"\b(left|right)(?:wards|ward)?\b", last))
         if len(said) == 1 and query.sides and query.sides[0] in ("left", "right") and not query.turn_deg:
             checked += 1
             assert said == {query.sides[0]} or query.walk_m, (text, query)
@@ -65,7 +66,9 @@ def test_a_batch_holds_queries_and_no_sound() -> None:
     assert len(data) == 3
     assert batch.waveform.shape == (1, 2, 0)
     assert batch.encoding is not None
-    assert [str(read_query(question.answer)) for question in batch.questions[0]] == [q.answer for q in batch.questions[0]]
+    assert [str(read_query(question.answer)) for question in batch.questions[0]] == [
+        q.answer for q in batch.questions[0]
+    ]
     halves = [Rehearsed(questions=6, steps=3, seed=1, shard=(rank, 2))[2].questions[0] for rank in (0, 1)]
     assert [q.text for q in batch.questions[0]][::2] == [q.text for q in halves[0]]
     assert len(halves[1]) == 3

@@ -18,7 +18,8 @@ from bat_agent.questions.free.seen import after, point_of
 from bat_agent.scene import Position
 from bat_agent.scoring.asked import oracle_encodings
 from bat_agent.scoring.free import truth_of
-from bat_agent_talk.answering import UNMOVED, Scene, answer
+from bat_agent_talk.answering import UNMOVED, answer
+from bat_agent_talk.scene import Scene
 from bat_agent_talk.set_forms import is_of_the_set
 from bat_agent_talk.worlds import Worlds
 

@@ -40,7 +40,8 @@ _WAYS = _both({
                   "go 90 degrees left"),
     "to the left of": ("left of", "more to the left than", "further left than", "on the left side of",
                        "on the left of"),
-    "step to the left": ("step left", "take a pace left", "shuffle to the left", "move one step left", "move left a bit",
+    "step to the left": ("step left", "take a pace left", "shuffle to the left", "move one step left",
+    "move left a bit",
                          "shift left"),
     "sideways to the left": ("to the left side", "left", "leftwards", "to my left"),
 }) | {
@@ -90,17 +91,21 @@ _YOU = (("I'm", "you're"), ("I am", "you are"), ("am I", "are you"), ("Am I", "A
         ("I'd", "you'd"), ("my", "your"), ("My", "Your"), ("me", "you"), ("I", "you"), ("mine", "yours"))  # fmt: skip
 _PERSON = re.compile("|".join(rf"\b{a}\b(?!['’])" for a, _ in _YOU))
 _BEFORE = (
-    "please,", "hey,", "hi there,", "hello,", "ok,", "okay so", "so,", "listen,", "tell me,", "tell me please,", "robot,",
+    "please,", "hey,", "hi there,", "hello,", "ok,", "okay so", "so,", "listen,", "tell me,", "tell me please,",
+    "robot,",
     "bat,", "excuse me,", "sorry,", "now,", "and now,", "right,", "um,", "uh,", "er,", "well,", "quick question:",
     "question:", "just curious,", "I was wondering,", "can you tell me,", "could you tell me,", "do you know,",
     "I'd like to know,", "I want to know:", "let me ask you this:", "one more thing:", "next:", "I need to know,",
     "would you mind telling me,", "be honest,", "help me out here,", "good morning,", "my friend asks,",
     "be so kind and tell me,", "any idea,", "seriously,", "wait,", "hold on,", "computer,", "buddy,", "mate,", "sir,",
     "I can't see much from here.", "It's dark in here.", "I just woke up.", "My ears are ringing.", "I'm a bit lost.",
-    "It's so noisy today.", "I have my eyes closed.", "We just got here.", "I'm new to this place.", "I'm standing still.",
+    "It's so noisy today.", "I have my eyes closed.", "We just got here.", "I'm new to this place.",
+    "I'm standing still.",
     "Don't laugh.", "This may sound silly.", "I've been listening for a while now.", "I'm trying to find my way.",
-    "Let's see how good you are.", "I'm asking for a colleague.", "The lights went out a minute ago.", "Take your time.",
-    "I have to decide quickly.", "I lost my glasses.", "There's a lot going on.", "Use your ears.", "From what you hear,",
+    "Let's see how good you are.", "I'm asking for a colleague.", "The lights went out a minute ago.",
+    "Take your time.",
+    "I have to decide quickly.", "I lost my glasses.", "There's a lot going on.", "Use your ears.",
+    "From what you hear,",
     "according to your ears,", "as far as you can tell,", "judging by the sound,", "if you had to guess,", "roughly,",
 )  # fmt: skip
 _AFTER = (
