@@ -43,5 +43,5 @@ def test_manifests_leave_them_out_as_well(folder: Path) -> None:
     sounds = from_manifest(folder / "manifest.csv")
     assert (len(sounds), sounds.left_out) == (1, EMPTY)
     (folder / "Dog/bark.wav").write_bytes(b"")
-    with pytest.raises(BadInput, match="none of the 4 recordings of .* holds any sound"):
+    with pytest.raises(BadInput, match=r"none of the 4 recordings of .* holds any sound"):
         from_manifest(folder / "manifest.csv")
