@@ -88,8 +88,10 @@ class Encoding:
 
     def without_place(self) -> Encoding:
         """The same encoding without direction and distance: what there is to say of sound that carries none."""
-        none = dict.fromkeys(("distance_logits", "azimuth_logits", "elevation_logits"))
-        return replace(self, **none, slots=None if self.slots is None else replace(self.slots, **none))
+        slots = self.slots
+        if slots is not None:
+            slots = replace(slots, distance_logits=None, azimuth_logits=None, elevation_logits=None)
+        return replace(self, distance_logits=None, azimuth_logits=None, elevation_logits=None, slots=slots)
 
     def detach(self) -> Encoding:
         """The same encoding without its gradient history."""

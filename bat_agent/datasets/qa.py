@@ -187,7 +187,8 @@ def _open_sounds(plan: QAPlan) -> tuple[SoundSet, list[str]]:
     elif place.is_dir():
         spec = f"folder:{plan.sounds}"
     sounds = open_sounds(spec)
-    notes = [sounds.left_out_note] if sounds.left_out_note else []
+    left_out = sounds.left_out_note
+    notes = [left_out] if left_out is not None else []
     folds = sorted({sound.fold for sound in sounds if sound.fold is not None})
     if plan.folds is not None:
         return sounds.filter(folds=plan.folds), notes

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bat_agent.listening.blocks import Block
 from bat_agent.listening.health import Health, forbids_direction, level_dbfs, peak_dbfs
+from bat_agent.listening.intake import Intake
 from bat_agent.sound.ring import Waveform
 
 RATE_HZ = 32_000
@@ -28,6 +30,12 @@ def same(gain: float) -> Waveform:
     return np.stack((one, gain * one)).astype(np.float32)
 
 
+def delayed(gain: float, samples: int) -> Waveform:
+    """The right ear hears it later by so much, beside noise of its own."""
+    one = noise()[0]
+    return (np.stack((one, gain * np.roll(one, samples))) + 0.1 * noise(seconds=1.0)[::-1]).astype(np.float32)
+
+
 CASES: dict[str, tuple[Waveform, set[str]]] = {
     "healthy": (noise(), set()),
     "faint": (noise(1e-5), set()),
@@ -36,6 +44,9 @@ CASES: dict[str, tuple[Waveform, set[str]]] = {
     "the same, one ear softer and turned over": (same(-0.4), {"identical"}),
     "right ear dead": (noise() * np.float32([[1], [0]]), {"one_sided"}),
     "left ear 40 dB down": (noise() * np.float32([[0.01], [1]]), {"one_sided"}),
+    "a head": (delayed(0.6, 16), set()),
+    "the right ear 5 ms late": (delayed(0.6, 160), {"out_of_step"}),
+    "one ear turned over": (delayed(-0.6, 16), {"inverted"}),
     "12 dB apart": (noise() * np.float32([[0.25], [1]]), set()),
     "clipping": ((8 * noise()).clip(-1, 1), {"clipping"}),
     "offset": (noise(0.02) + np.float32([[0.0], [0.2]]), {"dc"}),
@@ -61,7 +72,7 @@ def test_directions_are_forbidden_where_they_would_be_made_up() -> None:
         health = Health()
         health.look(stretch, 1.0)
         notes = health.look(stretch, 4.0)
-        assert forbids_direction(notes) == bool(expected & {"identical", "one_sided", "silent"}), name
+        assert forbids_direction(notes) == bool(expected & {"identical", "one_sided", "out_of_step", "silent"}), name
 
 
 def test_the_sentence_names_the_ear() -> None:
@@ -78,3 +89,25 @@ def test_levels_are_those_of_a_sine() -> None:
     assert level_dbfs(ears) == pytest.approx((-9.03, -29.03), abs=0.01)
     assert peak_dbfs(ears) == pytest.approx((-6.02, -26.02), abs=0.01)
     assert level_dbfs(np.zeros((2, 100), np.float32)) == (-120.0, -120.0)
+
+
+def test_one_microphone_stays_one_in_the_pauses() -> None:
+    """Between two words there is dither alone, which differs; directions must not be told then."""
+    health, pause = Health(), noise(1e-5)
+    health.look(same(0.5), 1.0)
+    assert [note.kind for note in health.look(same(0.5), 2.0)] == ["identical"]
+    assert [note.kind for note in health.look(pause, 3.0)] == ["identical"]
+    assert health.look(noise(), 4.0) == []
+
+
+def test_clipping_is_looked_for_at_the_rate_of_the_source() -> None:
+    """A second at 44.1 kHz that clips; what is heard of it is resampled, and clips nowhere."""
+    intake = Intake()
+    intake.open(44_100, 2)
+    tone = np.sin(2 * np.pi * 997 * np.arange(44_100) / 44_100)
+    intake.take(Block(np.stack((np.clip(2 * tone, -1, 1), 0.3 * tone), axis=1).astype(np.float32), 1.0))
+    share = intake.clipped_share()
+    assert share[0] == pytest.approx(2 / 3, abs=0.01)  # of a sine twice as high as full scale
+    assert share[1] == 0
+    (note,) = [note for note in Health().look(intake.window(1.0), 1.0, share) if note.kind == "clipping"]
+    assert "left ear" in note.text
