@@ -179,7 +179,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = write_wav(tmp_path / "a.wav", np.full(10, 0.5))
 
     def full_disk(file: Path, *args: object) -> None:
-        file.write_bytes(b"RIFF")
+        file.write(b"RIFF")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(wavfile, "write", full_disk)

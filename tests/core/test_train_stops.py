@@ -192,7 +192,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_the_old_one_stays(
 
     monkeypatch.setattr(checkpoint, "save_file", save)
     said = (
-        rf"^cannot write {last} \(No space left on device: it takes .* MB, .* are free\); free some space there and run"
+        rf"^cannot write {last} \(No space left on device: it takes .* MB, .* are free\); free some space there and"
     )
     with pytest.raises(BadInput, match=said):
         Trainer(recipe).run()
@@ -220,10 +220,10 @@ def test_a_recipe_that_a_full_disk_cut_off_is_not_taken_for_a_wrong_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(BadInput, match="cannot write .*recipe.yaml"):
+    with pytest.raises(BadInput, match=r"cannot write .*recipe.yaml"):
         keep_recipe(recipe, kept.parent)
     monkeypatch.undo()
     assert kept.read_text() == whole
     kept.write_text(whole.replace("seed:", "sead:"))
-    with pytest.raises(BadInput, match="is not what was written: .*no key 'sead'"):
+    with pytest.raises(BadInput, match=r"is not what was written: .*no key 'sead'"):
         keep_recipe(write(LISTEN), kept.parent)
