@@ -170,7 +170,7 @@ class TerminalView:
         for tracked in update.sources:
             source = tracked.source
             angles = [self._angle(angle) for angle in (source.azimuth_deg, source.elevation_deg)]
-            where = words.where(source)
+            where = words.where(source).replace(", above", " above").replace(", below", " below")
             far = "?" if source.distance_m is None else f"{source.distance_m:.1f}"
             numbers = [*angles, far, f"{source.confidence:.0%}", f"{tracked.age_s:.0f} s"] if wide else []
             row = [self._shown(words.short_name(tracked)), where, *(numbers or [far, f"{source.confidence:.0%}"])]

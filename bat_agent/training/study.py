@@ -136,8 +136,6 @@ def load_study(name_or_path: str) -> Study:
         raise BadInput(f"study {path.name} needs variants with different names, got {names}")
     if study.measure not in MEASURED:
         raise BadInput(f"study {path.name}: measure must be one of {', '.join(MEASURED)}, got {study.measure!r}")
-    for rooms in study.rooms:
-        places_of(rooms)  # what is not there is told before anything is trained
     if (path.parent / study.recipe).is_file():
         study.recipe = str(path.parent / study.recipe)
     for line in study.differences:
@@ -152,6 +150,8 @@ def run_study(
 
     ``overrides`` change all variants (other sounds, fewer steps). Without ``train``, what has no run is left out.
     """
+    for rooms in study.rooms if train else ():
+        places_of(rooms)  # what is not there is told before anything is trained
     outcomes: Outcomes = {}
     for variant in study.variants:
         if only and variant.name not in only:

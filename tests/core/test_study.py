@@ -64,6 +64,14 @@ def test_every_variant_is_trained_once_a_seed_and_not_again(tmp_path: Path, trai
     assert (list(wider), len(trained), wider["mono"]["mae_deg"].mean) == (["mono"], 5, 12.0)
 
 
+def test_rooms_that_are_not_there_are_told_before_anything_is_trained(tmp_path: Path, trained: list[Recipe]) -> None:
+    elsewhere = study(rooms=[f"measured:{tmp_path / 'nowhere'}"])
+    with pytest.raises(BadInput, match="nowhere"):
+        run_study(elsewhere, tmp_path)
+    assert not trained
+    assert run_study(elsewhere, tmp_path, train=False) == {}
+
+
 def test_a_report_trains_nothing(tmp_path: Path, trained: list[Recipe]) -> None:
     assert run_study(study(), tmp_path, train=False) == {}
     run_study(study(), tmp_path, only=["all"])
@@ -104,7 +112,7 @@ def test_the_curriculum_is_measured_after_every_stage(tmp_path: Path) -> None:
     assert all(0 <= outcome.mean <= 1 for outcome in found.values())
 
 
-@pytest.mark.parametrize("name", ["ablations", "curriculum", "level", "slots"])
+@pytest.mark.parametrize("name", ["ablations", "capture", "curriculum", "heads", "level", "slots"])
 def test_shipped_studies_fit_their_recipes(name: str) -> None:
     chosen = load_study(name)
     assert chosen.differences
@@ -133,5 +141,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path: Path, content: dict[str, An
 
 
 def test_an_unknown_study_names_those_there_are() -> None:
-    with pytest.raises(BadInput, match="no study 'ablation'; give a YAML file or one of: ablations, curriculum, level"):
+    with pytest.raises(
+        BadInput, match="no study 'ablation'; give a YAML file or one of: ablations, capture, curriculum, "
+    ):
         load_study("ablation")

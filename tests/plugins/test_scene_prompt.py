@@ -212,8 +212,9 @@ def test_text_is_sent_and_nothing_else(server: Server) -> None:
 def test_silence_doubt_and_missing_heads_are_told() -> None:
     assert description.in_words(Perception(), None, Thresholds()) == description.NOTHING
     faint = encode([DOG])
-    assert faint.slots is not None
-    faint.slots.activity_logits = torch.full((1, 1), -2.0)
+    faint.slots = None  # an encoder with slots would say nothing then
+    faint.class_logits = torch.full((1, 355), -9.0)
+    faint.class_logits[0, label_index()["Dog"]] = -2.0
     (text,) = description.describe(faint, Thresholds())
     assert text.startswith("Nothing is heard for certain")
     assert "probability that it is there: 0.12" in text
