@@ -35,7 +35,7 @@ from bat_agent_talk.scene import Scene
 
 LIMITS = Thresholds(heard=0.025)
 SIDES = {
-    "left": r"left\w*", "right": r"right\w*", "front": r"front|ahead|forwards?|facing", "behind": r"behind|back\w*|rear",
+    "left": r"left\w*", "right": r"right\w*", "front": r"front|ahead|forwards?|facing", "behind": r"behind|back\w*",
     "above": r"above|overhead|over my head|up|high\w*", "below": r"below|beneath|under\w*|down|low\w*",
 }  # fmt: skip
 WORDS = {"closer": r"closer|nearer|less far", "farther": r"farther|further|more distant", "higher": r"higher",
