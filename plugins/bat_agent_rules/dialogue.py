@@ -64,7 +64,7 @@ def _after(asked: str, said: str, before: Before | None) -> Before | None:
     request = _read(asked, before)
     if request is None:  # what it named may be spoken of all the same
         spoken_of = set(normal_form(asked).sounds)
-        return Before(Request("presence", tuple(spoken_of)), *spoken_of) if len(spoken_of) == 1 else before
+        return Before(Request("presence", tuple(spoken_of)), spoken_of.pop()) if len(spoken_of) == 1 else before
     if request.kind == "where_else":
         return Before(request, nameless=True)
     sounds = request.sounds or normal_form(asked).sounds

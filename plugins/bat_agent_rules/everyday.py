@@ -156,14 +156,14 @@ def _without_turn(clause: Clause) -> tuple[Clause, int]:
 def _after_a_walk(clause: Clause, walked: re.Match[str]) -> Request | None:
     """How far, on which side, whether closer, had the listener walked."""
     rest = replace(clause, text=" ".join(f"{clause.text[: walked.start()]} {clause.text[walked.end() :]}".split()))
-    walk = {"walk_m": number_of(walked["n"]), "walk_to": walked["way"]}
+    asked = Request("walked_side", rest.sounds, rest.sides, walk_m=number_of(walked["n"]), walk_to=walked["way"])
     if len(rest.sounds) > 1:
         return None
     if re.search(r"\b(?:closer|nearer|shrink|towards?)\b", rest.text):
-        return Request("gets_closer", rest.sounds, **walk)
+        return replace(asked, kind="gets_closer", sides=())
     if re.search(r"\b(?:how (?:far|close)|how many met(?:er|re)s|distance|range)\b", rest.text):
-        return Request("walked_far", rest.sounds, **walk)
-    return Request("walked_side", rest.sounds, rest.sides, **walk) if len(rest.sides) == 1 else None
+        return replace(asked, kind="walked_far", sides=())
+    return asked if len(rest.sides) == 1 else None
 
 
 # --- those that come first ---

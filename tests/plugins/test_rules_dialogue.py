@@ -150,3 +150,19 @@ def test_one_slip_a_word_is_mended(typed: str, meant: str) -> None:
 def test_other_words_are_no_slips(word: str) -> None:
     assert mended(f"where is the {word}") == f"where is the {word}"
     assert all(mended(label) == label.lower() for label in labels())
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("If I walked two metres to the left, how far would the dog be?", "1m"),
+        ("If I went 1 m forward, would I get closer to the siren?", "No"),
+        ("If I walked 1 metre backwards, would the siren be behind me?", "Yes"),
+        ("If I walked 8 metres backwards, would the siren be behind me?", "No"),
+        ("If I turned left, would the dog be in front of me?", "Yes"),
+        ("If I turned around, would the dog be on my left or on my right?", "right"),
+    ],
+)
+def test_what_would_be_after_a_walk_or_a_turn(reasoner: RulesReasoner, question: str, answer: str) -> None:
+    """The dog lies 1.63 m left and 0.94 m ahead, the siren 3.20 m right and 3.20 m behind, by trigonometry."""
+    assert talk(reasoner, question) == [answer]
