@@ -92,7 +92,7 @@ def test_the_shipped_model_says_what_it_knows(shipped: Bat) -> None:
     answer = shipped.ask(ears, "Do you hear a piano?")
     assert answer.text.startswith("I do not know how a piano sounds")
     assert (answer.sure, answer.spoken) == (False, answer.text)
-    assert all(related("Piano", name) or name.lower() in answer.text for name, _ in answer.alternatives)
+    assert {name for name, _ in answer.alternatives} <= {name.lower() for name in shipped.labels}
     assert "I do not know" not in shipped.ask(ears, "Do you hear a dog?").text
 
 
