@@ -19,7 +19,9 @@ JSON = "mp3d_reverb/train_reverberation.json"
 
 
 def test_a_set_is_made_replayed_checked_and_described(run: Run, tmp_path: Path) -> None:
-    code, out, err = run(*MAKE, "--out", tmp_path / "a", "--option", "head_shadow_db=3", "--sources", 2, "--json")
+    code, out, err = run(
+        *MAKE, "--out", tmp_path / "a", "--simulator-option", "head_shadow_db=3", "--sources", 2, "--json"
+    )
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert {key: told[key] for key in ("json", "rirs", "made")} == {
@@ -89,13 +91,13 @@ def test_progress_is_told_in_lines_where_nobody_watches(
     ("arguments", "says"),
     [
         ((*MAKE, "--simulator", "ecco"), "unknown simulator 'ecco', expected one of 'echo'"),
-        ((*MAKE, "--option", "colour=red"), "simulator 'echo' has no option 'colour'"),
+        ((*MAKE, "--simulator-option", "colour=red"), "simulator 'echo' has no option 'colour'"),
         (
-            (*MAKE, "--option", "head_shadow_db=loud"),
+            (*MAKE, "--simulator-option", "head_shadow_db=loud"),
             "simulator 'echo': option 'head_shadow_db' must be of type float, got 'loud'",
         ),
-        ((*MAKE, "--option", "loud"), "--option 'loud' was not understood, expected KEY=VALUE"),
-        ((*MAKE, "--option", "a=[1"), "--option 'a=[1' was not understood"),
+        ((*MAKE, "--simulator-option", "loud"), "--simulator-option 'loud' was not understood, expected KEY=VALUE"),
+        ((*MAKE, "--simulator-option", "a=[1"), "--simulator-option 'a=[1' was not understood"),
         ((*MAKE, "--rooms", 0), "--rooms must be 1 or more, got 0"),
         ((*MAKE, "--count", 0), "--count must be 1 or more, got 0"),
         ((*MAKE, "--rooms", 7), "--count 6 is less than --rooms 7, expected a RIR in every room; ask for more RIRs"),

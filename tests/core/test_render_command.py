@@ -154,7 +154,7 @@ def test_rirs_are_those_of_the_simulator(run: Run, write: Any, tmp_path: Path) -
 
 def test_options_and_simulators_from_the_command_line(run: Run, write: Any, tmp_path: Path) -> None:
     scene = write(changed(simulator="shoebox"))
-    arguments = ("--simulator", "shoebox", "--option", "head=sphere", "--option", "order=3")
+    arguments = ("--simulator", "shoebox", "--simulator-option", "head=sphere", "--simulator-option", "order=3")
     code, out, _ = run(
         "render", scene, "-o", tmp_path / "o.wav", "--rir", tmp_path / "r.npy", "--seconds", ".1", "--json", *arguments
     )

@@ -130,10 +130,19 @@ def test_a_scene_that_cannot_be_is_one_sentence(run: Run, write: Any, tmp_path: 
         (("s.yaml", "-o", "o.wav", "--seconds", "0"), "--seconds must lie in (0, 3600], got 0"),
         (("s.yaml", "-o", "o.wav", "--seconds", "nan"), "--seconds must lie in (0, 3600], got nan"),
         (("s.yaml", "-o", "o.wav", "--simulator", "x"), "unknown simulator 'x', expected one of"),
-        (("s.yaml", "-o", "o.wav", "--option", "order"), "--option 'order' was not understood, expected KEY=VALUE"),
-        (("s.yaml", "-o", "o.wav", "--option", "order=[1"), "--option 'order=[1' was not understood"),
-        (("s.yaml", "-o", "o.wav", "--option", "order=high"), "option 'order' must be of type int, got 'high'"),
-        (("s.yaml", "-o", "o.wav", "--option", "ordr=3"), "has no option 'ordr', expected one of 'order'"),
+        (
+            ("s.yaml", "-o", "o.wav", "--simulator-option", "order"),
+            "--simulator-option 'order' was not understood, expected KEY=VALUE",
+        ),
+        (
+            ("s.yaml", "-o", "o.wav", "--simulator-option", "order=[1"),
+            "--simulator-option 'order=[1' was not understood",
+        ),
+        (
+            ("s.yaml", "-o", "o.wav", "--simulator-option", "order=high"),
+            "option 'order' must be of type int, got 'high'",
+        ),
+        (("s.yaml", "-o", "o.wav", "--simulator-option", "ordr=3"), "has no option 'ordr', expected one of 'order'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
