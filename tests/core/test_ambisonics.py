@@ -230,7 +230,7 @@ def test_other_numbers_of_channels_are_refused() -> None:
 
 
 def test_directions_are_those_of_the_binaural_recording(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few scenes, so a wide margin: the bars are means of 8° and 4° over the 200 of benchmarks/bench_ambisonics.py."""
+    """A few scenes, so a wide margin; the bars are means of 8° and 4° over 200, in benchmarks/bench_ambisonics.py."""
     pytest.importorskip("scipy", "1.15")  # sph_harm_y
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     bench = importlib.import_module("bench_ambisonics")
