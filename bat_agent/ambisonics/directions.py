@@ -3,7 +3,7 @@
 The first wave of a sound comes straight from its source; so only those moments of 4 ms are counted in which a frequency
 rises above what rang before, and in them only what looks like one wave: where the active intensity is all of the
 energy (Merimaa and Pulkki, *Spatial impulse response rendering*, JAES 53, 2005; Nadiri and Rafaely's direct-path
-dominance, TASLP 22, 2014, has the same idea). In 40 drawn rooms the median error is 2.5°.
+dominance, TASLP 22, 2014, has the same idea). In 40 drawn rooms of ``shoebox`` the median error was about 2.5°.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From an ambisonic sound field to two ears.
 
 Four or sixteen channels hold less than a head hears: a plain decoder (virtual loudspeakers, or magnitude least squares)
-moves what the model hears by 20 to 80°. So the field is taken apart by what it holds:
+moves what the model hears by 20 to 75°. So the field is taken apart by what it holds:
 
 1. *Sources.* Directions from which sound begins (:mod:`bat_agent.ambisonics.directions`). The field is matched by plane
    waves from them; each is heard through the head's own response, exactly. All direct sound is in this part.
