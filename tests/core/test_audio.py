@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_writing_refuses_other_shapes_and_missing_folders_and_leaves_nothing_beh
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", np.full(10, 0.5))
 
-    def full_disk(file: Path, *args: object) -> None:
+    def full_disk(file: IO[bytes], *args: object) -> None:
         file.write(b"RIFF")
         raise OSError(28, "No space left on device")
 

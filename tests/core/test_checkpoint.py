@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bat_agent import checkpoint
 from bat_agent.checkpoint import WEIGHTS_FILE, describe, load_module, load_state, read_tensors, save_module
-from bat_agent.errors import WeightsError
+from bat_agent.errors import BadInput, WeightsError
 
 
 def module(seed: int = 0) -> nn.Sequential:
@@ -205,7 +205,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(BadInput, match="No space left"):
         save_module(module(1), tmp_path)
     assert os.listdir(tmp_path) == [WEIGHTS_FILE]
     assert_same(read_tensors(tmp_path / WEIGHTS_FILE), dict(module(0).state_dict()))

@@ -136,7 +136,7 @@ def test_rendering_in_portions_changes_nothing(tmp_path: Path, monkeypatch: pyte
 def test_a_full_disk_leaves_nothing_and_the_next_try_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was half rendered is gigabytes; it once stayed behind under another name after every interruption."""
     monkeypatch.setattr(room_bank, "RENDER_AT_ONCE", 2)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(BadInput, match="no space"):
         bank(tmp_path, Counting(fail_after=3))
     assert not list(tmp_path.iterdir())
     np.testing.assert_array_equal(bank(tmp_path).rirs, bank(tmp_path / "other").rirs)

@@ -191,9 +191,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_the_old_one_stays(
         save_file(tensors, file)
 
     monkeypatch.setattr(checkpoint, "save_file", save)
-    said = (
-        rf"^cannot write {last} \(No space left on device: it takes .* MB, .* are free\); free some space there and"
-    )
+    said = rf"^cannot write {last} \(No space left on device: it takes .* MB, .* are free\); free some space there and"
     with pytest.raises(BadInput, match=said):
         Trainer(recipe).run()
     assert int(load_file(last)["step"]) == 2
