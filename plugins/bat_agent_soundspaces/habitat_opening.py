@@ -86,10 +86,10 @@ def open_simulator(scene: str, dataset: str | None) -> Any:
             f"simulator 'habitat' needs habitat-sim, which is on no package index ({error}); install it with conda "
             f"(channels conda-forge, aihabitat) or render the mesh with simulator 'soundspaces'"
         ) from error
-    for what, name in (("scene", scene), ("dataset", dataset)):
+    for what, given in (("scene", scene), ("dataset", dataset)):
         # Without a data set, a scene is a file; with one, it may also be a name from it.
-        if name and (what == "dataset" or dataset is None) and not Path(name).is_file():
-            raise BadInput(f"habitat {what} '{name}' does not exist; give the path of the file")
+        if given and (what == "dataset" or dataset is None) and not Path(given).is_file():
+            raise BadInput(f"habitat {what} '{given}' does not exist; give the path of the file")
     settings = habitat_sim.SimulatorConfiguration()
     settings.scene_id = scene
     if dataset:

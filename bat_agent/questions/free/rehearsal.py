@@ -13,7 +13,7 @@ import numpy as np
 
 from bat_agent.labels import labels
 from bat_agent.questions.dice import Dice
-from bat_agent.questions.free.asking import History, dice_of, split_history, with_history, words_of
+from bat_agent.questions.free.asking import dice_of, words_of
 from bat_agent.questions.free.fixed import imagine_scene
 from bat_agent.questions.free.intents import INTENTS, Intent
 from bat_agent.questions.free.loosened import loosened
@@ -21,6 +21,7 @@ from bat_agent.questions.free.names_table import EVERYDAY, SHIPPED
 from bat_agent.questions.free.phrases import named
 from bat_agent.questions.free.query import Query
 from bat_agent.questions.free.unanswerable import CANNOT_BE_HEARD, NOT_ABOUT_SOUND, STRANGERS
+from bat_agent.questions.history import History, split_history, with_history
 
 _POOLS: tuple[tuple[float, tuple[str, ...]], ...] = ((0.5, SHIPPED), (0.85, tuple(EVERYDAY)), (1.0, labels()))
 """Classes that are spoken of, with the share up to which each pool is drawn from."""
