@@ -46,7 +46,7 @@ def read_gltf(path: Path) -> tuple[list[Part], dict[str, Any]]:
             raise BadInput(f"mesh {path} {what} the glTF extension {name}, which is not read; export it without")
     scenes = file.tree.get("scenes", [])
     scene = scenes[file.tree.get("scene", 0)] if scenes else {}
-    parts = []
+    parts: list[Part] = []
     for root in scene.get("nodes", range(len(file.tree.get("nodes", []))) if not scenes else ()):
         parts += file.under(root, np.eye(4), 0)
     extras = scene.get("extras")
