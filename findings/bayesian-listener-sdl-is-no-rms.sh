@@ -26,8 +26,8 @@ def at(*lateral_deg):
     return directions
 
 
-biased = float(np.degrees(sdL(at(0, 10, 20), at(10, 20, 30))))
-wide = float(np.degrees(sdL(at(0, 0, 40), at(0, 0, 70))))
+biased = float(np.degrees(sdL(at(0, 10, 20), at(10, 20, 30))[0]))
+wide = float(np.degrees(sdL(at(0, 0, 40), at(0, 0, 70))[0]))
 print(f"always 10° off: {biased:.1f}°")
 print(f"one of three responses 30° off, at 70° to the side: {wide:.1f}°")
 if biased > 1e-6 or abs(wide - 14.14) > 0.1:
