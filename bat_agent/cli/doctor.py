@@ -21,7 +21,7 @@ from bat_agent.sound.torchaudio_parts import FAILURES, torchaudio_for
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-    from bat_agent.hookspecs import Kind
+    from bat_agent.registry import Kind
 
 REINSTALL = "install it again from its repository (make install)"
 

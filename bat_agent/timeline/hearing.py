@@ -205,14 +205,14 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
     points = []
     for t_s, tracked in seen:
         source = tracked.source
-        for label in source.labels[:1]:
-            votes[label] = votes.get(label, 0.0) + source.confidence
+        for name in source.labels[:1]:
+            votes[name] = votes.get(name, 0.0) + source.confidence
         points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
     azimuth_deg, elevation_deg = _mean_direction(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
     weight = sum(c for _, c in far)
     distance_m = sum(d * c for d, c in far) / weight if weight else None
-    label = max(votes, key=lambda name: votes[name]) if votes else None
+    label = max(votes, key=lambda one: votes[one]) if votes else None
     confidence = float(np.mean([point.confidence for point in points]))
     return Track(number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points))
 
