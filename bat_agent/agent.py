@@ -19,7 +19,7 @@ from bat_agent.errors import BadInput, WeightsError
 from bat_agent.hearing.answers import CANNOT_ANSWER, Answer, each_answered, perhaps, shared_out, shortened
 from bat_agent.hearing.confidence import answer_form, is_sure
 from bat_agent.hearing.model_folder import ModelConfig, encoder_folder, find_model, read_config, write_config
-from bat_agent.hearing.perception import Perception, Thresholds, hears_nothing, perceive
+from bat_agent.hearing.perception import Perception, hears_nothing, perceive
 from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.questions.places import place_asked
 from bat_agent.sound.waveform import Prepared, prepare
