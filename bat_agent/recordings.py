@@ -218,7 +218,8 @@ class Recording:
         if channels is not None:
             if len(channels) != 2 or not all(1 <= number <= count for number in channels):
                 raise BadInput(
-                    f"channels {channels} do not fit {self.name}, which has {count} channels; name two of 1 to {count}"
+                    f"channels={channels} does not fit {self.name}, which has {count} channels; "
+                    f"name two from 1 to {count}"
                 )
             return channels[0] - 1, channels[1] - 1
         if count == 2:

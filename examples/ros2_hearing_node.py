@@ -40,11 +40,17 @@ def both_ears(samples: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def as_json(perception: Any) -> str:
-    """What is heard: for each source labels, direction in the frame of ROS, distance in metres and confidence."""
+    """What is heard: for each source labels, direction in the frame of ROS, distance in metres and confidence.
+
+    Direction (and distance) are null where none can be heard, as of one microphone; the notes say why.
+    """
     told = []
     for source in perception.to_dict()["sources"]:
-        ahead = to_front_left_up(unit_vector(source["azimuth_deg"], source["elevation_deg"]))
-        direction = {axis: round(float(value), 4) for axis, value in zip("xyz", ahead, strict=True)}
+        direction = None
+        azimuth_deg, elevation_deg = source["azimuth_deg"], source["elevation_deg"]
+        if azimuth_deg is not None and elevation_deg is not None:
+            ahead = to_front_left_up(unit_vector(azimuth_deg, elevation_deg))
+            direction = {axis: round(float(value), 4) for axis, value in zip("xyz", ahead, strict=True)}
         kept = {name: source[name] for name in ("labels", "distance_m", "confidence")}
         told.append({**kept, "direction": direction})
     return json.dumps({"sources": told, "notes": perception.to_dict()["notes"]})

@@ -44,7 +44,7 @@ def ask(
     from bat_agent.questions import parse_distance, parse_location
 
     questions = _questions(audio, questions)
-    reading = recordings.Reading(mono, channels, ambisonics, heading)
+    reading = recordings.Reading(mono, inputs.two_channels(channels), ambisonics, heading)
     recording = reading.open(audio)
     instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
     bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)

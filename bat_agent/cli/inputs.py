@@ -112,14 +112,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 DEFAULT_MODEL = "bat-small"
 
 
-def read_ears(path: Path, mono: Mono, channels: str | None) -> tuple[Tensor, list[str]]:
+def read_ears(path: Path, mono: Mono, channels: tuple[int, int] | None) -> tuple[Tensor, list[str]]:
     """The recording, (2, N) at 32 kHz, and remarks on how it was read.
 
     Raises :class:`~bat_agent.errors.BadInput` for what cannot be read as two ears.
     """
     from bat_agent.sound.audio import read_recording
 
-    recording = read_recording(path, mono=mono.value, channels=two_channels(channels))
+    recording = read_recording(path, mono=mono.value, channels=channels)
     return recording.waveform, list(recording.notes)
 
 

@@ -67,7 +67,7 @@ def perceive(
         raise BadInput("no recording was given, expected an audio file: write bat-agent perceive AUDIO, or --known")
     files = recordings.expanded(audio)
     wanted = Wanted(start, seconds, every, csv, jsonl, labels, plot, json)
-    reading = recordings.Reading(mono, channels, ambisonics, heading)
+    reading = recordings.Reading(mono, inputs.two_channels(channels), ambisonics, heading)
     one = None if len(files) > 1 or audio[0].is_dir() else reading.open(files[0])
     if plot is not None and one is not None and not plot.is_dir():
         plotting.check_figure_path(plot)

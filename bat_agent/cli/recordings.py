@@ -55,7 +55,8 @@ class Reading:
     """How files are read, as options say."""
 
     mono: inputs.Mono = inputs.Mono.refuse
-    channels: str | None = None
+    channels: tuple[int, int] | None = None
+    """The left and the right one, counted from 1."""
     ambisonics: Ambisonics = Ambisonics.auto
     heading_deg: float = 0.0
 
@@ -66,7 +67,7 @@ class Reading:
         return Recording(
             path,
             mono=self.mono.value,
-            channels=inputs.two_channels(self.channels),
+            channels=self.channels,
             ambisonics=self.ambisonics.value,
             heading_deg=self.heading_deg,
         )

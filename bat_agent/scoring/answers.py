@@ -43,7 +43,13 @@ class Answers:
     given: list[bool]
     """Whether there was an answer at all."""
     failed: list[str | None] | None = None
-    """Why the system could not answer, such as a head that its encoder lacks; ``None`` where it could."""
+    """Why the system could not answer, such as a head that its encoder lacks; ``None`` where it could, and for all of
+    them where none failed.
+    """
+
+    def __post_init__(self) -> None:
+        if self.failed is not None and all(why is None for why in self.failed):
+            object.__setattr__(self, "failed", None)
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -25,14 +25,19 @@ from bat_agent.training.optimizers import Optimizers
 LAST, BEST, FAILED, LOSSES = "last.safetensors", "best.safetensors", "failed.safetensors", "losses.csv"
 
 
-def keep_recipe(recipe: Recipe, folder: Path) -> None:
-    """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
+def make_run_folder(folder: Path) -> None:
+    """Make it if it is not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(
             f"cannot make the run folder {folder} ({error.strerror}); give run_dir=another/folder"
         ) from error
+
+
+def keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the recipe into the run folder; what the stages trained so far depend on must not have changed."""
+    make_run_folder(folder)
     file = folder / "recipe.yaml"
     if file.exists():
         before, stages = _kept_recipe(file), {stage.name: stage for stage in recipe.stages}

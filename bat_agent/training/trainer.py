@@ -82,16 +82,20 @@ class Trainer:
 
         Raises :class:`~bat_agent.errors.BadInput` where another process trains in the folder, or the disk is full.
         """
+        remarks = self._check()
         if not self.leads:
-            return self._run()
+            return self._run(remarks)
+        files.make_run_folder(self.folder)
         busy = f"another training is running in {self.folder}; wait for it, or give run_dir=another/folder"
         # What writes without naming a file, as TensorBoard's writer does, is told of this folder.
         with writing(self.folder, advice=RESUMES), locked(self.folder, busy):
             leftovers.clear(self.folder, deep=True)
-            return self._run()
+            return self._run(remarks)
 
-    def _run(self) -> Path:
-        # What is wrong with sounds and steps is told before rooms are rendered, which takes minutes.
+    def _check(self) -> list[str]:
+        """What is to be said of the sounds; what is wrong with them and with the steps is told before the run folder is
+        made and rooms are rendered, which takes minutes.
+        """
         for stage in self.recipe.stages:
             if stage.records is not None:
                 corpus.recorded(self.recipe, stage, "train")
@@ -101,10 +105,14 @@ class Trainer:
                 check_shares(self.recipe.mixing, stage.seconds_per_step, shares)
         draws = corpus.draws_clips(self.recipe)
         pools = [corpus.open_pool(self.recipe, split) for split in ("train", "valid") if draws]
+        remarks = dict.fromkeys(sounds.left_out_note for pool in pools for sounds in pool.sets)
+        return [remark for remark in remarks if remark]
+
+    def _run(self, remarks: list[str]) -> Path:
+        draws = corpus.draws_clips(self.recipe)
         if self.leads:
-            for remark in dict.fromkeys(sounds.left_out_note for pool in pools for sounds in pool.sets):
-                if remark:
-                    console.print(remark)
+            for remark in remarks:
+                console.print(remark)
             files.keep_recipe(self.recipe, self.folder)
             if slow := slow_precision(self.recipe, self.device):
                 console.print(slow)

@@ -181,6 +181,8 @@ def _where_else(clip: Clip, request: Request) -> Reply:
 
 def locate(source: Heard) -> Reply:
     """Where a source is, in the words that perceiving says, so that one clip has one region wherever it is told."""
+    for name in ("azimuth", "elevation"):
+        source.head(name)  # what perceiving leaves out for want of a head is told as lacking
     words = source.perceived.sides or [max(axis, key=source.side) for axis in AXES.values()]
     shares = {word: source.side(word) for word in words}
     far, share = format_distance(source.distance_m), source.distance_share

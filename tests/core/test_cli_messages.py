@@ -32,8 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
         ),
         (("ask", "What is it?"), "no audio file at 'What is it?'; the recording comes first, then the questions"),
         (("ask", "Where?", "a.wav"), "no audio file at 'Where?'; the recording comes first, then the questions"),
-        (("perceive",), "missing argument 'AUDIO'; see 'bat-agent perceive --help'"),
-        (("perceive", "a.wav", "b.wav"), "(b.wav); see 'bat-agent perceive --help'"),
+        (("perceive",), "no recording was given, expected an audio file: write bat-agent perceive AUDIO, or --known"),
         (("perceive", "a.wav", "--jsn"), "no such option: --jsn"),
         (("perceive", "a.wav", "--mono", "both"), "'refuse', 'duplicate'; see 'bat-agent perceive --help'"),
         (("demo", "--seed", "-1"), "'--seed'"),
@@ -48,6 +47,16 @@ def test_misuse_is_one_line_that_says_where_help_is(run: Run, arguments: tuple[s
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert says in err
+
+
+def test_each_of_several_recordings_that_are_not_there_has_its_line(run: Run) -> None:
+    code, out, err = run("perceive", "a.wav", "b.wav")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "error: no audio file at a.wav; check the name",
+        "error: no audio file at b.wav; check the name",
+        "error: none of 2 recordings could be heard",
+    ]
 
 
 def test_without_a_command_the_help_is_shown(run: Run) -> None:

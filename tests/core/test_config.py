@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from omegaconf import OmegaConf
 
 from bat_agent.clips import corpus
@@ -137,7 +139,7 @@ def test_what_is_no_recipe_at_all_is_refused(write: Write, text: str) -> None:
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00name")
-    with pytest.raises(BadInput, match=r"r\.yaml is no YAML"):
+    with pytest.raises(BadInput, match=r"r\.yaml is no UTF-8 text, expected a YAML file"):
         load_recipe(str(tmp_path / "r.yaml"))
 
 
@@ -161,7 +163,7 @@ def test_every_shipped_recipe_is_complete_and_can_be_repeated_from_its_print(wri
     assert recipe.name == name
     assert load_recipe(write(to_yaml(recipe))) == recipe
     assert recipe.stages
-    assert (recipe.sounds and recipe.rooms) or all(stage.records for stage in recipe.stages)
+    assert (recipe.sounds and recipe.rooms) or all(stage.records or stage.free_queries for stage in recipe.stages)
     for kind, part in (("encoder", recipe.encoder), ("reasoner", recipe.reasoner)):
         config_of(kind, part.name, part.options)  # type: ignore[arg-type]
     for rooms in recipe.rooms:
@@ -277,7 +279,7 @@ def test_a_missing_manifest_says_how_to_train_without_recordings(
 
 def test_an_empty_fold_is_told_with_the_folds_there_are(write: Write, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
-        (tmp_path / name).touch()
+        soundfile.write(tmp_path / name, np.full(320, 0.1), 32_000)
     (tmp_path / "m.csv").write_text("file,labels,fold\na.wav,Dog,1\nb.wav,Dog,2\n", encoding="utf-8")
     source = f"manifest:{tmp_path}/m.csv"
     recipe = load_recipe(write(MINIMAL))

@@ -25,6 +25,7 @@ from bat_agent.datasets.plan import Plan, Task
 from bat_agent.datasets.rirs import make_rirs
 from bat_agent.datasets.tasks import MakeRirs
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.files.leftovers import temporary_beside
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Listener, MeshRoom, Room, Scene, Source
 
@@ -227,7 +228,11 @@ def test_a_run_that_stops_resumes_to_the_same_set(whole: Path, tmp_path: Path, s
         file.write('{"fname": "echo-train-0')  # a line torn by the kill
     victim = tmp_path / "mp3d_reverb/binaural/echo-train-00000/0.npy"
     victim.write_bytes(victim.read_bytes()[:100])  # a file whose end never reached the disk
-    (victim.parent / ".9.npy.77.tmp").touch()  # and one that was never renamed
+    unfinished = temporary_beside(victim.parent / "9.npy")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    name = unfinished.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    (victim.parent / name).touch()  # and one that was never renamed, by a process that is gone
     assert make_rirs(PLAN, tmp_path).made == 23 - stop_after + 1
     assert contents(tmp_path) == contents(whole)
 

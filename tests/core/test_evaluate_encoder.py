@@ -99,7 +99,7 @@ def heard(rng: np.random.Generator, clips: int = 300, classes: int = 12) -> Hear
     bins = rng.integers(0, 21, (2, clips))
     true_bins = np.column_stack((bins[0], directions[0].round() + np.array([0, 90]))).astype(int)
     scores = rng.normal(size=(clips, classes)) + truth
-    return Heard(directions[0], true_bins, truth, scores, {"kernel": directions[1]}, {"kernel": bins[1]})
+    return Heard(directions[0], true_bins, truth, scores, {"kernel": directions[1]}, distances={"kernel": bins[1]})
 
 
 # --- figures ---
@@ -186,6 +186,7 @@ def test_missing_heads_leave_figures_out(rng: np.random.Generator) -> None:
     }  # fmt: skip
     clips.directions_deg = {}
     assert figures.single_source(clips) == {}
+    assert clips.missing == ("class", "azimuth", "elevation", "distance")
     assert confusion_figure(clips) is None
     assert error_figure(clips) is None
 
@@ -278,7 +279,7 @@ def test_directions_at_the_ends_are_no_errors() -> None:
     """Straight up has no bin of its own, and 12 m is the last bin: an encoder that says the last bins is right."""
     true, bins = np.array([[30.0, 90.0]]), np.array([[20, 30, 179]])
     clip = Heard(true, bins, np.ones((1, 1), dtype=bool), None, {"kernel": np.array([[200.0, 89.0]])},
-                 {"kernel": np.array([20])})  # fmt: skip
+                 distances={"kernel": np.array([20])})  # fmt: skip
     assert figures.single_source(clip)["mae_deg"].value <= 2.0
     assert figures.single_source(clip)["der"].value == 0.0
 

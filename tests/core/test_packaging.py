@@ -116,7 +116,7 @@ def taught(tmp_path: Path) -> Path:
 
 
 def write_noise(file: Path, left: float, right: float) -> Path:
-    noise = np.random.default_rng(0).standard_normal((10 * RATE_HZ, 1))
+    noise = np.random.default_rng(0).standard_normal((10 * RATE_HZ, 2))
     soundfile.write(file, 0.1 * noise * [left, right], RATE_HZ, subtype="FLOAT")
     return file
 

@@ -48,7 +48,8 @@ def test_what_is_counted_by_hand() -> None:
     bins = np.array([[3, 60, 90]] * 5)
     classes = np.eye(5, 3, dtype=bool) | np.array([[False, False, True]])
     scores = np.array([[9.0, 0, 0], [0, 0, 9.0], [9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]])
-    found = where_figures(Heard(true, bins, classes, scores, {"kernel": said}, {"kernel": np.array([3, 5, 3, 6, 3])}))
+    told = {"kernel": np.array([3, 5, 3, 6, 3])}
+    found = where_figures(Heard(true, bins, classes, scores, {"kernel": said}, distances=told))
     value = {name: figure.value for name, figure in found.items()}
     count = {name: figure.count for name, figure in found.items()}
     assert (value["left_right"], count["left_right"]) == (3 / 4, 4)

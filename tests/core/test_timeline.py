@@ -53,8 +53,8 @@ def a_file(
     path: Path, seconds: float, dog: tuple[float, float], rain: tuple[float, float], rate_hz: int = RATE_HZ
 ) -> Path:
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
-    sides = [(0.5 if side else 0.0) * np.ones_like(time_s) for side in (1, 1)]
-    ears = [side * ((time_s >= begin) & (time_s < end)) for side, (begin, end) in zip(sides, (dog, rain), strict=True)]
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time_s)  # a constant would be an offset, which is taken out
+    ears = [tone * ((time_s >= begin) & (time_s < end)) for begin, end in (dog, rain)]
     soundfile.write(path, np.stack(ears, axis=1), rate_hz, subtype="FLOAT")
     return path
 
@@ -239,6 +239,8 @@ def test_a_long_file_is_a_timeline_and_a_question_says_what_it_heard(run: Run, t
     code, out, _ = run("perceive", path, "--json", "--every", "5")
     (track,) = json.loads(out)["tracks"]
     assert (code, track["begin_s"], track["end_s"]) == (0, 0.0, 25.0)
+    assert track["label"]
+    assert (track["azimuth_deg"], track["distance_m"], track["region"]) == (None, None, None)  # one ear is dead
     code, _, err = run("ask", path, "What is it?")
     assert code == 0
     assert "heard: 0 s to 10.0 s of 25.0 s" in err

@@ -59,7 +59,8 @@ class SoundSpaces:
 
     def _see(self) -> dict[str, np.ndarray]:
         sound = np.zeros((2, 16_000), np.float32)
-        sound[:, :4_000] = np.random.default_rng(self.steps).standard_normal(4_000) * [[0.01], [0.1]]
+        # Each ear has a noise of its own: one noise at two levels would be one microphone, which has no direction.
+        sound[:, :4_000] = np.random.default_rng(self.steps).standard_normal((2, 4_000)) * [[0.01], [0.1]]
         return {"audiogoal": sound, "depth": np.zeros((4, 4), np.float32)}
 
     def render(self, mode: str = "human") -> str:

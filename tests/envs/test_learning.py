@@ -143,14 +143,29 @@ def test_the_node_tells_in_the_frame_of_ros(node: ModuleType, echo: str, monkeyp
     hearing = node.HearingNode()
     hearing.call()
     assert not hearing.published  # nothing has been heard yet
-    noise = np.random.default_rng(0).standard_normal(16_000)
-    hearing.told(SimpleNamespace(data=np.stack([0.1 * noise, 0.01 * noise], axis=1).ravel()))
+    noise = np.random.default_rng(0).standard_normal((16_000, 2))
+    hearing.told(SimpleNamespace(data=(noise * [0.1, 0.01]).ravel()))
     hearing.call()
     (source,) = json.loads(hearing.published[0])["sources"]
     assert source["direction"] == pytest.approx({"x": 0.0, "y": 1.0, "z": 0.0}, abs=1e-3)  # left
     assert source["labels"]
     hearing.told(SimpleNamespace(data=[0.1, 0.2, 0.3]))
     assert "send two channels" in hearing.errors[0]
+
+
+def test_the_node_tells_no_direction_of_one_microphone(
+    node: ModuleType, echo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised a TypeError: there is no angle."""
+    monkeypatch.setattr(FakeNode, "given", {"model": echo})
+    hearing = node.HearingNode()
+    noise = np.random.default_rng(0).standard_normal(16_000)
+    hearing.told(SimpleNamespace(data=np.stack([0.1 * noise, 0.01 * noise], axis=1).ravel()))
+    hearing.call()
+    told = json.loads(hearing.published[0])
+    assert told["sources"][0]["direction"] is None
+    assert told["sources"][0]["labels"]
+    assert any("no direction can be heard" in note for note in told["notes"])
 
 
 def test_the_node_takes_samples_of_both_ears_in_turn(node: ModuleType) -> None:

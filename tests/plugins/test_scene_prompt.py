@@ -376,7 +376,7 @@ def test_a_proxy_never_sees_what_is_for_this_machine(server: Server, monkeypatch
 @pytest.mark.usefixtures("_echo")
 def test_ask_with_a_server(server: Server, run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """The null encoder hears the louder ear; the server reads the side in the text."""
-    noise = 0.1 * np.random.default_rng(0).standard_normal((32_000, 1))
+    noise = 0.1 * np.random.default_rng(0).standard_normal((32_000, 2))
     soundfile.write(tmp_path / "left.wav", noise * [1.0, 0.1], 32_000, subtype="FLOAT")
 
     def answer(request: dict[str, Any]) -> Answer:

@@ -103,7 +103,7 @@ class RLEnv:
 class ContinuousSoundSpaces:
     """SoundSpaces' own simulator: holds habitat's, makes the sound of a step, pads it to a second, fades from the last.
 
-    ``open_scene`` makes a ``habitat_sim.Simulator``; ``ears(heading_deg)`` is the response (2, taps) at the agent.
+    ``open_scene`` makes a ``habitat_sim.Simulator``.
     """
 
     def __init__(
@@ -134,24 +134,27 @@ class ContinuousSoundSpaces:
         self._index, self._last = 0, None
 
     def step(self, action: Any) -> None:
-        self._last = self._rir()
+        self._last = self._side()
         self._sim.step(action)
         self._index = (self._index + self.samples) % len(self.sound)
 
-    def _rir(self) -> np.ndarray:
-        """Right of the agent is louder by 20 dB at the right ear; the source stands at +x."""
+    def _side(self) -> float:
+        """How far right of the agent the source is, which stands at +x: −1 … 1."""
         turn = self.get_agent(0).get_state().rotation
-        heading = 2 * np.arctan2(turn.y, turn.w)
-        side = np.cos(heading)
-        return np.array([[10 ** (-side / 2)], [10 ** (side / 2)]])
+        return float(np.cos(2 * np.arctan2(turn.y, turn.w)))
+
+    def _heard(self, side: float) -> np.ndarray:
+        """Right of the agent is louder by 20 dB at the right ear, and there 0.6 ms earlier: two ears, not one."""
+        later = [max(round(side * 0.0006 * self.rate_hz), 0), max(round(-side * 0.0006 * self.rate_hz), 0)]
+        dry = [np.take(self.sound, np.arange(self.samples) + self._index - lag, mode="wrap") for lag in later]
+        return np.array([[10 ** (-side / 2)], [10 ** (side / 2)]]) * dry
 
     def get_current_audiogoal_observation(self) -> np.ndarray:
-        dry = np.take(self.sound, range(self._index, self._index + self.samples), mode="wrap")
-        heard = self._rir() * dry
+        heard = self._heard(self._side())
         if self.crossfade and self._last is not None:
             fade = int(0.05 * self.rate_hz)
             rise = np.arange(fade + 1) / fade
-            heard[:, : fade + 1] = heard[:, : fade + 1] * rise + (self._last * dry)[:, : fade + 1] * rise[::-1]
+            heard[:, : fade + 1] = heard[:, : fade + 1] * rise + self._heard(self._last)[:, : fade + 1] * rise[::-1]
         return np.pad(heard, [(0, 0), (0, self.rate_hz - heard.shape[1])]).astype(np.float32)
 
 
