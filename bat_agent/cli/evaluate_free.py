@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,10 @@ def free(
     reasoner_option: inputs.ReasonerOptions = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many questions, intent after intent.")] = 640,
     seed: Annotated[int, typer.Option(min=0, help="Another number asks other questions.")] = 25,
+    split: Annotated[
+        Literal["eval", "judge"],
+        typer.Option(help="Voices of validation, or those that judge: ask these once something is finished."),
+    ] = "eval",
     batch: Annotated[int, typer.Option(min=1, help="Questions a model is asked at once.")] = 16,
     device: inputs.Device = None,
     threads: inputs.Threads = None,
@@ -37,7 +41,7 @@ def free(
     from bat_agent.questions.free.fixed import fixed_records
     from bat_agent.scoring.free import ALL, by_intent, free_scores
 
-    records = fixed_records(count, seed)
+    records = fixed_records(count, seed, split=split)
     if write is not None:
         write_records(write, records)
         print(f"{len(records)} questions: {write}")

@@ -15,6 +15,7 @@ from bat_agent.hearing.posterior import hear
 from bat_agent.interfaces import Encoding, Reply
 from bat_agent.language import check_name
 from bat_agent.questions.free.query import Query, read_query
+from bat_agent.questions.history import split_history, with_history
 from bat_agent.registry import load_reasoner
 from bat_agent_talk.answering import answer
 from bat_agent_talk.config import TalkConfig
@@ -32,6 +33,9 @@ UNTRAINED = "the reasoner talk was not trained, so its answers mean nothing; tra
 
 class TalkReasoner(nn.Module):
     """A language model reads the question as a query (:mod:`bat_agent_talk.reader`), the heads answer it."""
+
+    converses = True
+    """A question may leave out what the one before it said."""
 
     def __init__(self, config: TalkConfig | None = None, *, llm: tuple[Any, Any] | None = None) -> None:
         """With the language model that the options name, or with this one and its tokenizer."""
@@ -90,6 +94,7 @@ class TalkReasoner(nn.Module):
         if not questions:
             return []
         per_clip = len(questions) // clips
+        questions = [_with_the_last(text) for text in questions]
         heard = [Scene(clip, self.config.thresholds) for clip in hear(encoding, self.config.thresholds)]
         plain = self._plain(encoding, questions, per_clip)
         readings = self._readings([text for number, text in enumerate(questions) if number not in plain])
@@ -161,3 +166,9 @@ class TalkReasoner(nn.Module):
             tensor.copy_(tensors[name])
         self._trained = True
         self._read.clear()
+
+
+def _with_the_last(text: str) -> str:
+    """A question with the one before it alone, as in training; one of SpatialSoundQA's own leaves nothing out."""
+    history, question = split_history(text)
+    return question if is_of_the_set(question) else with_history(history[-1:], question)

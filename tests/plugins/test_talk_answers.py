@@ -15,10 +15,12 @@ from bat_agent.questions.free import Query, read_query
 from bat_agent.questions.free.fixed import fixed_records
 from bat_agent.questions.free.marking import score_free
 from bat_agent.questions.free.seen import after, point_of
+from bat_agent.questions.history import split_history, with_history
 from bat_agent.scene import Position
 from bat_agent.scoring.asked import oracle_encodings
 from bat_agent.scoring.free import truth_of
 from bat_agent_talk.answering import UNMOVED, answer
+from bat_agent_talk.reasoner import _with_the_last
 from bat_agent_talk.scene import Scene
 from bat_agent_talk.set_forms import is_of_the_set
 from bat_agent_talk.worlds import Worlds
@@ -99,3 +101,13 @@ def test_every_question_of_the_set_is_known_and_few_others() -> None:
     free = [record.question for record in fixed_records(130, seed=2, split="train")]
     assert sum(map(is_of_the_set, free)) <= 3
     assert not is_of_the_set("Would I back into the dog if I stepped backwards?")
+
+
+def test_a_conversation_is_read_with_the_question_before_alone() -> None:
+    """As in training, which knows no longer ones; what the set asks word for word leaves nothing out."""
+    before = [("Is there a siren?", "Yes"), ("Where is the dog?", "left, front, below; 2m")]
+    said = _with_the_last(with_history(before, "And how far?"))
+    assert split_history(said) == (before[1:], "And how far?")
+    assert not is_of_the_set("And how far?")
+    assert _with_the_last(with_history(before, "Where is the sound source?")) == "Where is the sound source?"
+    assert _with_the_last("And how far?") == "And how far?"
