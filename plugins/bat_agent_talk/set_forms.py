@@ -50,13 +50,17 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
 def _slots() -> dict[str, str]:
     """A pattern for each slot of a wording."""
     source = _any([_plain(text.format(label=_NAME)) for text in NAMED] + [_plain(text) for text in UNNAMED])
-    of = _any([_plain(text) for ways in OF.values() for text in ways])
+    ways_of = [text for ways in OF.values() for text in ways]
+    of = _any(map(_plain, ways_of))
+    # "to the left or to the right of", "to the left or right of": the first of two sides leaves out its end.
+    p = _any([_plain(text.removesuffix(" of")) for text in ways_of] + [_plain(text) for text in ways_of])
+    q = _any([_plain(text.removeprefix("to the ")) for text in ways_of] + [_plain(text) for text in ways_of])
     where = _any([_plain(text) for ways in WHERE.values() for text in ways])
     from_ = _any([_plain(text) for ways in FROM.values() for text in ways])
     word = _any(list(WHERE))
     region = ", ".join(_any(list(words)) for words in AXES.values())
     return {
-        "a": source, "b": source, "thing": _NAME, "of": of, "p": of, "q": of, "d": word, "d2": word, "where": where,
+        "a": source, "b": source, "thing": _NAME, "of": of, "p": p, "q": q, "d": word, "d2": word, "where": where,
         "where2": where, "from_": from_, "from2": from_, "region": region, "distance": r"\d+(?:\.\d+)? meters?",
     }  # fmt: skip
 

@@ -98,6 +98,12 @@ def test_every_question_of_the_set_is_known_and_few_others() -> None:
             types = [kind for kind in question_types([letter]) if len(sources) in kind.sources]
             for question in generate(sources, types, rng, 30, split="all") if types else ():
                 assert is_of_the_set(question.text), question.text
+    for text in (  # of the nonbinary questions, whose first side leaves out its end
+        "Does the dog's sound seem to be to the right or to the left of the sound of the tabla?",
+        "Would you say the sound of the dog is to the left or right of the sound of the rain?",
+        "Do you perceive the dog's sound on the right side or on the left side of the rain's sound?",
+    ):
+        assert is_of_the_set(text), text
     free = [record.question for record in fixed_records(130, seed=2, split="train")]
     assert sum(map(is_of_the_set, free)) <= 3
     assert not is_of_the_set("Would I back into the dog if I stepped backwards?")
