@@ -33,12 +33,13 @@ class Branch(NamedTuple):
 class Grammar:
     """The tokens of queries, for one tokenizer."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, ends: frozenset[int] = frozenset()) -> None:
+        """A tokenizer of the package tokenizers, and the tokens that end a text."""
         self.tokenizer = tokenizer
         (self.end,) = self._ids(END)[-1:]
         self._fixed: dict[str, dict[tuple[int, ...], str]] = {}
         self.arrow = self._ids(ARROW)
-        self.start: list[int] = [t for t in tokenizer("").input_ids if t != tokenizer.eos_token_id]
+        self.start: list[int] = [token for token in tokenizer.encode("").ids if token not in ends]
 
     def prompt(self, question: str) -> list[int]:
         """The tokens in front of a query."""
@@ -90,7 +91,7 @@ class Grammar:
         return tuple(self._ids(f" {text}"))
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
 

@@ -6,23 +6,39 @@ peft alone takes one of them.
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from bat_agent.checkpoint import check_state
 from bat_agent.errors import WeightsError
 from bat_agent.extras import needed
 from bat_agent.hub import why_not_loaded
 from bat_agent.language import check_name, converted_folder
-from bat_agent.sound.torchaudio_parts import let_transformers_load
+from bat_agent_talk.decoder import Decoder, Shape
 
-FAMILY = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose parts are called as Llama's are."""
 _HELP = "choose another llm=, for instance smollm2-135m"
+_WANTED = ("config.json", "tokenizer.json", "*.safetensors", "generation_config.json")
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+class LanguageModel(NamedTuple):
+    """What reads questions."""
+
+    decoder: Decoder
+    head: Tensor
+    """Output embeddings (V, H)."""
+    tokenizer: Any
+    """Of the package tokenizers."""
+    ends: frozenset[int]
+    """Tokens that end a text."""
 
 
 def check_language_model(name: str) -> None:
@@ -44,7 +60,7 @@ SHAPES = {
 }
 
 
-def outline_language_model(name: str, dtype: str) -> tuple[Any, Any]:
+def outline_language_model(name: str, dtype: str) -> LanguageModel:
     """A model of a known shape without weights, on torch's meta device; the tokenizer is that of smollm2-135m, which
     must be here. Raises :class:`~bat_agent.errors.WeightsError` where the shape is not known.
     """
@@ -53,46 +69,97 @@ def outline_language_model(name: str, dtype: str) -> tuple[Any, Any]:
             f"the shape of {name} is not known here; give a folder with it, or one of {', '.join(SHAPES)}"
         )
     folder = converted_folder("smollm2-135m")
-    let_transformers_load()
-    with needed("llm", "the reasoner talk"):
-        from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
-
+    assert folder is not None
     width, layers, heads, groups, inner, vocabulary, tied = SHAPES[name]
-    config = LlamaConfig(
-        hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups,
-        intermediate_size=inner, vocab_size=vocabulary, tie_word_embeddings=tied,
-    )  # fmt: skip
+    config = {
+        "model_type": "llama", "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": groups, "intermediate_size": inner, "vocab_size": vocabulary,
+    }  # fmt: skip
+    kind = getattr(torch, dtype)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
-    return model.requires_grad_(False), AutoTokenizer.from_pretrained(str(folder))
+        decoder = Decoder(Shape.of(config, name), kind).to(kind)
+        head = decoder.embed_tokens.weight if tied else torch.empty(vocabulary, width, dtype=kind)
+    return LanguageModel(decoder.requires_grad_(False), head, *_tokenizer(folder, config))
 
 
-def load_language_model(name: str, dtype: str) -> tuple[Any, Any]:
-    """The causal language model and its tokenizer.
+def load_language_model(name: str, dtype: str) -> LanguageModel:
+    """The language model called ``name``, computing in ``dtype``.
 
     Raises :class:`~bat_agent.errors.WeightsError` where the model is not here or of another family.
     """
     check_language_model(name)
     folder = converted_folder(name) or Path(name).expanduser()
-    where = str(folder) if folder.exists() else name
-    let_transformers_load()
-    with needed("llm", "the reasoner talk"):
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    folder = folder if folder.is_dir() else _from_hub(name)
+    config = _read_json(folder / "config.json", name)
+    shape, kind = Shape.of(config, name), getattr(torch, dtype)
+    with torch.device("meta"):
+        decoder = Decoder(shape, kind)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsError(f"{folder} holds no *.safetensors; convert the language model's weights, or {_HELP}")
+    found = {key: _kept(key, tensor, kind) for file in files for key, tensor in _tensors(file)}
+    head = found.pop(_HEAD, None)
+    if config.get("tie_word_embeddings") or head is None:
+        head = found.get(_EMBEDDING)
+    state = {key.removeprefix("model."): tensor for key, tensor in found.items() if not key.endswith("inv_freq")}
+    check_state(decoder.state_dict(), state, str(folder), "a language model of the shape in its config.json")
+    assert head is not None
+    decoder.load_state_dict(state, assign=True)
+    return LanguageModel(decoder.requires_grad_(False), head, *_tokenizer(folder, config))
 
+
+def _kept(key: str, tensor: Tensor, kind: torch.dtype) -> Tensor:
+    """As it is computed with; the two embeddings as they are stored, of which only some rows are looked up."""
+    return tensor.clone() if key in (_EMBEDDING, _HEAD) else tensor.to(kind, copy=True)
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    """One tensor after the other. The file is opened for each anew, as what was read of a mapped file counts as memory
+    of this process until it is closed.
+    """
     try:
-        config = AutoConfig.from_pretrained(where)
-        if config.model_type not in FAMILY:
-            raise WeightsError(
-                f"{name} is of model type {config.model_type!r}, expected the Llama architecture or a near relative "
-                f"({', '.join(FAMILY)}); {_HELP}"
-            )
-        model = AutoModelForCausalLM.from_pretrained(
-            where, config=config, dtype=getattr(torch, dtype), attn_implementation="sdpa"
-        )
-        tokenizer = AutoTokenizer.from_pretrained(where)
+        with safe_open(file, framework="pt") as opened:
+            keys = list(opened.keys())
+        for key in keys:
+            with safe_open(file, framework="pt") as opened:
+                yield key, opened.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} is not a readable safetensors file ({error}); copy it again") from error
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model in the hub's cache, fetched where it is not there yet."""
+    with needed("llm", "the reasoner talk"):
+        from huggingface_hub import snapshot_download
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{why_not_loaded(name, error, 'llm')}, {_HELP}") from error
-    return model.requires_grad_(False), tokenizer
+
+
+def _read_json(file: Path, name: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{name} has no readable {file.name} ({error}); {_HELP}") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{file} does not describe a language model; {_HELP}")
+    return found
+
+
+def _tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[Any, frozenset[int]]:
+    """The tokenizer, and the tokens that end a text."""
+    with needed("llm", "the reasoner talk"):
+        from tokenizers import Tokenizer
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the package raises nothing narrower
+        raise WeightsError(f"{folder} has no readable tokenizer.json ({error}); {_HELP}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ends = config.get("eos_token_id")
+    return tokenizer, frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 class Lora(nn.Module):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from bat_agent_talk.decoder import Cache, Decoder
 
 
 class Row:
     """A row of questions in a key-value cache, to which tokens of any of them are appended."""
 
-    def __init__(self, model: Any, keep: bool) -> None:
+    def __init__(self, model: Decoder, keep: bool) -> None:
         """``keep``: whether tokens will be appended to those that come first."""
         self.model, self.keep = model, keep
-        self.cache: Any = None
+        self.cache: Cache | None = None
         self.owners = torch.zeros(0, dtype=torch.long)
         self.lengths: dict[int, int] = {}
 
@@ -32,23 +33,9 @@ class Row:
         device = self.model.embed_tokens.weight.device
         places = torch.arange(len(self.owners))
         earlier = places[len(places) - len(ids) :, None] >= places
-        mask = (earlier & (owners[:, None] == self.owners))[None, None].to(device)
-        inputs: dict[str, Any] = {} if self.cache is None else {_cache_name(): self.cache}
-        output = self.model(
-            inputs_embeds=self.model.embed_tokens(torch.tensor([ids], device=device)),
-            attention_mask=mask,
-            position_ids=torch.tensor([positions], device=device),
-            use_cache=self.keep,
-            **inputs,
-        )
+        mask = (earlier & (owners[:, None] == self.owners)).to(device)
+        output = self.model(torch.tensor(ids, device=device), torch.tensor(positions, device=device), mask, self.cache)
         if self.keep:
-            self.cache = getattr(output, _cache_name())
-        hidden: Tensor = output.last_hidden_state[0]
+            self.cache = output.cache
+        hidden: Tensor = output.hidden
         return hidden
-
-
-def _cache_name() -> str:
-    from transformers.modeling_outputs import BaseModelOutputWithPast
-
-    # Transformers 5.24 renamed it, and warns of the old name.
-    return "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else "past_key_values"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from bat_agent.errors import BadInput
 from bat_agent.questions.free.query import Query
 from bat_agent_talk.grammar import Branch, Grammar
-from bat_agent_talk.language_model import Lora, inject
+from bat_agent_talk.language_model import LanguageModel, Lora, inject
 from bat_agent_talk.packing import Row
 from bat_agent_talk.shapes import query_of, slots_after, symbols
 
@@ -51,14 +50,13 @@ class _Line:
 class Reader(nn.Module):
     """A frozen causal language model of the Llama family, with LoRA that is trained."""
 
-    def __init__(self, model: Any, tokenizer: Any, rank: int, alpha: int, *, again: bool = False) -> None:
+    def __init__(self, llm: LanguageModel, rank: int, alpha: int, *, again: bool = False) -> None:
+        """``again``: compute the layers again in the backward pass."""
         super().__init__()
-        self.model, self.head = model.model, model.lm_head
-        self.grammar = Grammar(tokenizer)
+        self.model, self.head = llm.decoder, nn.Parameter(llm.head, requires_grad=False)
+        self.grammar = Grammar(llm.tokenizer, llm.ends)
+        self.model.again = again
         inject(self.model, rank, alpha)
-        if again:  # layers are computed again in the backward pass
-            new = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.24 on
-            (new or model.gradient_checkpointing_enable)({"use_reentrant": False})
         self._choices: dict[tuple[int, str, int], _Choices] = {}
 
     def merge(self) -> None:
@@ -102,8 +100,7 @@ class Reader(nn.Module):
 
     def _rows(self, tokens: Sequence[int]) -> Tensor:
         """Output embeddings (M, H) of some tokens."""
-        weight: Tensor = self.head.weight
-        return weight[torch.tensor(tokens, device=weight.device)].float()
+        return self.head[torch.tensor(tokens, device=self.head.device)].float()
 
     @torch.inference_mode()
     def read(self, questions: Sequence[str]) -> list[Reading]:

@@ -19,7 +19,7 @@ from bat_agent.questions.history import split_history, with_history
 from bat_agent.registry import load_reasoner
 from bat_agent_talk.answering import answer
 from bat_agent_talk.config import TalkConfig
-from bat_agent_talk.language_model import load_language_model, outline_language_model
+from bat_agent_talk.language_model import LanguageModel, load_language_model, outline_language_model
 from bat_agent_talk.reader import Reader, Reading
 from bat_agent_talk.scene import Scene
 from bat_agent_talk.set_forms import is_of_the_set
@@ -37,16 +37,14 @@ class TalkReasoner(nn.Module):
     converses = True
     """A question may leave out what the one before it said."""
 
-    def __init__(self, config: TalkConfig | None = None, *, llm: tuple[Any, Any] | None = None) -> None:
-        """With the language model that the options name, or with this one and its tokenizer."""
+    def __init__(self, config: TalkConfig | None = None, *, llm: LanguageModel | None = None) -> None:
+        """With the language model that the options name, or with this one."""
         super().__init__()
         self.config = config = config or TalkConfig()
-        model, tokenizer = llm or load_language_model(config.llm, config.dtype)
+        llm = llm or load_language_model(config.llm, config.dtype)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.reader = Reader(
-                model, tokenizer, config.lora_rank, config.lora_alpha, again=config.gradient_checkpointing
-            )
+            self.reader = Reader(llm, config.lora_rank, config.lora_alpha, again=config.gradient_checkpointing)
         self._trained = self._trains = False
         self._read: dict[str, Reading] = {}
         self._rules: Any = load_reasoner(
