@@ -16,7 +16,7 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 GYMNASIUMS := 1.1.1 1.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs dist lock clean distclean
+.PHONY: help install demo test test-slow test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs dist lock clean distclean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ demo: $(STAMP)  ## A room with two sounds: rendered, heard and asked about (OUT=
 
 test: $(STAMP)  ## Run the tests (ARGS="-k scene" is handed to pytest)
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+test-slow: $(STAMP)  ## Run the tests that take long: trainings killed and resumed, several processes, compilers
+	$(BIN)/pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 test-gymnasium: $(GYMNASIUMS:%=test-gymnasium-%)  ## Run the tests of the environments with older gymnasiums
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from bat_agent_talk.shapes import SOUND, fixed_choices, named_classes, own_choices, slots_after
+from bat_agent.questions.history import split_history
+from bat_agent_talk.shapes import SOUND, fixed_choices, named_classes, names_in, own_choices, slots_after
 
 END = ";"
 """Behind what may stand in a slot where something longer begins alike, such as "bell"."""
@@ -17,6 +18,9 @@ ARROW = " =>"
 NAMED = 3.0
 """By how many nats a class is likelier that the question names by one of its everyday names: what has been written down
 of names need not be learnt. The language model may still overrule it."""
+LACKING = 8.0
+"""By how many nats a shape is less likely that compares two sounds where the question names one, and none was asked
+before."""
 
 
 class Branch(NamedTuple):
@@ -38,6 +42,7 @@ class Grammar:
         self.tokenizer = tokenizer
         (self.end,) = self._ids(END)[-1:]
         self._fixed: dict[str, dict[tuple[int, ...], str]] = {}
+        self._lacks: dict[int, frozenset[int]] = {}
         self.arrow = self._ids(ARROW)
         self.start: list[int] = [token for token in tokenizer.encode("").ids if token not in ends]
 
@@ -75,12 +80,27 @@ class Grammar:
     def favour(
         self, slot: str, question: str, said: Sequence[str], begun: tuple[int, ...], among: Sequence[int]
     ) -> list[float]:
-        """What speaks for each token beforehand, nats: :data:`NAMED` where it goes on to a class that is named."""
+        """What speaks for each token beforehand, nats: :data:`NAMED` where it goes on to a class that is named, minus
+        :data:`LACKING` where it goes on to shapes alone that compare more sounds than are named.
+        """
+        if not slot and not begun:
+            lacking = self._lacking(names_in(question)) if not split_history(question)[0] else frozenset()
+            return [-LACKING * (token in lacking) for token in among]
         if slot != SOUND:
             return [0.0] * len(among)
         words = [self.word(text) for text in named_classes(question) if text not in said[1:]]
         nexts = {(*word, self.end)[len(begun)] for word in words if word[: len(begun)] == begun}
         return [NAMED * (token in nexts) for token in among]
+
+    def _lacking(self, names: int) -> frozenset[int]:
+        """First tokens of shapes that take two sounds and more than ``names``, and of no other shape."""
+        if names not in self._lacks:
+            takes: dict[int, bool] = {}
+            for text in fixed_choices(""):
+                first, sounds = self.word(text)[0], slots_after(text).count(SOUND)
+                takes[first] = takes.get(first, True) and sounds > max(names, 1)
+            self._lacks[names] = frozenset(first for first, lacks in takes.items() if lacks)
+        return self._lacks[names]
 
     def next_of(self, choices: frozenset[tuple[int, ...]], said: tuple[int, ...]) -> list[int]:
         """What may follow what was said of a slot; the end alone where nothing longer may stand there."""

@@ -91,6 +91,7 @@ _WALKED_M = tuple(number / 2 for number in range(1, 21))
 _WORD = re.compile(r"[a-z][a-z'’-]*")
 _NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?![\d.]\d)")
 _LONGEST_SPAN = 3
+_WITH_ARTICLE = re.compile(r"\b(?:the|an?|my|your|any|some) ([a-z][a-z'’-]*)")
 # Words that are never (part of) the name of an unknown sound.
 _PLAIN_WORDS = """
 a an the this that these those it its i me my mine you your yours we us our he she they them his her their who whom
@@ -210,6 +211,13 @@ def named_classes(question: str) -> tuple[str, ...]:
     """The classes that a question names, by everyday names or their own."""
     classes = frozenset(fixed_choices(SOUND))
     return tuple(dict.fromkeys(name for name, _, _ in spans_in(question) if name in classes))
+
+
+@lru_cache(maxsize=1024)
+def names_in(question: str) -> int:
+    """How many sounds a question names: classes, someone, and what stands behind an article and may be a name."""
+    unknown = set(unknown_names(question))
+    return len(named_classes(question)) + sum(word in unknown for word in _WITH_ARTICLE.findall(question.lower()))
 
 
 def unknown_names(question: str) -> tuple[str, ...]:

@@ -113,6 +113,7 @@ def test_each_source_is_cached_with_the_slot_that_holds_it() -> None:
 
 
 @pytest.mark.parametrize("at", ["clips", "steps"])
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -176,6 +177,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         recipe(tmp_path, PLACE | {"trains": "reasoner", "question_types": ["A", "C"]})
 
 
+@pytest.mark.slow
 def test_each_epoch_may_hear_other_microphones(tmp_path: Path) -> None:
     """Another loss from the second step on, the same one again for the same seed; and only where it is possible."""
     plain = Trainer(recipe(tmp_path / "plain"))

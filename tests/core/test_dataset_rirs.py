@@ -194,6 +194,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_set_and_a_dead_worker_loses_nothing(whole: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"  # a fresh process finds its work by the name of its module
     program.write_text(PROCESSES)
@@ -273,6 +274,7 @@ def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
     assert seen == sorted(seen)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
     """6000 entries need hardly more than 200, as the driver keeps 8 bytes of each; read as objects they fill 10 MB."""
     import gc

@@ -69,6 +69,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_what_comes_back(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     (tmp_path / "mypy.ini").write_text(SETTINGS, encoding="utf-8")

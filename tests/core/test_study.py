@@ -101,6 +101,7 @@ def test_many_measures_are_rows() -> None:
     assert table(outcomes, list(outcomes["all"])).row_count == 20
 
 
+@pytest.mark.slow
 def test_the_curriculum_is_measured_after_every_stage(tmp_path: Path) -> None:
     chosen = load_study("curriculum")
     chosen.seeds, chosen.clips = [0], 2

@@ -101,6 +101,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         TokenCache(tmp_path, 4).read([0])
 
 
+@pytest.mark.slow
 def test_stages_trained_from_the_cache_are_those_trained_from_sound(
     qa_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

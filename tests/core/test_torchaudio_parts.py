@@ -129,6 +129,7 @@ def test_training_a_spatial_ast_never_imports_it(broken: Broken) -> None:
 
 
 @pytest.mark.parametrize("error", [OS_ERROR, CUDA_ERROR, "ModuleNotFoundError('No module named torchaudio')"])
+@pytest.mark.slow
 def test_audiomae_says_in_a_sentence_what_is_wrong_and_what_to_do(tmp_path: Path, error: str) -> None:
     first, second, checked = Broken(tmp_path, error).run("-c", AUDIOMAE).splitlines()
     assert first == second

@@ -78,6 +78,7 @@ def in_two_processes(script: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses and weights within 1e-4 at equal total batch, with masks, drop path, batch norms and unused heads."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -108,6 +108,7 @@ def close(one: Path, other: Path, tolerance: float = 1e-4) -> None:
         torch.testing.assert_close(states[1][key], value, atol=tolerance, rtol=1e-3, msg=key)
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_result_of_one(write: Write, tmp_path: Path) -> None:
     """Answers differ in length, so a mean of the processes' means would be another loss; the Q-Former has dropout.
 
@@ -122,6 +123,7 @@ def test_two_processes_come_to_the_result_of_one(write: Write, tmp_path: Path) -
     assert not [name for name in with_adapter if name.startswith("llm.") and "lora_" not in name]
 
 
+@pytest.mark.slow
 def test_shared_out_parameters_come_to_the_result_of_one_process(write: Write, tmp_path: Path) -> None:
     """FSDP2: a frozen base in bfloat16 beside an adapter in float32; saved whole, and loaded as any other."""
     file = write({"dtype": "bfloat16"})
@@ -132,6 +134,7 @@ def test_shared_out_parameters_come_to_the_result_of_one_process(write: Write, t
     assert agent.ask(torch.randn(2, 16_000) * 0.1, "What?").text is not None
 
 
+@pytest.mark.slow
 def test_a_run_that_is_shared_out_is_killed_and_goes_on(write: Write, tmp_path: Path) -> None:
     """The optimiser's state is gathered, and shared out again; all comes to what one process has that ran through.
 
@@ -161,6 +164,7 @@ def test_a_run_that_is_shared_out_is_killed_and_goes_on(write: Write, tmp_path: 
         torch.testing.assert_close(last[name], value, atol=1e-4, rtol=1e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_the_losses_are_identical(write: Write, tmp_path: Path) -> None:
     file = write({"lora_dropout": 0.1}, stages=[_long()])
     Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/straight"])).run()

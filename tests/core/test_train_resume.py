@@ -45,6 +45,7 @@ RECIPE = {
 }
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_the_loss_curve_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

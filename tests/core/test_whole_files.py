@@ -139,6 +139,7 @@ WRITERS[sys.argv[1]](Path(sys.argv[2]))
 
 
 @pytest.mark.parametrize("name", ["sound.wav", "model.safetensors"])
+@pytest.mark.slow
 def test_killed_before_the_rename_the_old_file_is_whole_and_the_rest_goes(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     WRITERS[name](path)

@@ -51,6 +51,7 @@ def test_stable_baselines_finds_no_fault_in_what_is_heard(name: str, echo: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_ppo_learns_from_one_environment(name: str, echo: str) -> None:
     stable_baselines3 = pytest.importorskip("stable_baselines3")
     env = SpatialHearing(make(name), echo, window_s=0.5)

@@ -54,6 +54,7 @@ def run(name: str, episodes: int) -> dict[str, dict[str, float]]:
 
 # For one of several sounds it walks to and fro at first, to listen.
 @pytest.mark.parametrize(("name", "spl"), [("AudioGoal-v0", 0.75), ("SemanticAudioGoal-v0", 0.6)])
+@pytest.mark.slow
 def test_with_perfect_ears_it_finds_nearly_everything_and_walks_straight(name: str, spl: float) -> None:
     found = run(name, 12)
     assert found["scripted"]["success"] >= 0.9

@@ -243,6 +243,7 @@ def test_real_clip_in_real_room_has_the_logits_of_the_definition(shared: Path) -
         ("BRANCHES", (2, 1, 3), "delayed"),
     ],
 )
+@pytest.mark.slow
 def test_a_misreading_of_the_definition_would_be_noticed(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object, sound: str
 ) -> None:

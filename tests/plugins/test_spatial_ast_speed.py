@@ -202,6 +202,7 @@ print(json.dumps({"apart": apart.abs().max().item(), **loss}))
     [SMALL, {**SMALL, "target_frames": None, "patch_frames": 4, "patch_mels": 128, "stem_channels": 2, "num_slots": 2}],
     ids=["released kind", "slots"],
 )
+@pytest.mark.slow
 def test_encoder_compiles_to_one_graph_in_evaluation_and_training(options: dict[str, Any]) -> None:
     """In a process of its own: the shape checks of the test run cannot be compiled. ``fullgraph`` refuses any break."""
     done = subprocess.run(
