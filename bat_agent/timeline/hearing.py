@@ -50,7 +50,7 @@ class Track:
     end_s: float
     label: str | None
     azimuth_deg: float | None
-    """Direction and distance are the means over :attr:`path`, weighted by confidence."""
+    """Where the look heard it that is nearest to all of :attr:`path`, weighted by confidence; distance is the mean."""
     elevation_deg: float | None
     distance_m: float | None
     confidence: float
@@ -208,7 +208,7 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
         for name in source.labels[:1]:
             votes[name] = votes.get(name, 0.0) + source.confidence
         points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
-    azimuth_deg, elevation_deg = _mean_direction(points)
+    azimuth_deg, elevation_deg = _heard_most(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
     weight = sum(c for _, c in far)
     distance_m = sum(d * c for d, c in far) / weight if weight else None
@@ -217,19 +217,19 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
     return Track(number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points))
 
 
-def _mean_direction(points: list[Point]) -> tuple[float | None, float | None]:
-    """Azimuth and elevation; either is ``None`` where no look told it."""
+def _heard_most(points: list[Point]) -> tuple[float | None, float | None]:
+    """Azimuth and elevation of the look that is nearest to all the others; either is ``None`` where no look told it.
+
+    A mean of looks that took front for behind would lie where nothing was ever heard, on the side or overhead.
+    """
     known = [point for point in points if point.azimuth_deg is not None]
     if not known:
         return None, None
-    total = np.zeros(3)
-    for point in known:
-        vector = unit_vector(point.azimuth_deg or 0.0, point.elevation_deg or 0.0)
-        total += (point.confidence + 1e-6) * np.array(vector)
-    right, up, front = total[0], total[1], -total[2]
-    azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
-    tilted = any(point.elevation_deg is not None for point in known)
-    return azimuth_deg, float(np.degrees(np.arctan2(up, np.hypot(right, front)))) if tilted else None
+    vectors = np.array([unit_vector(point.azimuth_deg or 0.0, point.elevation_deg or 0.0) for point in known])
+    weights = np.array([point.confidence + 1e-6 for point in known])
+    apart = np.arccos(np.clip(vectors @ vectors.T, -1, 1)) @ weights
+    best = known[int(apart.argmin())]
+    return best.azimuth_deg, best.elevation_deg
 
 
 def _notes(looks: list[tuple[float, Perception]]) -> list[str]:

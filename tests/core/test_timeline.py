@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,6 +147,31 @@ def timeline(tmp_path: Path) -> Timeline:
     return hear(Levels(), Recording(a_file(tmp_path / 'a, "b".wav', 20, (2, 9), (4, 20))))  # type: ignore[arg-type]
 
 
+class Confused:
+    """Ears that take front for behind in every third look, at 5 m then."""
+
+    encoder = SimpleNamespace(clip_seconds=10.0)
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def perceive(self, batch: np.ndarray) -> list[Perception]:
+        found = []
+        for _ in batch:
+            self.looks += 1
+            source = PerceivedSource(("Dog",), 280.0 if self.looks % 3 == 0 else 80.0, 10.0, 2.0, 0.9)
+            found.append(Perception((source,), {}, ()))
+        return found
+
+
+def test_a_track_is_where_something_was_heard(tmp_path: Path) -> None:
+    """The mean of looks in front and behind lay on the right, where nothing ever was."""
+    file = a_file(tmp_path / "a.wav", 12.0, (0, 12), (0, 0))
+    (track,) = hear(Confused(), Recording(file)).tracks  # type: ignore[arg-type]
+    assert {point.azimuth_deg for point in track.path} >= {track.azimuth_deg}
+    assert track.azimuth_deg == pytest.approx(80.0, abs=1e-6) and track.region == "right, front, above"
+
+
 def test_csv_is_read_back_by_the_csv_module(timeline: Timeline) -> None:
     stream = io.StringIO()
     write_csv_header(stream)
@@ -185,6 +211,16 @@ def test_the_picture_has_a_row_a_class_and_bars_in_their_places(timeline: Timeli
 
 
 # --- the command ---
+
+
+def test_no_two_rows_of_the_picture_look_alike(timeline: Timeline) -> None:
+    """The ninth class had the colour and the marker of the first."""
+    one = timeline.tracks[0]
+    names = [f"sound {number}" for number in range(20)]
+    tracks = tuple(replace(one, number=number, label=name) for number, name in enumerate(names))
+    _, below = timeline_figure(replace(timeline, tracks=tracks)).axes
+    looks = {(line.get_color(), line.get_marker()) for line in below.lines}
+    assert len(looks) == len(names)
 
 
 def test_names_folders_and_patterns_become_files(tmp_path: Path) -> None:
