@@ -169,7 +169,8 @@ def test_a_track_is_where_something_was_heard(tmp_path: Path) -> None:
     file = a_file(tmp_path / "a.wav", 12.0, (0, 12), (0, 0))
     (track,) = hear(Confused(), Recording(file)).tracks  # type: ignore[arg-type]
     assert {point.azimuth_deg for point in track.path} >= {track.azimuth_deg}
-    assert track.azimuth_deg == pytest.approx(80.0, abs=1e-6) and track.region == "right, front, above"
+    assert track.azimuth_deg == pytest.approx(80.0, abs=1e-6)
+    assert track.region == "right, front, above"
 
 
 def test_csv_is_read_back_by_the_csv_module(timeline: Timeline) -> None:
