@@ -23,6 +23,7 @@ EVERY_S = 1.0
 WINDOW_S = 2.0
 """How much sound a look is about, as live; more where looks lie further apart, so that nothing is left out."""
 _AT_ONCE = 8
+_SIDE_SHARE = 2 / 3 - 1e-9
 _SHORTEST_S = 0.5
 """What is left at the end is looked at if it is no shorter."""
 Floats = NDArray[np.float32]
@@ -60,10 +61,19 @@ class Track:
 
     @property
     def region(self) -> str | None:
-        """In words, such as ``left, front, above``, without what is not known; ``None`` where nothing is."""
-        words = region(self.azimuth_deg or 0.0, self.elevation_deg or 0.0).split(", ")
-        known = (self.azimuth_deg, self.azimuth_deg, self.elevation_deg)
-        return ", ".join(word for word, angle in zip(words, known, strict=True) if angle is not None) or None
+        """In words, such as ``left, front, above``, without what is not known and sides on which it was in less than
+        two thirds of the looks, weighted by confidence; ``None`` where nothing is left.
+        """
+        mine = _sides(self.azimuth_deg, self.elevation_deg)
+        looks = [(_sides(point.azimuth_deg, point.elevation_deg), point.confidence + 1e-6) for point in self.path]
+        known = [(words, weight) for words, weight in looks if words[0] is not None]
+        least = _SIDE_SHARE * sum(weight for _, weight in known)
+        kept = [
+            word
+            for axis, word in enumerate(mine)
+            if word is not None and sum(weight for words, weight in known if words[axis] in (word, None)) >= least
+        ]
+        return ", ".join(kept) or None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the path."""
@@ -245,6 +255,13 @@ def _notes(looks: list[tuple[float, Perception]]) -> list[str]:
         elif not note.startswith(("silence", "the clip is very short")):
             told.append(f"{note} (in {len(times)} of {len(looks)} looks, first at {times[0]:.0f} s)")
     return told
+
+
+def _sides(azimuth_deg: float | None, elevation_deg: float | None) -> tuple[str | None, str | None, str | None]:
+    """The word of each axis; ``None`` where it is not known."""
+    side, depth, height = region(azimuth_deg or 0.0, elevation_deg or 0.0).split(", ")
+    flat = (None, None) if azimuth_deg is None else (side, depth)
+    return *flat, None if elevation_deg is None else height
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
