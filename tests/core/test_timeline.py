@@ -159,7 +159,8 @@ class Confused:
         found = []
         for _ in batch:
             self.looks += 1
-            source = PerceivedSource(("Dog",), 280.0 if self.looks % self.every < 5 * self.every // 12 else 80.0, 10.0, 2.0, 0.9)
+            mistaken = self.looks % self.every < 5 * self.every // 12
+            source = PerceivedSource(("Dog",), 280.0 if mistaken else 80.0, 10.0, 2.0, 0.9)
             found.append(Perception((source,), {}, ()))
         return found
 
