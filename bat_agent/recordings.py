@@ -21,7 +21,8 @@ from bat_agent.ambisonics.formats import FORMS, Form, could_be, guess, named_for
 from bat_agent.ambisonics.rendering import Renderer
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.sound.audio import decode
+from bat_agent.sound.audio import CLIPS, UNFINISHED, clips, decode
+from bat_agent.sound.wav_header import finished
 
 Floats = NDArray[np.float32]
 Ambisonics = Literal["auto", "no", "ambix", "n3d", "fuma"]
@@ -59,13 +60,16 @@ class Recording:
                 raise BadInput("standard input is a terminal, expected an audio file: pipe one in, as in cat a.wav |")
             self._content = sys.stdin.buffer.read()
         self.notes: list[str] = []
-        """What to know about how it is read."""
+        """What to know about how it is read; that it clips is found while it is read."""
         with self._opened() as file:
             self.rate_hz, self.num_channels, self._frames = file.samplerate, file.channels, file.frames
             self._named = named_form(file, os.fspath(path))
         if not self._frames:
-            # Nothing, or a header that was never finished; who reads whole files knows.
-            self._whole = decode(self._bytes(), self.name)
+            # Nothing, or a header that was never finished, which libsndfile takes for nothing.
+            whole = finished(self._content or self._path)
+            if whole is not None:
+                self.notes.append(UNFINISHED)
+            self._whole = decode(whole or self._bytes(), self.name)
             self._frames = self._whole[0].shape[1]
         if self.rate_hz != SAMPLE_RATE_HZ:
             self.notes.append(f"resampled from {self.rate_hz} Hz to {SAMPLE_RATE_HZ} Hz")
@@ -167,7 +171,11 @@ class Recording:
         if self.form is not None:
             return to_ambix(samples, self.form)
         assert self._sides is not None
-        return samples[list(self._sides)]
+        ears = samples[list(self._sides)]
+        # At the rate of the file, as resampling hides it.
+        if CLIPS not in self.notes and clips(ears):
+            self.notes.append(CLIPS)
+        return ears
 
     def _resampled(self, pieces: Iterator[Floats], lanes: int) -> Iterator[Floats]:
         if self.rate_hz == SAMPLE_RATE_HZ:

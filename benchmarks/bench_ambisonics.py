@@ -2,7 +2,8 @@
 
 Rooms are drawn and heard in three ways (``ambisonic_scenes.py``): by KEMAR's ears, and as first- and third-order AmbiX
 rendered to those ears. The shipped model hears each; what counts is the angle between the directions of its strongest
-source. The bars are a mean of 8° (first order) and 4° (third).
+source. The bars are a mean of 8° (first order) and 4° (third). Beside them: how far the binaural recording is heard
+from itself when it is rounded to 16 bits, and when white noise 40 dB below it is added.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_ambisonics.py [SCENES] [SEED]
 """
@@ -36,6 +37,13 @@ def heard(bat: bat_agent.Bat, ears: np.ndarray) -> Direction | None:
     return None
 
 
+def disturbed(ears: np.ndarray) -> dict[str, np.ndarray]:
+    """The binaural recording with what nobody would call another scene."""
+    noise = np.random.default_rng(0).standard_normal(ears.shape) * np.sqrt((ears**2).mean())
+    forms = {"binaural, 16 bits": np.round(ears * 2**15) / 2**15, "binaural, noise at -40 dB": ears + 0.01 * noise}
+    return {name: form.astype(np.float32) for name, form in forms.items()}
+
+
 def differences(bat: bat_agent.Bat, one: Heard) -> dict[str, float]:
     """Way → degrees between what is heard that way and in the binaural recording; and of the latter from the truth."""
     wanted = heard(bat, one.binaural)
@@ -43,8 +51,9 @@ def differences(bat: bat_agent.Bat, one: Heard) -> dict[str, float]:
         return {}
     place = one.scene.positions()[0]
     found = {"binaural, from the truth": angle_between_deg(wanted, (place.azimuth_deg, place.elevation_deg))}
-    for way, channels in WAYS.items():
-        here = heard(bat, to_ears(one.ambix[:channels]))
+    ways = {way: to_ears(one.ambix[:channels]) for way, channels in WAYS.items()} | disturbed(one.binaural)
+    for way, ears in ways.items():
+        here = heard(bat, ears)
         if here is not None:
             found[way] = angle_between_deg(wanted, here)
     return found

@@ -41,8 +41,12 @@ CLEARLY = 3.0
 INVERTED = 1.8
 """A peak of the whitened cross-correlation counts from ``ALIKE`` on: one outside of any head's delay where it is so
 many times as high as all within, a negative one where it is so many times as high as the positive ones."""
+NARROW_HZ, WIDE_HZ = 1000.0, 2000.0
+"""Sound in few bands is alike at many delays between walls, as a cricket is, and upside down half a period later, as a
+buzzer is: of less than the first nothing is said, and up to the second a peak counts from twice ``ALIKE`` on."""
 _LOW_HZ, _MIDDLE_HZ, _HIGH_HZ, _TOP_HZ = 150, 2500, 8000, 15000
 _SMOOTHED_HZ = 20.0
+_WHITE_DB = -25.0
 _BLANK = 1e-4
 
 
@@ -106,6 +110,13 @@ class _Spectra:
         first, last, lowest = (round(hz * self.bins_per_hz) for hz in (low_hz, high_hz, _LOW_HZ))
         return float(self.smooth[first:last].sum() / max(self.smooth[lowest:].sum(), 1e-300))
 
+    def wide_hz(self, high_hz: int, floor_db: float) -> float:
+        """In how many Hz there is sound, up to ``high_hz``: the bandwidth of a flat spectrum that varies as little."""
+        first, last = (round(hz * self.bins_per_hz) for hz in (_LOW_HZ, high_hz))
+        smooth = self.smooth[first:last]
+        weight = smooth / np.maximum(smooth, max(float(smooth.max()) * 10 ** (floor_db / 10), 1e-300))
+        return float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-300) / self.bins_per_hz)
+
     def correlations(self, high_hz: int, whiten: float, floor_db: float) -> tuple[Floats, Floats, Floats]:
         """Of left and right each with itself, and of left with what comes later in right, at a rate of 2 ``high_hz``.
 
@@ -150,8 +161,9 @@ def _explained(left: Floats, right: Floats, cross: Floats, rate_hz: int, seconds
 
 def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
     """By how much the right ear is behind, where it is out of step, and whether one is turned over."""
-    left, right, cross = spectra.correlations(_HIGH_HZ, 1.0, -25.0)
-    if min(left[0], right[0]) <= 0:
+    left, right, cross = spectra.correlations(_HIGH_HZ, 1.0, _WHITE_DB)
+    wide_hz = spectra.wide_hz(_HIGH_HZ, _WHITE_DB)
+    if min(left[0], right[0]) <= 0 or wide_hz < NARROW_HZ:
         return None, False
     rate_hz = 2 * _HIGH_HZ
     alike = cross / np.sqrt(left[0] * right[0])
@@ -160,6 +172,7 @@ def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
     lags = np.arange(round(OUT_OF_STEP_S * rate_hz), round(LONGEST_S * rate_hz))
     lags = np.concatenate([lags, -lags])
     best = int(lags[np.argmax(np.abs(alike[lags]))])
-    if abs(alike[best]) >= max(ALIKE, CLEARLY * float(np.abs(near).max())):
+    least = ALIKE if wide_hz >= WIDE_HZ else 2 * ALIKE
+    if abs(alike[best]) >= max(least, CLEARLY * float(np.abs(near).max())):
         return best / rate_hz, bool(alike[best] < 0)
-    return None, bool(-near.min() >= max(ALIKE, INVERTED * float(near.max())))
+    return None, bool(-near.min() >= max(least, INVERTED * float(near.max())))

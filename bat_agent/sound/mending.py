@@ -43,7 +43,7 @@ def mend(clip: Tensor) -> Mended:
     if peak > FAR_BEYOND:
         clip = clip / peak
         notes.append(
-            f"samples reach {peak:.5g}, far beyond full scale ±1; they were scaled down to it, so distances are wrong"
+            "samples lie far beyond full scale ±1 (above 100); they were scaled down to it, so distances are wrong"
         )
     elif clips(clip.numpy()):
         notes.append(CLIPS)

@@ -14,18 +14,21 @@ _MOST_HEADER = 1 << 20
 """Of a file, so much is searched for the beginning of the sound."""
 
 
-def finished(path: Path) -> bytes | None:
-    """The bytes of a WAV file with the sizes that it has, where its header left open how long the sound is; ``None``
-    where the header knows, where there is no sound, and where it is no WAV file.
+def finished(source: Path | bytes) -> bytes | None:
+    """The bytes of a WAV file, or of what came through a pipe, with the sizes that it has, where its header left open
+    how long the sound is; ``None`` where the header knows, where there is no sound, and where it is no WAV file.
     """
-    with path.open("rb") as stream:
-        head = stream.read(_MOST_HEADER)
+    if isinstance(source, bytes):
+        head = source[:_MOST_HEADER]
+    else:
+        with source.open("rb") as stream:
+            head = stream.read(_MOST_HEADER)
     if head[:4] != b"RIFF" or head[8:_HEAD] != b"WAVE":
         return None
     place = _data_size_at(head)
     if place is None or struct.unpack_from("<I", head, place)[0]:
         return None
-    content = bytearray(path.read_bytes())
+    content = bytearray(source if isinstance(source, bytes) else source.read_bytes())
     sound = len(content) - place - 4
     if sound <= 0 or _are_chunks(content, place + 4):
         return None

@@ -23,6 +23,7 @@ EVERY_S = 1.0
 WINDOW_S = 2.0
 """How much sound a look is about, as live; more where looks lie further apart, so that nothing is left out."""
 _AT_ONCE = 8
+_SIDE_SHARE = 2 / 3 - 1e-9
 _SHORTEST_S = 0.5
 """What is left at the end is looked at if it is no shorter."""
 Floats = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Track:
     end_s: float
     label: str | None
     azimuth_deg: float | None
-    """Direction and distance are the means over :attr:`path`, weighted by confidence."""
+    """Where the look heard it that is nearest to all of :attr:`path`, weighted by confidence; distance is the mean."""
     elevation_deg: float | None
     distance_m: float | None
     confidence: float
@@ -60,10 +61,19 @@ class Track:
 
     @property
     def region(self) -> str | None:
-        """In words, such as ``left, front, above``, without what is not known; ``None`` where nothing is."""
-        words = region(self.azimuth_deg or 0.0, self.elevation_deg or 0.0).split(", ")
-        known = (self.azimuth_deg, self.azimuth_deg, self.elevation_deg)
-        return ", ".join(word for word, angle in zip(words, known, strict=True) if angle is not None) or None
+        """In words, such as ``left, front, above``, without what is not known and sides on which it was in less than
+        two thirds of the looks, weighted by confidence; ``None`` where nothing is left.
+        """
+        mine = _sides(self.azimuth_deg, self.elevation_deg)
+        looks = [(_sides(point.azimuth_deg, point.elevation_deg), point.confidence + 1e-6) for point in self.path]
+        known = [(words, weight) for words, weight in looks if words[0] is not None]
+        least = _SIDE_SHARE * sum(weight for _, weight in known)
+        kept = [
+            word
+            for axis, word in enumerate(mine)
+            if word is not None and sum(weight for words, weight in known if words[axis] in (word, None)) >= least
+        ]
+        return ", ".join(kept) or None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the path."""
@@ -208,7 +218,7 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
         for name in source.labels[:1]:
             votes[name] = votes.get(name, 0.0) + source.confidence
         points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
-    azimuth_deg, elevation_deg = _mean_direction(points)
+    azimuth_deg, elevation_deg = _heard_most(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
     weight = sum(c for _, c in far)
     distance_m = sum(d * c for d, c in far) / weight if weight else None
@@ -217,19 +227,19 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
     return Track(number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points))
 
 
-def _mean_direction(points: list[Point]) -> tuple[float | None, float | None]:
-    """Azimuth and elevation; either is ``None`` where no look told it."""
+def _heard_most(points: list[Point]) -> tuple[float | None, float | None]:
+    """Azimuth and elevation of the look that is nearest to all the others; either is ``None`` where no look told it.
+
+    A mean of looks that took front for behind would lie where nothing was ever heard, on the side or overhead.
+    """
     known = [point for point in points if point.azimuth_deg is not None]
     if not known:
         return None, None
-    total = np.zeros(3)
-    for point in known:
-        vector = unit_vector(point.azimuth_deg or 0.0, point.elevation_deg or 0.0)
-        total += (point.confidence + 1e-6) * np.array(vector)
-    right, up, front = total[0], total[1], -total[2]
-    azimuth_deg = float(np.degrees(np.arctan2(front, right)) % 360)
-    tilted = any(point.elevation_deg is not None for point in known)
-    return azimuth_deg, float(np.degrees(np.arctan2(up, np.hypot(right, front)))) if tilted else None
+    vectors = np.array([unit_vector(point.azimuth_deg or 0.0, point.elevation_deg or 0.0) for point in known])
+    weights = np.array([point.confidence + 1e-6 for point in known])
+    apart = np.arccos(np.clip(vectors @ vectors.T, -1, 1)) @ weights
+    best = known[int(apart.argmin())]
+    return best.azimuth_deg, best.elevation_deg
 
 
 def _notes(looks: list[tuple[float, Perception]]) -> list[str]:
@@ -245,6 +255,13 @@ def _notes(looks: list[tuple[float, Perception]]) -> list[str]:
         elif not note.startswith(("silence", "the clip is very short")):
             told.append(f"{note} (in {len(times)} of {len(looks)} looks, first at {times[0]:.0f} s)")
     return told
+
+
+def _sides(azimuth_deg: float | None, elevation_deg: float | None) -> tuple[str | None, str | None, str | None]:
+    """The word of each axis; ``None`` where it is not known."""
+    side, depth, height = region(azimuth_deg or 0.0, elevation_deg or 0.0).split(", ")
+    flat = (None, None) if azimuth_deg is None else (side, depth)
+    return *flat, None if elevation_deg is None else height
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -54,8 +54,9 @@ def _name(track: Track) -> str:
 
 
 def _style(rows: list[str], track: Track) -> tuple[str, str]:
-    number = rows.index(_name(track))
-    return _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+    """Colour and marker, which together belong to one row."""
+    again, number = divmod(rows.index(_name(track)), len(_COLOURS))
+    return _COLOURS[number], _MARKERS[(number + again) % len(_MARKERS)]
 
 
 def _draw_bars(ax: Axes, timeline: Timeline, rows: list[str]) -> None:

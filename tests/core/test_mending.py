@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from scipy.signal import fftconvolve
 import bat_agent
 from bat_agent.agent import Bat, ModelConfig
 from bat_agent.hearing.arrays import hearing_arrays
+from bat_agent.recordings import Recording
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
 from bat_agent.sound.audio import read_audio, read_mono, read_recording
 from bat_agent.sound.mending import mend
@@ -107,6 +110,10 @@ def test_clipping_is_looked_for_at_the_rate_of_the_file(gain: float, clips: bool
     notes = " ".join(read_recording(tmp_path / "loud.wav").notes)
     assert ("clips" in notes) == clips
     assert "resampled from 44100 Hz" in notes
+    # So it is where long recordings and many are read, piece by piece.
+    pieces = Recording(tmp_path / "loud.wav")
+    pieces.read()
+    assert sorted(pieces.notes) == sorted(read_recording(tmp_path / "loud.wav").notes)
 
 
 def unfinished(file: Path, subtype: str = "PCM_16") -> np.ndarray:
@@ -128,6 +135,19 @@ def test_a_header_that_was_never_finished_costs_nothing(subtype: str, tmp_path: 
     np.testing.assert_array_equal(recording.waveform.numpy(), whole)
     assert "never finished" in " ".join(recording.notes)
     np.testing.assert_array_equal(read_mono(tmp_path / "cut.wav"), whole[0])
+
+
+def test_a_header_that_was_never_finished_costs_nothing_of_long_recordings_and_pipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read by another way, which said that the file holds no samples."""
+    whole = unfinished(tmp_path / "cut.wav")
+    piped = SimpleNamespace(buffer=io.BytesIO((tmp_path / "cut.wav").read_bytes()), isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
+    for name in (tmp_path / "cut.wav", "-"):
+        recording = Recording(name)
+        np.testing.assert_array_equal(recording.read(), whole)
+        assert "never finished" in " ".join(recording.notes)
 
 
 def test_a_recording_that_is_truly_empty_is_still_refused(tmp_path: Path) -> None:

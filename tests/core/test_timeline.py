@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,6 +147,34 @@ def timeline(tmp_path: Path) -> Timeline:
     return hear(Levels(), Recording(a_file(tmp_path / 'a, "b".wav', 20, (2, 9), (4, 20))))  # type: ignore[arg-type]
 
 
+class Confused:
+    """Ears that take front for behind in every so many looks."""
+
+    encoder = SimpleNamespace(clip_seconds=10.0)
+
+    def __init__(self, every: int) -> None:
+        self.looks, self.every = 0, every
+
+    def perceive(self, batch: np.ndarray) -> list[Perception]:
+        found = []
+        for _ in batch:
+            self.looks += 1
+            mistaken = self.looks % self.every < 5 * self.every // 12
+            source = PerceivedSource(("Dog",), 280.0 if mistaken else 80.0, 10.0, 2.0, 0.9)
+            found.append(Perception((source,), {}, ()))
+        return found
+
+
+@pytest.mark.parametrize(("every", "words"), [(12, "right, above"), (1, "right, front, above")])
+def test_a_track_is_where_something_was_heard(every: int, words: str, tmp_path: Path) -> None:
+    """The mean of looks in front and behind lay on the right, where nothing ever was; the sides were told as sure."""
+    file = a_file(tmp_path / "a.wav", 13.0, (0, 13), (0, 0))
+    (track,) = hear(Confused(every), Recording(file)).tracks  # type: ignore[arg-type]
+    assert track.azimuth_deg == pytest.approx(80.0, abs=1e-6)
+    assert track.azimuth_deg in {point.azimuth_deg for point in track.path}
+    assert track.region == words
+
+
 def test_csv_is_read_back_by_the_csv_module(timeline: Timeline) -> None:
     stream = io.StringIO()
     write_csv_header(stream)
@@ -185,6 +214,16 @@ def test_the_picture_has_a_row_a_class_and_bars_in_their_places(timeline: Timeli
 
 
 # --- the command ---
+
+
+def test_no_two_rows_of_the_picture_look_alike(timeline: Timeline) -> None:
+    """The ninth class had the colour and the marker of the first."""
+    one = timeline.tracks[0]
+    names = [f"sound {number}" for number in range(20)]
+    tracks = tuple(replace(one, number=number, label=name) for number, name in enumerate(names))
+    _, below = timeline_figure(replace(timeline, tracks=tracks)).axes
+    looks = {(line.get_color(), line.get_marker()) for line in below.lines}
+    assert len(looks) == len(names)
 
 
 def test_names_folders_and_patterns_become_files(tmp_path: Path) -> None:
