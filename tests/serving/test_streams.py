@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bat_agent.errors import BadInput
-from bat_agent.scene import Listener, MeshRoom, Scene, Source, relative_position
+from bat_agent.scene import Listener, MeshRoom, Scene, Source
 from bat_agent.scenes.moving import Stream
 from bat_agent.serving.streams import NoStream, Step, StreamLimits, Streams
 from bat_agent_envs.client import HearingServerError
@@ -23,55 +23,8 @@ RATE_HZ = 32_000
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
 RIGHT, LEFT = (2.0, 1.5, 0.0), (-2.0, 1.5, 0.0)
 EARS = (0.0, 1.5, 0.0)
-Serve = Callable[..., Any]  # the fixture ``serve``: starts a server in this process
-
-
-class Air:
-    """Free field without a head's shadow: 0.282/d, delayed by d/343 s, the farther ear 0.6 ms later and 20 dB less."""
-
-    sample_rate_hz = RATE_HZ
-
-    def __init__(self) -> None:
-        self.rendered: list[Scene] = []
-        self.closed = False
-
-    def sample_scene(self, rng: np.random.Generator, num_sources: int = 1) -> Scene:
-        raise AssertionError("a server draws no scenes")
-
-    def render(self, scene: Scene) -> list[torch.Tensor]:
-        self.rendered.append(scene)
-        if scene.listener.position_m[1] > 3:
-            raise BadInput("the listener is over the roof")
-        rirs = []
-        for source in scene.sources:
-            place = relative_position(scene.listener, source.position_m)
-            side = np.cos(np.radians(place.azimuth_deg))
-            rir = torch.zeros(2, 4_000)
-            first = round(place.distance_m / 343 * RATE_HZ)
-            for ear, away in ((0, max(side, 0)), (1, max(-side, 0))):
-                rir[ear, first + round(0.0006 * away * RATE_HZ)] = 0.282 / place.distance_m * 10**-away
-            rirs.append(rir)
-        return rirs
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.fixture
-def scenes(tmp_path: Path) -> Path:
-    (tmp_path / "homes" / "one").mkdir(parents=True)
-    (tmp_path / "homes" / "one" / "one.glb").write_bytes(b"glTF")
-    (tmp_path / "secret.glb").write_bytes(b"glTF")
-    return tmp_path / "homes"
-
-
-@pytest.fixture
-def rendering(serve: Serve, scenes: Path) -> Callable[..., tuple[Any, Air]]:
-    def start(limits: StreamLimits | None = None, **options: Any) -> tuple[Any, Air]:
-        air = Air()
-        return serve(streams=Streams(scenes, air, limits), **options), air
-
-    return start
+Rendering = Callable[..., Any]
+"""The fixture ``rendering``: starts a server in this process that renders in free air; the server, and the air."""
 
 
 def side(heard: dict[str, Any]) -> float:
@@ -80,11 +33,11 @@ def side(heard: dict[str, Any]) -> float:
     return found
 
 
-def test_it_is_what_one_process_would_hear(rendering: Any, scenes: Path) -> None:
+def test_it_is_what_one_process_would_hear(rendering: Rendering, scenes: Path) -> None:
     """Sample for sample, tails and fades included, while agent and source move; by physics 0.282/d after d/343 s."""
-    served, _ = rendering()
     poses = [(EARS, 0.0, RIGHT), (EARS, 90.0, RIGHT), ((0.5, 1.5, 0.3), 90.0, LEFT), (EARS, 180.0, LEFT)]
-    here = Stream(Air(), [torch.from_numpy(NOISE)])
+    served, air = rendering()
+    here = Stream(type(air)(), [torch.from_numpy(NOISE)])
     room = MeshRoom(str(scenes / "one" / "one.glb"))
     with served.client() as client, HearingStream(client, "one/one.glb", [NOISE]) as stream:
         for number, (ears, heading, place) in enumerate(poses):
@@ -101,7 +54,7 @@ def test_it_is_what_one_process_would_hear(rendering: Any, scenes: Path) -> None
     assert served.raw("GET", "/health")[2]["streams"] == 0
 
 
-def test_an_episode_begins_in_silence(rendering: Any) -> None:
+def test_an_episode_begins_in_silence(rendering: Rendering) -> None:
     served, _ = rendering()
     with served.client() as client:
         stream = HearingStream(client, "one/one.glb", [NOISE], window_s=0.5)
@@ -115,7 +68,7 @@ def test_an_episode_begins_in_silence(rendering: Any) -> None:
         assert side(short.step(EARS, 0, [RIGHT], seconds=0.05)) > 0.9
 
 
-def test_a_step_whose_reply_was_lost_is_not_taken_twice(rendering: Any) -> None:
+def test_a_step_whose_reply_was_lost_is_not_taken_twice(rendering: Rendering) -> None:
     served, air = rendering()
     with served.client() as client:
         stream = HearingStream(client, "one/one.glb", [NOISE])
@@ -129,7 +82,7 @@ def test_a_step_whose_reply_was_lost_is_not_taken_twice(rendering: Any) -> None:
             stream.step(EARS, 0, [RIGHT])
 
 
-def test_after_an_error_the_stream_stands_where_it_stood(rendering: Any) -> None:
+def test_after_an_error_the_stream_stands_where_it_stood(rendering: Rendering) -> None:
     served, _ = rendering()
     with served.client() as client:
         broken, whole = (HearingStream(client, "one/one.glb", [NOISE]) for _ in range(2))
@@ -160,7 +113,7 @@ def test_after_an_error_the_stream_stands_where_it_stood(rendering: Any) -> None
         ("scene=one/one.glb", "4,200000000", "more than the 512 MB that the server keeps"),
     ],
 )
-def test_a_stream_that_cannot_be_is_told_why(rendering: Any, query: str, shape: str, sentence: str) -> None:
+def test_a_stream_that_cannot_be_is_told_why(rendering: Rendering, query: str, shape: str, sentence: str) -> None:
     served, _ = rendering()
     status, _, reply = served.raw("POST", f"/streams?{query}", NOISE.tobytes(), X_Bat_Shape=shape)
     assert status in (400, 422)
@@ -181,7 +134,7 @@ def test_a_stream_that_cannot_be_is_told_why(rendering: Any, query: str, shape: 
         ("listener=0,1,2&step=1&source=0,1,0&want=smell", "want=smell is unknown: want perceptions, arrays, audio"),
     ],
 )
-def test_a_step_that_cannot_be_is_told_why(rendering: Any, query: str, sentence: str) -> None:
+def test_a_step_that_cannot_be_is_told_why(rendering: Rendering, query: str, sentence: str) -> None:
     served, air = rendering()
     with served.client() as client:
         path = HearingStream(client, "one/one.glb", [NOISE])._path
@@ -191,7 +144,7 @@ def test_a_step_that_cannot_be_is_told_why(rendering: Any, query: str, sentence:
     assert not air.rendered
 
 
-def test_what_streams_cost_is_bounded_before_it_is_spent(rendering: Any, serve: Serve) -> None:
+def test_what_streams_cost_is_bounded_before_it_is_spent(rendering: Rendering, serve: Callable[..., Any]) -> None:
     """The shape alone is compared: of a body that would be too much nothing is read."""
     served, _ = rendering(StreamLimits(streams=2, kept_bytes=10_000_000))
     with served.client() as client:
@@ -211,9 +164,9 @@ def test_what_streams_cost_is_bounded_before_it_is_spent(rendering: Any, serve: 
         HearingStream(client, "one/one.glb", [NOISE])
 
 
-def test_streams_that_nobody_steps_are_forgotten(scenes: Path) -> None:
+def test_streams_that_nobody_steps_are_forgotten(scenes: Path, air: Any) -> None:
     now = [0.0]
-    streams = Streams(scenes, Air(), StreamLimits(idle_s=10), clock=lambda: now[0])
+    streams = Streams(scenes, air, StreamLimits(idle_s=10), clock=lambda: now[0])
     old = streams.open("one/one.glb", NOISE[None], 1.0, {})
     now[0] = 9.0
     step = Step(1, 0.1, Listener(EARS), (Source(RIGHT),), False)
@@ -226,15 +179,15 @@ def test_streams_that_nobody_steps_are_forgotten(scenes: Path) -> None:
     assert len(streams) == 0
 
 
-def test_the_file_is_found_by_the_end_of_any_path(scenes: Path) -> None:
-    streams = Streams(scenes, Air())
+def test_the_file_is_found_by_the_end_of_any_path(scenes: Path, air: Any) -> None:
+    streams = Streams(scenes, air)
     for name in ("one/one.glb", "/data/homes/one/one.glb", "data/scene_datasets/one/one.glb"):
         assert streams._file(name) == scenes / "one" / "one.glb"
     with pytest.raises(BadInput, match=r"--scenes .*nowhere is no folder"):
-        Streams(scenes / "nowhere", Air())
+        Streams(scenes / "nowhere", air)
 
 
-def test_the_simulator_ends_with_the_server(rendering: Any) -> None:
+def test_the_simulator_ends_with_the_server(rendering: Rendering) -> None:
     served, air = rendering()
     served.stop()
     assert air.closed
@@ -260,7 +213,7 @@ class Habitat:
         return [types.SimpleNamespace(get_state=lambda: state)][number]
 
 
-def test_habitat_without_audio_hears_through_the_server(rendering: Any, scenes: Path) -> None:
+def test_habitat_without_audio_hears_through_the_server(rendering: Rendering, scenes: Path) -> None:
     """What a task's sensors hear; another scene, a forgotten stream and a new episode included."""
     served, air = rendering()
     (scenes / "two.glb").write_bytes(b"glTF")
@@ -298,7 +251,7 @@ def test_sounds_that_are_none_are_not_sent(sounds: Any) -> None:
         HearingStream(nobody, "one/one.glb", sounds)
 
 
-def test_an_unknown_stream_is_another_error(rendering: Any) -> None:
+def test_an_unknown_stream_is_another_error(rendering: Rendering) -> None:
     served, _ = rendering()
     with served.client() as client:
         stream = HearingStream(client, "one/one.glb", [NOISE])
