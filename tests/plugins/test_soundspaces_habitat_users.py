@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from bat_agent.datasets.placements import another_placement
 from bat_agent.errors import BadInput
+from bat_agent.cli import app
 from bat_agent.scene import Source
 from bat_agent_envs import HabitatHearing
 from bat_agent_envs.old_gym import SimulatorEnv, as_gymnasium
@@ -193,6 +196,25 @@ def test_placements_stay_in_the_room(live: Live) -> None:
     outside = dataclasses.replace(first, listener=dataclasses.replace(first.listener, position_m=(40.0, 1.7, 0.0)))
     with pytest.raises(BadInput, match="stands in no room of the habitat scene"):
         habitat.sample_placements(outside, np.random.default_rng(1), 1)
+
+
+def test_a_set_of_rirs_is_made_by_the_command(
+    live: Live, mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very command, in this process: two rooms, four placements in each."""
+    live("0.3.4", audio=False)
+    monkeypatch.setitem(sys.modules, "quaternion", sys.modules["habitat_sim"])
+    (tmp_path / "house.scene_dataset_config.json").write_text("{}")
+    command = ["dataset", "rirs", "--simulator", "habitat", "--rooms", "2", "--count", "8", "--seed", "3"]
+    command += ["--simulator-option", f"scene={mesh}", "--out", str(tmp_path / "set"), "--workers", "1"]
+    command += ["--simulator-option", f"dataset={tmp_path / 'house.scene_dataset_config.json'}"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    (table,) = (tmp_path / "set").rglob("*.json")
+    rows = json.loads(table.read_text())["data"]
+    assert len(rows) == 8
+    assert len({(row["sensor_position"], row["source_position"]) for row in rows}) == 8
+    assert {round(float(row["sensor_position"].split(",")[1]), 3) for row in rows} <= {1.7, 4.7}, "ears, on two floors"
 
 
 def test_a_glb_that_habitat_laid_on_its_side_is_explained(live: Live, mesh: Path) -> None:
