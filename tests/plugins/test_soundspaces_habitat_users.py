@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bat_agent.cli import app
 from bat_agent.datasets.placements import another_placement
 from bat_agent.errors import BadInput
-from bat_agent.cli import app
 from bat_agent.scene import Source
 from bat_agent_envs import HabitatHearing
 from bat_agent_envs.old_gym import SimulatorEnv, as_gymnasium
