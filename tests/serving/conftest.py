@@ -144,6 +144,9 @@ class Air:
             rirs.append(rir)
         return rirs
 
+    def render_next(self, scene: Scene, previous: Scene | None = None) -> list[torch.Tensor]:
+        raise AssertionError("each step is rendered anew")
+
     def close(self) -> None:
         self.closed = True
 

@@ -37,7 +37,8 @@ def test_it_is_what_one_process_would_hear(rendering: Rendering, scenes: Path) -
     """Sample for sample, tails and fades included, while agent and source move; by physics 0.282/d after d/343 s."""
     poses = [(EARS, 0.0, RIGHT), (EARS, 90.0, RIGHT), ((0.5, 1.5, 0.3), 90.0, LEFT), (EARS, 180.0, LEFT)]
     served, air = rendering()
-    here = Stream(type(air)(), [torch.from_numpy(NOISE)])
+    anew: Any = types.SimpleNamespace(sample_rate_hz=RATE_HZ, render=type(air)().render)
+    here = Stream(anew, [torch.from_numpy(NOISE)])
     room = MeshRoom(str(scenes / "one" / "one.glb"))
     with served.client() as client, HearingStream(client, "one/one.glb", [NOISE]) as stream:
         for number, (ears, heading, place) in enumerate(poses):
