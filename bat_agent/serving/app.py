@@ -104,7 +104,10 @@ class Service:
         streams, query = self._its_streams(), request.query_params
         turn, window_s, scene = axes(query), number(query, "window_s", "2"), query.get("scene", "")
         shape = _shape_of(request)
-        streams.check_room(shape, window_s)
+        try:
+            streams.check_room(shape, window_s)
+        except BadInput as error:  # the body is not read
+            raise Refused(422, str(error), close=True) from error
         sounds = await self._samples(request, shape)
         name = await self._rendered(request, lambda: streams.open(scene, sounds, window_s, turn))
         return JSONResponse({"stream": name})
