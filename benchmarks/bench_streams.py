@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def poses_of(scene: Scene, steps: int) -> dict[str, list[tuple[tuple[float, floa
 
 def in_process(bat: Any, simulator: Any, scene: Scene, poses: list[Any], ask: bool) -> list[float]:
     sounds = np.random.RandomState(0).randn(2, 64_000).astype(np.float32) * np.float32(0.1)
-    stream, heard, waits = Stream(simulator, [torch.from_numpy(sound) for sound in sounds]), torch.zeros(2, 0), []
+    # As the server does it: each step is rendered anew.
+    anew: Any = types.SimpleNamespace(sample_rate_hz=RATE_HZ, render=simulator.render)
+    stream, heard, waits = Stream(anew, [torch.from_numpy(sound) for sound in sounds]), torch.zeros(2, 0), []
     for position, heading in poses:
         began = time.perf_counter()
         step = stream.step(Scene(scene.room, Listener(position, heading), scene.sources), STEP_S)
