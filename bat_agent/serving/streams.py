@@ -87,7 +87,7 @@ class _Open:
 class _Anew:
     """A simulator that renders each step anew, although it could turn the head in what it rendered before.
 
-    The SoundSpaces engine's reflections, decoded so, lead an encoder astray: 59° off in the median in place of 13°.
+    The SoundSpaces engine's reflections, decoded so, lead an encoder astray (docs/habitat.md, "What was run").
     """
 
     def __init__(self, simulator: Simulator) -> None:
