@@ -1,6 +1,6 @@
 """A furnished house, rendered by the SoundSpaces engine, is walked by an agent that PPO trains on what it hears.
 
-``HabitatHearing`` wraps what gives the poses. Here that is a stand-in of twenty lines that walks in the mesh of a
+``HabitatHearing`` wraps what gives the poses. Here that is a stand-in, ``Poses``, that walks in the mesh of a
 generated house, so the example runs without habitat-sim: put your ``habitat_sim.Simulator`` in its place. A vacuum
 cleaner sounds in the room where an episode begins; nearer is rewarded. Walls stop the agent, and an episode lasts
 until it is within a metre, or 50 steps. It prints how fast that is and what was heard.
