@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from bat_agent.cli import app
 from bat_agent.errors import BadInput
 from bat_agent.scene import Listener, MeshRoom, Scene, Source
 from bat_agent.scenes.moving import Stream
@@ -260,3 +262,9 @@ def test_an_unknown_stream_is_another_error(rendering: Rendering) -> None:
         with pytest.raises(HearingServerError, match="no stream") as error:
             stream.step(EARS, 0, [RIGHT])
         assert error.value.status == 404
+
+
+def test_options_of_the_simulator_need_scenes() -> None:
+    done = CliRunner().invoke(app, ["serve", "--port", "0", "--simulator-option", "quality=high"])
+    assert isinstance(done.exception, BadInput)
+    assert "--simulator-option was given without --scenes" in str(done.exception)
