@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json as json_module
 import os
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bat_agent.cli import inputs
+from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 
+if TYPE_CHECKING:
+    from bat_agent.serving.streams import Streams
+
+RENDERED_BY = "soundspaces"
 QUEUED_BATCHES = 4
 
 
@@ -34,6 +40,11 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name clients may call; may be given again.")
     ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Render sounds in its meshes for agents elsewhere (extra soundspaces)."),
+    ] = None,
+    simulator_option: inputs.SimulatorOptions = None,
     threads: inputs.Threads = 1,
     device: inputs.Device = None,
     unknown_level: inputs.UnknownLevel = False,
@@ -52,6 +63,7 @@ def serve(
         queue or QUEUED_BATCHES * max_batch,
         (host, *(allow_host or ())),
         server.Limits(round(max_mb * server.MEGABYTE), body_timeout_s),
+        _streams(scenes, simulator_option),
     )
     token = server.choose_token(token, host)
     # A port in use is told at once, before a model is loaded.
@@ -66,3 +78,16 @@ def serve(
             print(json_module.dumps(said) if json else line, flush=True)
 
         server.HearingServer(bat, listening, token, options, ready).run()
+
+
+def _streams(scenes: Path | None, simulator_option: list[str] | None) -> Streams | None:
+    """What renders, told before a model is loaded if it cannot."""
+    if scenes is None:
+        if simulator_option:
+            raise BadInput("--simulator-option was given without --scenes: name the folder of meshes to render in")
+        return None
+    from bat_agent.registry import load_simulator
+    from bat_agent.serving.streams import Streams
+
+    options = inputs.key_values(simulator_option or [], "--simulator-option")
+    return Streams(scenes, load_simulator(RENDERED_BY, **options))

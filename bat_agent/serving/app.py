@@ -6,9 +6,10 @@ import asyncio
 import hmac
 import ipaddress
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.applications import Starlette
@@ -26,7 +27,10 @@ from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving import protocol
 from bat_agent.serving.batching import Batcher, QueueFull
 from bat_agent.serving.ears import Ears, Heard, Job
+from bat_agent.serving.streams import LEAST_WINDOW_S, NoStream, Step, Streams, axes, number
 
+Result = TypeVar("Result")
+_LEAST_WINDOW = round(LEAST_WINDOW_S * SAMPLE_RATE_HZ)
 _CLIENT_GONE = 499
 MEGABYTE = 10**6
 
@@ -51,13 +55,22 @@ class Refused(Exception):
 
 
 class Service:
-    """The endpoints; sound waits in ``batcher`` until ``ears`` hear it."""
+    """The endpoints; sound waits in ``batcher`` until ``ears`` hear it, and what is to be rendered in ``rendering``."""
 
-    def __init__(self, ears: Ears, batcher: Batcher[Job, Heard], max_batch: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        ears: Ears,
+        batcher: Batcher[Job, Heard],
+        max_batch: int,
+        limits: Limits,
+        streams: Streams | None = None,
+        rendering: Batcher[Callable[[], Any], Any] | None = None,
+    ) -> None:
         self.ears = ears
         self.batcher = batcher
         self.max_batch = max_batch
         self.limits = limits
+        self._streams, self._rendering = streams, rendering
 
     async def health(self, request: Request) -> Response:
         """That the server lives, how busy it is and what it takes; nothing that is worth a secret."""
@@ -70,6 +83,7 @@ class Service:
                 "waiting": batcher.waiting,
                 "takes": takes,
                 "model": self.ears.model,
+                "streams": None if self._streams is None else len(self._streams),
             }
         )
 
@@ -79,19 +93,44 @@ class Service:
 
     async def perceive(self, request: Request) -> Response:
         """What sounds where in one clip or in each of a batch."""
-        want = frozenset(request.query_params.get("want", protocol.PERCEPTIONS).split(","))
-        if unknown := want - {protocol.PERCEPTIONS, protocol.ARRAYS}:
-            raise Refused(400, f"want={','.join(sorted(unknown))} is unknown: want perceptions, arrays or both")
+        want = _wanted(request, protocol.PERCEPTIONS, protocol.ARRAYS)
         waveform = await self._waveform(request)
         clips = waveform if waveform.ndim == 3 else waveform[None]
         heard = await self._heard(request, [Job(clip, want) for clip in clips])
-        reply: dict[str, Any] = {}
-        if protocol.PERCEPTIONS in want:
-            reply[protocol.PERCEPTIONS] = [each.perception for each in heard]
-        if protocol.ARRAYS in want:
-            rows = [each.arrays or {} for each in heard]
-            reply[protocol.ARRAYS] = {key: protocol.pack(np.stack([row[key] for row in rows])) for key in rows[0]}
+        return JSONResponse(_as_reply(heard, want))
+
+    async def open_stream(self, request: Request) -> Response:
+        """A stream of dry sounds in a scene."""
+        streams, query = self._its_streams(), request.query_params
+        turn, window_s, scene = axes(query), number(query, "window_s", "2"), query.get("scene", "")
+        shape = _shape_of(request)
+        try:
+            streams.check_room(shape, window_s)
+        except BadInput as error:  # the body is not read
+            raise Refused(422, str(error), close=True) from error
+        sounds = await self._samples(request, shape)
+        name = await self._rendered(request, lambda: streams.open(scene, sounds, window_s, turn))
+        return JSONResponse({"stream": name})
+
+    async def step_stream(self, request: Request) -> Response:
+        """What is heard in the next step of a stream."""
+        streams, name, step = self._its_streams(), request.path_params["name"], Step.of(request.query_params)
+        want = _wanted(request, protocol.PERCEPTIONS, protocol.ARRAYS, protocol.AUDIO)
+        audio, window = await self._rendered(request, lambda: streams.step(name, step))
+        reply: dict[str, Any] = {protocol.AUDIO: protocol.pack(audio)} if protocol.AUDIO in want else {}
+        if (of_ears := want - {protocol.AUDIO}) and window.shape[1] >= _LEAST_WINDOW:
+            reply |= _as_reply(await self._heard(request, [Job(window, of_ears)]), of_ears)
         return JSONResponse(reply)
+
+    async def close_stream(self, request: Request) -> Response:
+        """Forget a stream."""
+        streams, name = self._its_streams(), request.path_params["name"]
+        return JSONResponse({"closed": await self._rendered(request, lambda: streams.close(name))})
+
+    def _its_streams(self) -> Streams:
+        if self._streams is None:
+            raise Refused(422, "this server renders nothing: start it as bat-agent serve --scenes FOLDER_OF_MESHES")
+        return self._streams
 
     async def ask(self, request: Request) -> Response:
         """Answers to questions about one clip."""
@@ -110,16 +149,19 @@ class Service:
         return JSONResponse({"answers": heard.answers})
 
     async def _waveform(self, request: Request) -> np.ndarray:
+        samples = await self._samples(request, _shape_of(request))
+        await run_in_threadpool(self.ears.check, samples)
+        return samples
+
+    async def _samples(self, request: Request, shape: tuple[int, ...]) -> np.ndarray:
         rate = request.headers.get(protocol.SAMPLE_RATE_HEADER, str(SAMPLE_RATE_HZ))
+        body = await self._body(request)
         try:
-            shape = protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
-            body = await self._body(request)
             samples = protocol.read_samples(body, shape)
         except BadInput as error:
             raise Refused(400, str(error)) from error
         if rate.strip() != str(SAMPLE_RATE_HZ):
             raise Refused(422, f"the waveform has {rate} Hz, expected {SAMPLE_RATE_HZ} Hz: resample it first")
-        await run_in_threadpool(self.ears.check, samples)
         return samples
 
     async def _body(self, request: Request) -> bytes:
@@ -144,17 +186,52 @@ class Service:
             raise Refused(
                 422, f"{len(jobs)} clips at once are more than the queue of {self.batcher.capacity}: split them"
             )
-        results = asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(jobs)))
-        gone = asyncio.ensure_future(_disconnected(request))
-        either: tuple[asyncio.Future[Any], ...] = (results, gone)
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not results.done():
-                raise ClientDisconnect
-            return await results
-        finally:
-            gone.cancel()
-            results.cancel()
+        return await _unless_gone(request, self.batcher.submit(jobs))
+
+    async def _rendered(self, request: Request, job: Callable[[], Result]) -> Result:
+        """What the thread that renders makes of a job, when its turn comes."""
+        assert self._rendering is not None  # there are streams
+        (found,) = await _unless_gone(request, self._rendering.submit([job]))
+        return found
+
+
+async def _unless_gone(request: Request, waited_for: Sequence[Future[Result]]) -> list[Result]:
+    """What futures come to; they are cancelled where the client goes away meanwhile."""
+    results = asyncio.gather(*map(asyncio.wrap_future, waited_for))
+    gone = asyncio.ensure_future(_disconnected(request))
+    either: tuple[asyncio.Future[Any], ...] = (results, gone)
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not results.done():
+            raise ClientDisconnect
+        return await results
+    finally:
+        gone.cancel()
+        results.cancel()
+
+
+def _shape_of(request: Request) -> tuple[int, ...]:
+    try:
+        return protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
+    except BadInput as error:
+        raise Refused(400, str(error)) from error
+
+
+def _wanted(request: Request, *known: str) -> frozenset[str]:
+    want = frozenset(request.query_params.get("want", protocol.PERCEPTIONS).split(","))
+    if unknown := want - set(known):
+        raise Refused(400, f"want={','.join(sorted(unknown))} is unknown: want {', '.join(known)}, or several")
+    return want
+
+
+def _as_reply(heard: Sequence[Heard], want: Collection[str]) -> dict[str, Any]:
+    reply: dict[str, Any] = {}
+    if protocol.PERCEPTIONS in want:
+        reply[protocol.PERCEPTIONS] = [each.perception for each in heard]
+    if protocol.ARRAYS in want:
+        rows = [each.arrays or {} for each in heard]
+        reply[protocol.ARRAYS] = {key: protocol.pack(np.stack([row[key] for row in rows])) for key in rows[0]}
+    return reply
 
 
 async def _collect(request: Request, limit: int) -> bytes:
@@ -221,10 +298,13 @@ def make_app(service: Service, token: str, hosts: Collection[str]) -> ASGIApp:
         Route(protocol.LABELS, service.labels),
         Route(protocol.PERCEIVE, service.perceive, methods=["POST"]),
         Route(protocol.ASK, service.ask, methods=["POST"]),
+        Route(protocol.STREAMS, service.open_stream, methods=["POST"]),
+        Route(protocol.STREAMS + "/{name}", service.step_stream, methods=["POST"]),
+        Route(protocol.STREAMS + "/{name}", service.close_stream, methods=["DELETE"]),
     ]
     handlers = {
-        Refused: _on_refused, BadInput: _on_bad_input, QueueFull: _on_full, HTTPException: _on_http,
-        ClientDisconnect: _on_gone, Exception: _on_failure,
+        Refused: _on_refused, BadInput: _on_bad_input, QueueFull: _on_full, NoStream: _on_no_stream,
+        HTTPException: _on_http, ClientDisconnect: _on_gone, Exception: _on_failure,
     }  # fmt: skip
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)  # type: ignore[arg-type]
 
@@ -241,13 +321,17 @@ async def _on_bad_input(request: Request, error: BadInput) -> Response:
     return _error(422, str(error))
 
 
+async def _on_no_stream(request: Request, error: NoStream) -> Response:
+    return _error(404, str(error))
+
+
 async def _on_full(request: Request, error: QueueFull) -> Response:
     seconds = error.retry_after_s
     return _error(503, str(error), {"Retry-After": str(math.ceil(seconds))}, retry_after_s=round(seconds, 3))
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
-    known = "GET /health, GET /labels, POST /perceive and POST /ask"
+    known = "GET /health, GET /labels, POST /perceive, POST /ask and POST /streams"
     return _error(error.status_code, f"{request.method} {request.url.path} is not served here: there are {known}")
 
 

@@ -49,6 +49,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: int | Callable[[int], int] = 16,
         max_wait_s: float = 0.005,
         capacity: int = 64,
+        name: str = "bat-inference",
     ) -> None:
         self.run = run
         self.key = key
@@ -60,7 +61,7 @@ class Batcher(Generic[Item, Result]):
         self._closed = False
         self._seconds_an_item = 0.02
         self._in_company = False
-        self._thread = threading.Thread(target=self._work, name="bat-inference", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     @property

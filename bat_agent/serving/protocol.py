@@ -5,6 +5,9 @@
 ``GET /labels``       ``{"labels": [355 names]}``, in the order of ``class_probs`` among the arrays
 ``POST /perceive``    body: one clip or a batch; ``?want=perceptions``, ``arrays`` or ``perceptions,arrays``
 ``POST /ask``         body: one clip; ``?question=…``, repeated for more: ``{"answers": [{…}]}``
+``POST /streams``     body: dry sounds (S, N), mono; ``?scene=FILE&window_s=2``: ``{"stream": NAME}``
+``POST /streams/N``   the next step of stream N, no body: what is heard there, as of ``/perceive``
+``DELETE /streams/N`` closes it: ``{"closed": true}``
 ====================  =========================================================================================
 
 A body is the samples alone, float32, little-endian, C order; the header ``X-Bat-Shape`` gives ``2,N`` or ``B,2,N`` and
@@ -16,9 +19,18 @@ With ``&conversation=NAME`` (1 to 64 letters, digits, dots, dashes, underscores)
 in the conversation of that name: "and how far is it?". The server keeps the last 6 questions and answers of at most 256
 conversations, in memory alone, until nothing was asked for 5 minutes.
 
-Refusals are ``{"error": "one sentence"}`` with status 400 (not this protocol, or an unknown Host), 401 (token), 408
-(the body came too slowly), 413 (too large), 422 (sound that cannot be heard, in the library's words), 500, or 503: the
-queue is full, and ``Retry-After`` or, finer, ``"retry_after_s"`` say when to come again.
+With ``bat-agent serve --scenes FOLDER`` there are streams: sounds that loop in a scene of that folder (FILE as seen
+from there, or any path that ends so), rendered at the ears of an agent elsewhere. ``&up=0,0,1&front=0,1,0`` name the
+axes of a mesh whose up is not +y or whose front is not −z. A step is
+``?step=1&seconds=0.25&listener=x,y,z&heading_deg=90`` with ``&source=x,y,z`` once for each sound, in metres and in the
+frame of :mod:`bat_agent.scene`. Steps are counted from 1; the same number again gives the same again, as a reply may be
+lost. ``&begins=1`` begins an episode: silence before it. ``&want=`` takes ``audio``, too: (2, n), packed. Perceptions
+and arrays are of the last ``window_s`` seconds of the episode; where that is less than 20 ms there are none.
+
+Refusals are ``{"error": "one sentence"}`` with status 400 (not this protocol, or an unknown Host), 401 (token), 404 (no
+such path or stream), 408 (the body came too slowly), 413 (too large), 422 (sound that cannot be heard, or rendered, in
+the library's words), 500, or 503: the queue is full, and ``Retry-After`` or, finer, ``"retry_after_s"`` say when to
+come again.
 
 Nothing here needs more than numpy.
 """
@@ -33,10 +45,10 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 
-HEALTH, LABELS, PERCEIVE, ASK = "/health", "/labels", "/perceive", "/ask"
+HEALTH, LABELS, PERCEIVE, ASK, STREAMS = "/health", "/labels", "/perceive", "/ask", "/streams"
 SHAPE_HEADER = "X-Bat-Shape"
 SAMPLE_RATE_HEADER = "X-Bat-Sample-Rate"
-PERCEPTIONS, ARRAYS = "perceptions", "arrays"
+PERCEPTIONS, ARRAYS, AUDIO = "perceptions", "arrays", "audio"
 SAMPLE_TYPE = np.dtype("<f4")
 
 

@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -18,6 +18,7 @@ from bat_agent.errors import BadInput
 from bat_agent.serving.app import MEGABYTE, Limits, Service, make_app
 from bat_agent.serving.batching import Batcher
 from bat_agent.serving.ears import Ears, Heard, Job
+from bat_agent.serving.streams import Streams
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
@@ -45,6 +46,8 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     """Further names under which clients may call, beside addresses, ``localhost`` and the name of this machine."""
     limits: Limits = field(default_factory=Limits)
+    streams: Streams | None = None
+    """What renders for agents in other processes; they are ended with the server."""
 
 
 def is_loopback(host: str) -> bool:
@@ -134,8 +137,16 @@ class HearingServer(uvicorn.Server):
             max_wait_s=options.max_wait_s,
             capacity=options.queue,
         )
+        self._streams = options.streams
+        # One at a time, each alone: the acoustic engine has one process, and a stream one step after the other.
+        self._rendering: Batcher[Callable[[], Any], Any] | None = None
+        if options.streams is not None:
+            self._rendering = Batcher(
+                lambda jobs: [job() for job in jobs], key=lambda job: None, capacity=options.queue, name="bat-rendering"
+            )
+        service = Service(ears, self.batcher, options.max_batch, options.limits, options.streams, self._rendering)
         names = {"localhost", socket.gethostname(), *options.allowed_hosts}
-        app = make_app(Service(ears, self.batcher, options.max_batch, options.limits), token, names)
+        app = make_app(service, token, names)
         super().__init__(
             uvicorn.Config(
                 app, lifespan="off", ws="none", log_level="warning", access_log=False, server_header=False,
@@ -151,6 +162,10 @@ class HearingServer(uvicorn.Server):
             super().run(sockets or [self._listening])
         finally:
             self.batcher.close()
+            if self._rendering is not None:
+                self._rendering.close()
+            if self._streams is not None:
+                self._streams.end()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""

@@ -174,6 +174,12 @@ class HearingClient:
         reply = self._call("POST", f"{_ASK}?{query}", _samples(waveform), sample_rate_hz)
         return reply["answers"][0] if isinstance(question, str) else reply["answers"]
 
+    def call(self, method: str, path: str, samples: Any = None) -> dict[str, Any]:
+        """One request of the protocol that has no method here; its reply, arrays unpacked."""
+        body = None if samples is None else _samples(samples)
+        reply: dict[str, Any] = self._call(method, path, body, SAMPLE_RATE_HZ)
+        return _unpacked(reply)
+
     def close(self) -> None:
         """Close the kept connections; the next call opens one again."""
         self._connections.close()
@@ -193,7 +199,7 @@ class HearingClient:
     def _hear(self, samples: np.ndarray, want: str, sample_rate_hz: int) -> Any:
         reply = self._call("POST", f"{_PERCEIVE}?want={want}", samples, sample_rate_hz)
         if want == _ARRAYS:
-            return {key: _unpack(packed) for key, packed in reply[want].items()}
+            return _unpacked(reply[want])
         return reply[want]
 
     def _portions(self, numbers: Sequence[int], clip_bytes: int) -> list[Sequence[int]]:
@@ -350,6 +356,16 @@ def _unpack(packed: dict[str, Any]) -> np.ndarray:
     """An array as :func:`bat_agent.serving.protocol.pack` made it."""
     raw = base64.b64decode(packed["base64"])
     return np.frombuffer(raw, packed["dtype"]).reshape(packed["shape"]).copy()
+
+
+def _unpacked(reply: dict[str, Any]) -> dict[str, Any]:
+    """A reply with its arrays unpacked, however deep they lie."""
+    unpacked = {}
+    for key, value in reply.items():
+        if isinstance(value, dict):
+            value = _unpack(value) if "base64" in value else _unpacked(value)
+        unpacked[key] = value
+    return unpacked
 
 
 def _samples(waveform: Any) -> np.ndarray:

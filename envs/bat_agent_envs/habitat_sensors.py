@@ -19,6 +19,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from bat_agent_envs.client import SAMPLE_RATE_HZ, BadInput, HearingClient
+
+    Audio = Callable[[Any, Any], Any]  # which Python 3.8 cannot evaluate
+    """``(sim, observations) -> (2, n)``: what is heard in this step, left ear first."""
 else:
     try:
         from bat_agent_envs.client import SAMPLE_RATE_HZ, BadInput, HearingClient
@@ -33,9 +36,6 @@ _LIMITS = {"direction": (-1.0, 1.0), "distance": (0.0, 10.0), "class_probs": (0.
 _LEAST_S = 0.02
 _EDGE_S = 0.05
 _KEPT = "_bat_agent_ears"
-
-Audio = Callable[[Any, Any], Any]
-"""``(sim, observations) -> (2, n)``: what is heard in this step, left ear first."""
 
 
 def register(
@@ -54,8 +54,10 @@ def register(
         token: Else from ``BAT_AGENT_TOKEN``.
         window_s: Seconds of its episode that an agent listens to.
         audio: What is heard in a step. Without, SoundSpaces' simulator is asked
-            (``get_current_audiogoal_observation``), else the observation ``audiogoal`` is taken.
-        sample_rate_hz: Of that sound; else ``AUDIO.RIR_SAMPLING_RATE`` of the simulator's configuration.
+            (``get_current_audiogoal_observation``), else the observation ``audiogoal`` is taken. One with a method
+            ``begin(sim)`` is told when an episode begins, as :class:`~bat_agent_envs.served_sound.ServedSound` is.
+        sample_rate_hz: Of that sound; else an attribute of that name of ``audio``, else ``AUDIO.RIR_SAMPLING_RATE`` of
+            the simulator's configuration.
         step_s: Seconds at its beginning that count; else ``STEP_TIME`` of that configuration, else all.
 
     Raises ``ImportError`` where there is no habitat-lab.
@@ -117,6 +119,8 @@ class SimulatorEars:
         rate_hz = self._rate_of(sim)
         if begins:
             self._window = np.zeros((2, 0), np.float32)
+            if callable(begin := getattr(self._audio, "begin", None)):
+                begin(sim)
         step_s = self._step_s if self._step_s is not None else _setting(sim, "STEP_TIME")
         new = np.asarray(self._sound_of(sim, observations), np.float32)
         if new.ndim != 2 or len(new) != 2:
@@ -132,7 +136,8 @@ class SimulatorEars:
             self._heard[name] = np.asarray(arrays[name][0], np.float32)
 
     def _rate_of(self, sim: Any) -> int:
-        rate = self._rate_hz or _setting(sim, "AUDIO", "RIR_SAMPLING_RATE")
+        rate = self._rate_hz or getattr(self._audio, "sample_rate_hz", None)
+        rate = rate or _setting(sim, "AUDIO", "RIR_SAMPLING_RATE")
         if rate is None:
             raise BadInput(
                 "the simulator's configuration says no rate of its sound (AUDIO.RIR_SAMPLING_RATE): give register() "

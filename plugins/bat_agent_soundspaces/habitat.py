@@ -228,12 +228,14 @@ class Habitat:
         return self._render_with_sensor(scene)
 
     def render_next(self, scene: Scene, previous: Scene | None = None) -> list[Tensor]:
-        """As :meth:`render`, in the context of the scene one step ago: faster, and random where rays are."""
+        """As :meth:`render`; with habitat's sensor in the context of the scene one step ago: faster, and random.
+
+        The engine renders each step anew: directions are heard worse in reflections that it decodes for a turned head.
+        """
         self._check(scene)
         if self.renderer == "sensor":
             return self._render_with_sensor(scene)
-        engine: Any = self._the_engine()
-        return engine.render_next(scene, previous) if hasattr(engine, "render_next") else engine.render(scene)
+        return self._the_engine().render(scene)
 
     def listen(self, sources: Sequence[Source | Vector] | np.ndarray) -> list[Tensor]:
         """RIRs of sources at the agent's present pose, a step after the last call: see :meth:`render_next`."""

@@ -7,8 +7,6 @@ front (``orient_front``) is −z. Without a data set configuration it takes ever
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent_soundspaces.habitat_api import check_open, dataset_file, peek, scene_file, vector
-from bat_agent_soundspaces.library import cache_folder, open_mesh
 from bat_agent_soundspaces.matterport import is_matterport
-from bat_agent_soundspaces.meshes import AcousticMesh, save_mesh
+from bat_agent_soundspaces.turned import turn_of, turned_copy
 
 MESHES = (".glb", ".gltf", ".obj", ".ply")
-_UP, _FRONT = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, -1.0])
 
 
 def mesh_file(sim: Any, override: str | None = None) -> str:
@@ -60,7 +56,7 @@ def upright_mesh(sim: Any, mesh: str, cache: str | None = None) -> str:
             '"front": [0, 0, -1] (or "up": [0, 0, 1], "front": [0, 1, 0] if z is); of Matterport3D, put the '
             "_semantic.ply and .house files beside it"
         )
-    return str(_turned_copy(mesh, turn, cache))
+    return str(turned_copy(Path(mesh), turn, cache))
 
 
 def rotation_of(sim: Any) -> np.ndarray:
@@ -68,14 +64,7 @@ def rotation_of(sim: Any) -> np.ndarray:
     check_open(sim)
     stage = _stage(sim)
     up, front = peek(stage, "orient_up"), peek(stage, "orient_front")
-    up = _UP if up is None else _unit(up)
-    front = (_FRONT if abs(up[1]) > 0.5 else _UP) if front is None else _unit(front)
-    front = front - (front @ up) * up
-    if not np.linalg.norm(front) > 1e-3:
-        raise BadInput("the stage's configuration has front along up; give two axes at right angles")
-    front /= np.linalg.norm(front)
-    # Rows: what becomes +x, +y and +z; front becomes −z, so that x is front cross up.
-    return np.stack([np.cross(front, up), up, -front])
+    return turn_of(None if up is None else vector(up), None if front is None else vector(front))
 
 
 def has_vertex_semantics(mesh: str) -> bool:
@@ -86,29 +75,6 @@ def has_vertex_semantics(mesh: str) -> bool:
     """
     path = Path(mesh)
     return path.with_name(f"{path.stem}_semantic.ply").is_file()
-
-
-def _turned_copy(mesh: str, turn: np.ndarray, cache: str | None) -> Path:
-    """A copy whose name says of which content and how turned it is; safe for several processes at once."""
-    given, fingerprint = open_mesh(Path(mesh))
-    what = hashlib.sha256(f"{fingerprint} {np.round(turn, 4).tolist()}".encode()).hexdigest()[:16]
-    path = cache_folder(cache) / f"turned_{Path(mesh).stem}_{what}.glb"
-    if not path.exists():
-        vertices = np.ascontiguousarray(given.vertices @ turn.T.astype(np.float32))
-        turned = AcousticMesh(vertices, given.faces, given.materials, given.face_material, (), path.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.glb")
-        try:
-            save_mesh(turned, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return path
-
-
-def _unit(axis: Any) -> np.ndarray:
-    found = np.array(vector(axis))
-    return found / max(float(np.linalg.norm(found)), 1e-9)
 
 
 def _stage(sim: Any) -> Any:

@@ -45,11 +45,11 @@ from bat_agent_soundspaces.library import (
     house_file,
     open_materials,
     open_mesh,
-    room_file,
 )
 from bat_agent_soundspaces.materials import Curve, Material, find_material, match, unmatched
 from bat_agent_soundspaces.meshes import AcousticMesh, Region
 from bat_agent_soundspaces.placement import Placement, check_positions, sample_placement
+from bat_agent_soundspaces.turned import upright_file
 from bat_agent_soundspaces.worker import Pool
 
 CLOSED_FROM = 0.95
@@ -131,7 +131,7 @@ class SoundSpaces:
         """Other listeners, and as many sources, in the room of a mesh in which the listener of ``scene`` stands."""
         if not isinstance(scene.room, MeshRoom):
             raise BadInput("soundspaces draws placements in meshes only; draw rectangular rooms with shoebox")
-        mesh, _ = open_mesh(room_file(scene.room, self.config.cache))
+        mesh, _ = open_mesh(upright_file(scene.room, self.config.cache))
         region = mesh.region_at(scene.listener.position_m)
         if mesh.regions and region is None:
             raise BadInput(
@@ -238,7 +238,7 @@ class SoundSpaces:
         return trace
 
     def _mesh_geometry(self, room: MeshRoom, scene: Scene) -> Geometry:
-        path = room_file(room, self.config.cache)
+        path = upright_file(room, self.config.cache)
         mesh, fingerprint = open_mesh(path)
         table, table_fingerprint = open_materials(room.materials or self.config.materials)
         stored = room.options

@@ -8,33 +8,19 @@ import importlib.util
 import math
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bat_agent.agent import Bat, ModelConfig
 from bat_agent.errors import BadInput
-from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
-from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_envs import HabitatHearing
 
 stand_in: Any = importlib.import_module("habitat_stand_in")
 fixtures = importlib.import_module("habitat_stand_in.fixtures")
 engines, live, mesh, real_engine = fixtures.engines, fixtures.live, fixtures.mesh, fixtures.real_engine
 house = stand_in.house
-NOISE = (0.5 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
-TO_THE_RIGHT = (4.5, 1.5, 2.5)
-"""Of the agent, who stands at (3, 0.2, 2.5) and faces −z."""
-
-
-@pytest.fixture
-def echo(tmp_path: Path) -> str:
-    parts = {"name": "echo", "options": {"token_dim": 8}}
-    encoder, reasoner = EchoEncoder(EchoEncoderConfig(token_dim=8)), EchoReasoner(EchoReasonerConfig(token_dim=8))
-    Bat(ModelConfig("echo", parts, parts), encoder, reasoner).save_pretrained(tmp_path / "echo")
-    return str(tmp_path / "echo")
+NOISE, TO_THE_RIGHT, echo = fixtures.NOISE, fixtures.TO_THE_RIGHT, fixtures.echo
 
 
 def with_actions(sim: Any) -> Any:

@@ -154,9 +154,8 @@ def test_the_agent_stays_where_it_is_and_is_listened_from(live: Live, engines: l
     habitat.listen(before.sources)
     sim.get_agent(0).get_state().position[2] = 2.0
     habitat.listen(before.sources)
-    (now, first), (_, previous) = engines[0].followed
-    assert first is None
-    assert previous == now
+    now = engines[0].scenes[0]
+    assert not engines[0].followed, "each step is rendered anew: what is decoded for a turned head is heard worse"
     assert now.listener.position_m == pytest.approx((2.0, 1.7, 2.5))
     assert now.sources == before.sources
     room = habitat.room()

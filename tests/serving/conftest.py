@@ -1,4 +1,4 @@
-"""A server in this process, with an encoder that can be made to wait."""
+"""A server in this process, with an encoder that can be made to wait, and free air to render in."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from bat_agent.agent import Bat, ModelConfig
+from bat_agent.errors import BadInput
 from bat_agent.interfaces import Encoding
+from bat_agent.scene import Scene, relative_position
 from bat_agent.serving.server import HearingServer, ServerOptions, listen, url_of
+from bat_agent.serving.streams import StreamLimits, Streams
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_envs.client import HearingClient
@@ -110,3 +115,58 @@ def serve() -> Iterator[Callable[..., Served]]:
     for served in started:
         getattr(served.bat.encoder, "gate", threading.Event()).set()
         served.stop()
+
+
+class Air:
+    """Free field without a head's shadow: 0.282/d, delayed by d/343 s, the farther ear 0.6 ms later and 20 dB less."""
+
+    sample_rate_hz = 32_000
+
+    def __init__(self) -> None:
+        self.rendered: list[Scene] = []
+        self.closed = False
+
+    def sample_scene(self, rng: np.random.Generator, num_sources: int = 1) -> Scene:
+        raise AssertionError("a server draws no scenes")
+
+    def render(self, scene: Scene) -> list[torch.Tensor]:
+        self.rendered.append(scene)
+        if scene.listener.position_m[1] > 3:
+            raise BadInput("the listener is over the roof")
+        rirs = []
+        for source in scene.sources:
+            place = relative_position(scene.listener, source.position_m)
+            side = np.cos(np.radians(place.azimuth_deg))
+            rir = torch.zeros(2, 4_000)
+            first = round(place.distance_m / 343 * 32_000)
+            for ear, away in ((0, max(side, 0)), (1, max(-side, 0))):
+                rir[ear, first + round(0.0006 * away * 32_000)] = 0.282 / place.distance_m * 10**-away
+            rirs.append(rir)
+        return rirs
+
+    def render_next(self, scene: Scene, previous: Scene | None = None) -> list[torch.Tensor]:
+        raise AssertionError("each step is rendered anew")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    (tmp_path / "homes" / "one").mkdir(parents=True)
+    (tmp_path / "homes" / "one" / "one.glb").write_bytes(b"glTF")
+    (tmp_path / "secret.glb").write_bytes(b"glTF")
+    return tmp_path / "homes"
+
+
+@pytest.fixture
+def air() -> Air:
+    return Air()
+
+
+@pytest.fixture
+def rendering(serve: Callable[..., Served], scenes: Path, air: Air) -> Callable[..., tuple[Served, Air]]:
+    def start(limits: StreamLimits | None = None, **options: Any) -> tuple[Served, Air]:
+        return serve(streams=Streams(scenes, air, limits), **options), air
+
+    return start

@@ -1,4 +1,4 @@
-"""The client as one file in Pythons that bat-agent itself does not support: habitat up to 0.3.3 comes with 3.9.
+"""The client, and what renders through it, as files in older Pythons: habitat up to 0.3.3 comes with 3.9.
 
 The interpreters are ``python3.8`` and ``python3.9`` with numpy, of the path, of pyenv, or named in
 ``BAT_AGENT_OLD_PYTHONS`` (separated as in PATH).
@@ -19,15 +19,17 @@ import numpy as np
 import pytest
 
 from bat_agent.serving import protocol
-from bat_agent_envs import client
+from bat_agent_envs import client, habitat_sensors, served_sound
 from bat_agent_envs.client import HearingClient
 
 RATE_HZ = 32_000
-FILE = Path(client.__file__)
+FILES = {Path(module.__file__).stem: Path(module.__file__) for module in (client, habitat_sensors, served_sound)}
 SESSION = """
-import json, pickle, socket, sys, time
+import json, pickle, socket, sys, time, types
 import numpy as np
 import bat_agent_client as client
+from bat_agent_habitat_sensors import SimulatorEars
+from bat_agent_served_sound import HearingStream, ServedSound
 
 assert "bat_agent" not in sys.modules
 assert client.BadInput.__module__ == "bat_agent_client"
@@ -58,6 +60,26 @@ with client.HearingClient(url, token) as ears:
         ears.arrays(clips[0][None])
         milliseconds.append(1000 * (time.perf_counter() - began))
     found["median_ms"] = sorted(milliseconds)[10]
+    class Sim:
+        def get_agent(self, number):
+            turn = types.SimpleNamespace(w=1.0, x=0.0, y=0.0, z=0.0)
+            state = types.SimpleNamespace(position=np.zeros(3), rotation=turn)
+            return types.SimpleNamespace(get_state=lambda: state)
+        def get_stage_initialization_template(self):
+            return types.SimpleNamespace(render_asset_handle="/far/away/one/one.glb")
+
+    sim, noise = Sim(), clips[0][0].astype(np.float32)
+    hears = SimulatorEars(ears, 0.5, ServedSound([noise], [(2.0, 1.5, 0.0)], client=ears, step_s=0.1))
+    for begins in (True, False):
+        found["direction"] = hears.hear("direction", sim, {}, begins).tolist()
+    with HearingStream(ears, "one/one.glb", [noise]) as stream:
+        found["rendered"] = stream.step((0, 1.5, 0), 0, [(2, 1.5, 0)], want=["audio"])["audio"].tobytes().hex()
+        milliseconds = []
+        for number in range(20):
+            began = time.perf_counter()
+            stream.step((0, 1.5, 0), 10 * number, [(2, 1.5, 0)], want=["audio", "perceptions"])
+            milliseconds.append(1000 * (time.perf_counter() - began))
+    found["step_ms"] = sorted(milliseconds)[10]
 deaf = socket.socket()
 deaf.bind(("127.0.0.1", 0))
 deaf.listen(1)
@@ -87,16 +109,22 @@ def _bare() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def test_the_file_alone_hears_in_old_pythons(serve: Callable[..., Any], tmp_path: Path) -> None:
-    """``zip(strict=)``, and a time-out that is another class before 3.10, were met there only."""
+def test_the_files_alone_hear_in_old_pythons(rendering: Callable[..., Any], tmp_path: Path) -> None:
+    """``zip(strict=)``, ``Callable[[…], …]``, a time-out that is another class before 3.10: met there only.
+
+    What is rendered for them is, bit for bit, what this Python is given.
+    """
     pythons = [python for python in interpreters() if has_numpy(python)]
     if not pythons:
         pytest.skip("needs a python3.8 or python3.9 with numpy: BAT_AGENT_OLD_PYTHONS=/path/to/python")
-    served = serve()
-    shutil.copy(FILE, tmp_path / "bat_agent_client.py")
+    served, _ = rendering()
+    for name, file in FILES.items():
+        shutil.copy(file, tmp_path / f"bat_agent_{name}.py")
     random = np.random.RandomState(0)
     sent = [random.randn(2, n).astype(np.float32) * [[0.1], [0.01]] for n in (16_000, 8_000, 16_000)]
     arrays = served.client().arrays(np.stack([sent[0], sent[2]]))
+    stream = served_sound.HearingStream(served.client(), "one/one.glb", [sent[0][0].astype(np.float32)])
+    rendered = stream.step((0, 1.5, 0), 0, [(2, 1.5, 0)], want=["audio"])["audio"]
     for python in pythons:
         done = subprocess.run(
             [python, "-c", SESSION, served.url, "open-sesame"],
@@ -104,34 +132,41 @@ def test_the_file_alone_hears_in_old_pythons(serve: Callable[..., Any], tmp_path
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        print({name: found[name] for name in ("python", "numpy", "median_ms")})
+        print({name: found[name] for name in ("python", "numpy", "median_ms", "step_ms")})
         assert found["azimuths"] == [180.0] * 3
         assert found["labels"] == 355
         assert found["answers"] == 2
         assert found["embedding"] == arrays["embedding"].tobytes().hex(), "bit for bit"
+        assert found["rendered"] == rendered.tobytes().hex(), "bit for bit"
+        assert found["direction"][0][0] > 0.9, "to the right"
         assert found["arrays"] == {name: [str(a.dtype), list(a.shape)] for name, a in arrays.items()}
         assert "did not answer within 0.2 s" in found["silent"]
 
 
-def test_the_file_is_old_python_and_imports_numpy_alone() -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_old_python_and_imports_numpy_alone(name: str) -> None:
     """What needs no old interpreter to be seen: syntax, imports, and what came to the library after 3.8."""
-    tree = ast.parse(FILE.read_text(encoding="utf-8"), feature_version=(3, 8))
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"), feature_version=(3, 8))
     imported = {
         name.split(".")[0]
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    assert imported - {"bat_agent"} <= {
-        "__future__", "base64", "collections", "contextlib", "http", "itertools", "json", "numpy", "os", "random",
-        "socket", "threading", "time", "typing", "urllib",
+    ours, habitat_s = {"bat_agent", "bat_agent_envs", "bat_agent_client"}, {"habitat", "hydra", "gym", "gymnasium"}
+    assert imported - ours - (habitat_s if name == "habitat_sensors" else set()) <= {
+        "__future__", "base64", "collections", "contextlib", "dataclasses", "http", "itertools", "json", "math",
+        "numpy", "os", "random", "socket", "threading", "time", "typing", "urllib",
     }  # fmt: skip
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign):
+            assert "Callable[" not in ast.unparse(statement.value), "evaluated: no Callable can be, before 3.9.2"
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             assert "strict" not in {keyword.arg for keyword in node.keywords}
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            assert name not in ("removeprefix", "removesuffix", "bit_count")
-            if name in ("isinstance", "issubclass"):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            assert called not in ("removeprefix", "removesuffix", "bit_count")
+            if called in ("isinstance", "issubclass"):
                 assert not isinstance(node.args[1], ast.BinOp), "X | Y is no class before 3.10"
         assert not isinstance(node, ast.Match)
 

@@ -1,4 +1,4 @@
-"""What the tests of ``habitat`` share: the open house, and something in place of the SoundSpaces engine."""
+"""What the tests of ``habitat`` share: the open house, something in place of the SoundSpaces engine, a model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import pytest
 import torch
 
 import habitat_stand_in as stand_in
+from bat_agent.agent import Bat, ModelConfig
 from bat_agent.errors import BadInput
 from bat_agent.scene import Scene
+from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
+from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_soundspaces import habitat as habitat_module
 from bat_agent_soundspaces.config import SoundspacesConfig
 from bat_agent_soundspaces.simulator import SoundSpaces
@@ -21,6 +24,9 @@ from habitat_stand_in import house
 
 Live = Callable[..., Any]
 RATE_HZ = 32_000
+NOISE = (0.5 * np.random.default_rng(0).standard_normal(RATE_HZ)).astype(np.float32)
+TO_THE_RIGHT = (4.5, 1.5, 2.5)
+"""Of the agent, who stands at (3, 0.2, 2.5) and faces −z."""
 
 
 class Engine:
@@ -92,3 +98,13 @@ def live(monkeypatch: pytest.MonkeyPatch, mesh: Path) -> Live:
         return stand_in.open_house(module, mesh, **options)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a model that says which ear is louder."""
+    parts = {"name": "echo", "options": {"token_dim": 8}}
+    encoder, reasoner = EchoEncoder(EchoEncoderConfig(token_dim=8)), EchoReasoner(EchoReasonerConfig(token_dim=8))
+    folder = tmp_path_factory.mktemp("echo")
+    Bat(ModelConfig("echo", parts, parts), encoder, reasoner).save_pretrained(folder / "echo")
+    return str(folder / "echo")
