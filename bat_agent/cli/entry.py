@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,14 +67,6 @@ def _old_names_as_notes() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
-
-
-def signals_that_end() -> list[signal.Signals]:
-    """Those that ask a command to end: Ctrl-C, ``kill``, a closed terminal unless ``nohup`` said that it matters not."""
-    ends = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        ends.append(signal.SIGHUP)
-    return ends
 
 
 def _end_usage(error: Any) -> NoReturn:

@@ -15,7 +15,7 @@ import typer
 
 from bat_agent.cli import inputs
 from bat_agent.cli import listen_options as options
-from bat_agent.cli.entry import run_app, signals_that_end
+from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen_options import Input, View
 from bat_agent.cli.recordings import Ambisonics
 from bat_agent.cli.renamed import BAT_LISTEN
@@ -289,6 +289,8 @@ def _signals(ears: LiveEars) -> Iterator[None]:
     Who was told to end by a signal ends: further ones change nothing, or they would come in the middle of what sets the
     terminal back.
     """
+    from bat_agent.listening.leaving import signals_that_end
+
     told = []
 
     def stop(number: int, frame: Any) -> None:

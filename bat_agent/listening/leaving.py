@@ -8,18 +8,26 @@ that will not wait longer leaves without Python's own end, after everything was 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
+import signal
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import NoReturn
+from typing import IO, NoReturn
 
 AT_EXIT_S = 30.0
 """How long the end of Python waits for what is being computed."""
 _workers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def signals_that_end() -> list[signal.Signals]:
+    """Those that ask a command to end: Ctrl-C, ``kill``, a closed terminal unless ``nohup`` told to ignore that."""
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    return ends
 
 
 def worker(target: Callable[[], None], name: str) -> threading.Thread:
@@ -40,17 +48,17 @@ def wait_for_workers(seconds: float) -> bool:
 
 def leave(code: int) -> NoReturn:
     """End the process with ``code`` now; what was written is flushed, as far as anybody reads it."""
-    flushed = True
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # the terminal or the other end of the pipe is gone
-            flushed = False
-    if flushed and wait_for_workers(0.0):
+    if all([_flushed(sys.stdout), _flushed(sys.stderr)]) and wait_for_workers(0.0):
         raise SystemExit(code)
-    with contextlib.suppress(Exception):
-        sys.stdout.close()
     os._exit(code)
+
+
+def _flushed(stream: IO[str]) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):  # the terminal or the other end of the pipe is gone
+        return False
+    return True
 
 
 atexit.register(wait_for_workers, AT_EXIT_S)

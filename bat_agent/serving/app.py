@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
+import contextlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bat_agent
 from bat_agent.chat import conversation_name
 from bat_agent.errors import BadInput
+from bat_agent.http_server import bears, collected, host_name, is_address
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving import protocol
 from bat_agent.serving.batching import Batcher, QueueFull
@@ -39,6 +39,8 @@ class Limits:
     """A larger body is refused before it is read."""
     body_timeout_s: float = 30.0
     """A body must arrive within this time."""
+    bodies: int = 4
+    """Bodies of the largest size that may be in memory at once; what comes beyond is told to come again."""
 
 
 class Refused(Exception):
@@ -58,6 +60,7 @@ class Service:
         self.batcher = batcher
         self.max_batch = max_batch
         self.limits = limits
+        self._held_bytes = 0
 
     async def health(self, request: Request) -> Response:
         """That the server lives, how busy it is and what it takes; nothing that is worth a secret."""
@@ -82,9 +85,9 @@ class Service:
         want = frozenset(request.query_params.get("want", protocol.PERCEPTIONS).split(","))
         if unknown := want - {protocol.PERCEPTIONS, protocol.ARRAYS}:
             raise Refused(400, f"want={','.join(sorted(unknown))} is unknown: want perceptions, arrays or both")
-        waveform = await self._waveform(request)
-        clips = waveform if waveform.ndim == 3 else waveform[None]
-        heard = await self._heard(request, [Job(clip, want) for clip in clips])
+        async with self._waveform(request) as waveform:
+            clips = waveform if waveform.ndim == 3 else waveform[None]
+            heard = await self._heard(request, [Job(clip, want) for clip in clips])
         reply: dict[str, Any] = {}
         if protocol.PERCEPTIONS in want:
             reply[protocol.PERCEPTIONS] = [each.perception for each in heard]
@@ -103,31 +106,61 @@ class Service:
         conversation = request.query_params.get("conversation")
         if conversation is not None:
             conversation_name(conversation)
-        waveform = await self._waveform(request)
-        if waveform.ndim == 3:
-            raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
-        (heard,) = await self._heard(request, [Job(waveform, questions=questions, conversation=conversation)])
+        async with self._waveform(request, one_clip=True) as waveform:
+            (heard,) = await self._heard(request, [Job(waveform, questions=questions, conversation=conversation)])
         return JSONResponse({"answers": heard.answers})
 
-    async def _waveform(self, request: Request) -> np.ndarray:
+    @contextlib.asynccontextmanager
+    async def _waveform(self, request: Request, *, one_clip: bool = False) -> AsyncIterator[np.ndarray]:
+        """The samples of a request, whose memory counts until the end of the block.
+
+        Whatever the head of the request tells to be wrong is refused before its body is read.
+        """
         rate = request.headers.get(protocol.SAMPLE_RATE_HEADER, str(SAMPLE_RATE_HZ))
+        length = request.headers.get("content-length")
         try:
             shape = protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
-            body = await self._body(request)
-            samples = protocol.read_samples(body, shape)
+            wanted = protocol.size_of(shape, int(length) if length is not None else None)
         except BadInput as error:
-            raise Refused(400, str(error)) from error
+            raise (
+                self._too_large() if int(length or 0) > self.limits.body_bytes else Refused(400, str(error))
+            ) from error
         if rate.strip() != str(SAMPLE_RATE_HZ):
             raise Refused(422, f"the waveform has {rate} Hz, expected {SAMPLE_RATE_HZ} Hz: resample it first")
-        await run_in_threadpool(self.ears.check, samples)
-        return samples
+        if len(shape) == 3:
+            self._check_number(shape[0], one_clip)
+        with self._room_for(wanted):
+            try:
+                samples = protocol.read_samples(await self._body(request), shape)
+            except BadInput as error:
+                raise Refused(400, str(error)) from error
+            await run_in_threadpool(self.ears.check, samples)
+            yield samples
+
+    def _check_number(self, clips: int, one_clip: bool) -> None:
+        if one_clip:
+            raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
+        if clips > self.batcher.capacity:
+            raise Refused(422, f"{clips} clips at once are more than the queue of {self.batcher.capacity}: split them")
+
+    @contextlib.contextmanager
+    def _room_for(self, num_bytes: int) -> Iterator[None]:
+        """Count a body into what is held; raises :class:`QueueFull` where it is too much."""
+        limits = self.limits
+        if num_bytes > limits.body_bytes:
+            raise self._too_large()
+        if self._held_bytes + num_bytes > limits.bodies * limits.body_bytes:
+            held = self._held_bytes / MEGABYTE
+            raise QueueFull(f"the server is busy: it holds {held:.0f} MB of sound; ask again in a moment", 1.0)
+        self._held_bytes += num_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= num_bytes
 
     async def _body(self, request: Request) -> bytes:
-        limit = self.limits.body_bytes
-        if int(request.headers.get("content-length", 0)) > limit:
-            raise self._too_large()
         try:
-            return await asyncio.wait_for(_collect(request, limit), self.limits.body_timeout_s)
+            return await collected(request, self.limits.body_bytes, self.limits.body_timeout_s)
         except asyncio.TimeoutError:
             seconds = self.limits.body_timeout_s
             raise Refused(408, f"the sound did not arrive within {seconds:g} s: send it faster", close=True) from None
@@ -140,10 +173,6 @@ class Service:
 
     async def _heard(self, request: Request, jobs: Sequence[Job]) -> list[Heard]:
         """The results of all jobs; they are cancelled where the client goes away meanwhile."""
-        if len(jobs) > self.batcher.capacity:
-            raise Refused(
-                422, f"{len(jobs)} clips at once are more than the queue of {self.batcher.capacity}: split them"
-            )
         results = asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(jobs)))
         gone = asyncio.ensure_future(_disconnected(request))
         either: tuple[asyncio.Future[Any], ...] = (results, gone)
@@ -155,16 +184,6 @@ class Service:
         finally:
             gone.cancel()
             results.cancel()
-
-
-async def _collect(request: Request, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise OverflowError
-        parts.append(part)
-    return b"".join(parts)
 
 
 async def _disconnected(request: Request) -> None:
@@ -180,7 +199,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
         self.app = app
-        self.token = token.encode()
+        self.token = token
         self.hosts = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,22 +215,14 @@ class Guard:
             return _error(400, sentence, {"Connection": "close"})
         if request.url.path == protocol.HEALTH:
             return None
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        # Both are computed: how long it takes must not tell what was wrong.
-        right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), self.token)
-        if right and scheme.lower() == "bearer":
+        if bears(request, self.token):
             return None
         sentence = "the token is missing or wrong: give the one that bat-agent serve printed (BAT_AGENT_TOKEN)"
         return _error(401, sentence, {"WWW-Authenticate": "Bearer", "Connection": "close"})
 
     def _known_host(self, header: str) -> bool:
-        name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
-        name = name.strip("[]").lower()
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name in self.hosts
-        return True
+        name = host_name(header)
+        return name in self.hosts or is_address(name)
 
 
 def make_app(service: Service, token: str, hosts: Collection[str]) -> ASGIApp:

@@ -66,7 +66,9 @@ def one_round(target: str, path: Path, number: int, end_s: float, counts: Counte
 def main() -> int:
     """Each target in turn; 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(READERS)}; all where none is named")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(READERS)}; all where none is named"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="for each target")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given_ = parser.parse_args()

@@ -122,6 +122,7 @@ contents = st.one_of(
     st.text(st.sampled_from("[]{}:,-\"'&*!?#|>% \n\tab01.e+"), max_size=60).map(str.encode),
 )
 
+
 def packed(names: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", method) as archive:
