@@ -6,13 +6,14 @@ Each command runs in a child of this process. *kills*: it is killed (SIGKILL) at
 run again; the result must be what an undisturbed run makes, byte for byte, with no temporary file beside.
 *full*: its folder is a tmpfs of 8 MB with so many bytes free; the command must end with 0, or with 2 and one sentence,
 and leave no half file. *readonly*: the same on a tmpfs that is mounted read-only. *two*: two at once into one folder;
-one may refuse, nothing may break. *ends*: ``bat-listen`` ended by itself, by SIGTERM and by SIGHUP while it answers; exit code 0.
-Sections with a tmpfs need root and are left out without it.
+one may refuse, nothing may break. *ends*: ``bat-listen`` ended by itself, by SIGTERM and by SIGHUP while it answers;
+exit code 0. Sections with a tmpfs need root and are left out without it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -71,7 +72,7 @@ COMMANDS: dict[str, Arguments] = {
         "dataset", "qa", "--sounds", "procedural", "--simulator", "echo", "--count", "6", "--out", f"{to}/qa",
     ],
     "train": lambda given, to: ["train", f"{given}/mouse.yaml", f"run_dir={to}/run"],
-    "new-plugin": lambda given, to: ["new-plugin", "ear-levels", "--kind", "encoder", "--out", f"{to}"],
+    "new-plugin": lambda given, to: ["new-plugin", "ear-levels", "--kind", "encoder", "--out", f"{to}/new"],
 }  # fmt: skip
 
 
@@ -161,14 +162,14 @@ def run(arguments: list[str], folder: Path, kill_at: int | None = None) -> Ended
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What lies below a folder, without locks; the seconds that a run took are no part of its result."""
+    """What lies below a folder, without locks, what TensorBoard names by the time, and the seconds that a run took."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {
         name: b"\n".join(line.rsplit(b",", 1)[0] for line in content.splitlines())
         if name.endswith("losses.csv")
         else content
         for name, content in files.items()
-        if not name.endswith(".lock")
+        if not name.endswith(".lock") and "events.out.tfevents" not in name
     }
 
 
@@ -327,7 +328,7 @@ def is_whole(path: Path) -> bool:
         elif path.suffix == ".yaml":
             return bool(yaml.safe_load(path.read_text()))
         elif path.suffix in (".json", ".jsonl", ".csv"):
-            return path.stat().st_size > 0
+            return not (content := path.read_bytes()) or content.endswith(b"\n")
     except Exception:
         return False
     return True
@@ -336,9 +337,8 @@ def is_whole(path: Path) -> bool:
 def main() -> None:
     """Print the table."""
     wanted = sys.argv[1:] or list(SECTIONS)
-    import bat_agent.cli.train
-    import bat_agent.training.trainer
-
+    for heavy in ("cli.train", "training.trainer", "scenes.rendering", "evaluation.plotting"):  # shared with children
+        importlib.import_module(f"bat_agent.{heavy}")
     with tempfile.TemporaryDirectory() as place:
         given, scratch = Path(place, "given"), Path(place, "scratch")
         given.mkdir()

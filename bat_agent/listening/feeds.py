@@ -19,7 +19,7 @@ import soundfile
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
-from bat_agent.sound.audio import UNFINISHED
+from bat_agent.sound.audio import UNFINISHED, check_length
 from bat_agent.sound.wav_header import finished
 
 BLOCK_S = 0.05
@@ -65,6 +65,7 @@ class File:
             raise BadInput(
                 f"cannot read {self.path} as audio ({_short(error)}): give a WAV, FLAC, OGG or MP3"
             ) from error
+        check_length(self._file, self.path.stat().st_size, str(self.path))
         self.sample_rate_hz, self.channels = self._file.samplerate, self._file.channels
         begin = round(self.start_s * self.sample_rate_hz) if self._at is None else self._at
         if begin >= self._file.frames:
@@ -89,10 +90,13 @@ class File:
     def _next(self) -> Samples:
         assert self._file is not None
         wanted = round(BLOCK_S * self.sample_rate_hz)
-        samples: Samples = self._file.read(wanted, dtype="float32", always_2d=True)
-        if not len(samples) and self.loop:
-            self._file.seek(0)
-            samples = self._file.read(wanted, dtype="float32", always_2d=True)
+        try:
+            samples: Samples = self._file.read(wanted, dtype="float32", always_2d=True)
+            if not len(samples) and self.loop:
+                self._file.seek(0)
+                samples = self._file.read(wanted, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise BadInput(f"{self.path} is broken ({_short(error)}); record or copy it again") from error
         return samples
 
     def clock_s(self) -> float:
