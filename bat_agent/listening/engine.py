@@ -259,7 +259,9 @@ class LiveEars:
         t_s = self._intake.t_s
         if item.kind == "back":
             self._notes.over("lost")
-        if item.kind != "note":
+        if item.kind == "zeros":  # which keep the time
+            self._intake.zeroed_s += item.missing_s
+        elif item.kind != "note":
             self._forget(item.missing_s)
         self._notes.tell(item.kind, item.text, t_s)
 
@@ -340,7 +342,7 @@ class LiveEars:
             lag_s=max(now_s - newest_s, 0.0),
             window_s=0.0,
             dropped=self._dropped,
-            lost_s=self._intake.lost_s,
+            lost_s=self._intake.lost_s + self._intake.zeroed_s,
             levels_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             peaks_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             answers=self._answering.new(),

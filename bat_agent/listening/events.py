@@ -60,7 +60,7 @@ class HealthNote:
 
     kind: str
     """``lost``, ``silent``, ``frozen``, ``clipping``, ``dc``, ``identical``, ``one_sided``, ``out_of_step``,
-    ``inverted``, ``gap``, ``slow``, ``drift``, ``switched``, ``saving``, ``note``."""
+    ``inverted``, ``gap``, ``zeros``, ``slow``, ``drift``, ``switched``, ``saving``, ``note``."""
     text: str
     """One sentence for people: what is wrong and what to do."""
     since_s: float
@@ -98,7 +98,7 @@ class Update:
     dropped: int
     """Looks that were left out so far because hearing took longer than the hop, or nobody took what they told."""
     lost_s: float
-    """Sound that never arrived so far."""
+    """Sound that never arrived so far, also that for which zeros came."""
     levels_dbfs: tuple[float, float]
     """RMS of the left and the right ear over the last hop; −120 for digital silence."""
     peaks_dbfs: tuple[float, float]
