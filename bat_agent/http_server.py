@@ -113,6 +113,8 @@ class _Connection(H11Protocol):
         """Idle from now on; uvicorn ends connections that are kept and not used."""
         super().on_response_complete()
         self.idle_since_s = self.loop.time()
+        if self.conn.trailing_data[0]:  # the next request has begun
+            self._watch()
 
     def _watch(self) -> None:
         if not self.is_idle:
