@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,16 +17,16 @@ from bat_agent.cli import inputs
 from bat_agent.cli import listen_options as options
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen_options import Input, View
+from bat_agent.cli.output import print_at_once
 from bat_agent.cli.recordings import Ambisonics
 from bat_agent.cli.renamed import BAT_LISTEN
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
-from bat_agent.files.writing import writing
+from bat_agent.files.writing import whole_lines
 
 if TYPE_CHECKING:
     from bat_agent.listening.blocks import SoundSource
     from bat_agent.listening.engine import LiveEars
-    from bat_agent.listening.events import Update
 
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 """What writing raises when the other end of a pipe, or the terminal, is gone."""
@@ -244,16 +244,8 @@ def _kept(save: Path | None) -> str:
 
 @contextmanager
 def _json_lines(place: str) -> Iterator[Any]:
-    with ExitStack() as opened:
-        with writing(Path(place)):
-            stream: TextIO = sys.stdout if place == "-" else opened.enter_context(open(place, "w", encoding="utf-8"))
-
-        def show(update: Update) -> None:
-            with nullcontext() if place == "-" else writing(Path(place)):
-                stream.write(update.to_json() + "\n")
-                stream.flush()
-
-        yield show
+    with nullcontext(print_at_once) if place == "-" else whole_lines(Path(place)) as add:
+        yield lambda update: add(update.to_json() + "\n")
 
 
 @contextmanager

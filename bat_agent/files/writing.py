@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,6 +80,31 @@ def whole_path(
         finally:
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds text to the new file ``path``, at once, and each time all of it or nothing.
+
+    For what is read while it grows. Raises :class:`~bat_agent.errors.BadInput` where the place cannot be written.
+    """
+    with writing(path):
+        stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
+
+    def add(text: str) -> None:
+        begin = stream.tell() if stream.seekable() else None
+        left = memoryview(text.encode(errors="backslashreplace"))  # half a character, as of an old name of a file
+        with writing(path):
+            try:
+                while left:
+                    left = left[stream.write(left) :]
+            except OSError:
+                if begin is not None:
+                    stream.truncate(begin)
+                raise
+
+    with stream:
+        yield add
 
 
 def write_bytes(path: Path | str, content: bytes, **how: Any) -> None:

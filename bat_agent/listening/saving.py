@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bat_agent.errors import BadInput
 from bat_agent.files.writing import writing
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.ring import Waveform
@@ -31,10 +30,8 @@ class Recorder:
     def __init__(self, folder: str | os.PathLike[str], most_mb: float = 1000.0) -> None:
         """Raises :class:`~bat_agent.errors.BadInput` for a folder that cannot be made."""
         self.folder, self.most_bytes = Path(folder), most_mb * MEGABYTE
-        try:
+        with writing(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"cannot save into {folder} ({error.strerror}): choose another folder") from error
         self._file: wave.Wave_write | None = None
         self._stream: BinaryIO | None = None
         self._flushed = 0
