@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+TOKEN_VARIABLE = "BAT_AGENT_TOKEN"
 HEAD_TIMEOUT_S = 10.0
 """Within this time after it has begun, or after the connection was made, the head of a request must have arrived."""
 MOST_CONNECTIONS = 256

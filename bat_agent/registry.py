@@ -341,6 +341,8 @@ def _fit(value: Any, hint: Any, what: str) -> Any:
         return tuple(_fit(item, each, what) for item, each in zip(value, _item_hints(hint, value, what), strict=True))
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(hint, value, what)
+    if dataclasses.is_dataclass(hint) and not isinstance(value, cast("type", hint)):
+        raise BadInput(f"{what} must hold names and values, got {value!r}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     wanted = tuple if _is_tuple(hint) else hint

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -327,7 +328,9 @@ def is_whole(path: Path) -> bool:
             return path.read_bytes().endswith(b"IEND\xaeB`\x82")
         elif path.suffix == ".yaml":
             return bool(yaml.safe_load(path.read_text()))
-        elif path.suffix in (".json", ".jsonl", ".csv"):
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix in (".jsonl", ".csv"):
             return not (content := path.read_bytes()) or content.endswith(b"\n")
     except Exception:
         return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bat_agent.cli.output import print_at_once, print_json, print_notes, print_table
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput, BatAgentError
-from bat_agent.files.writing import whole_lines
+from bat_agent.files.writing import whole_lines, write_text
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
@@ -133,11 +133,11 @@ def _sinks(wanted: Wanted, stack: ExitStack) -> Iterator[Callable[[Timeline], No
     from bat_agent.timeline import writing
 
     if wanted.csv is not None:
-        add = stack.enter_context(_place(wanted.csv))
+        add = stack.enter_context(_lines_to(wanted.csv))
         add(_written(writing.write_csv_header))
         yield partial(_add, add, writing.write_csv)
     if wanted.jsonl is not None:
-        yield partial(_add, stack.enter_context(_place(wanted.jsonl)), writing.write_jsonl)
+        yield partial(_add, stack.enter_context(_lines_to(wanted.jsonl)), writing.write_jsonl)
 
 
 def _add(add: Callable[[str], None], write: Callable[[Timeline, TextIO], None], timeline: Timeline) -> None:
@@ -151,7 +151,7 @@ def _written(write: Callable[[TextIO], None]) -> str:
     return text.getvalue()
 
 
-def _place(place: str) -> AbstractContextManager[Callable[[str], None]]:
+def _lines_to(place: str) -> AbstractContextManager[Callable[[str], None]]:
     return nullcontext(print_at_once) if place == "-" else whole_lines(Path(place))
 
 
@@ -160,8 +160,7 @@ def _write_own(timeline: Timeline, wanted: Wanted, file: Path, many: bool) -> No
     from bat_agent.timeline import writing
 
     if wanted.labels is not None:
-        with _stream(str(_place(wanted.labels, file, ".txt"))) as stream:
-            writing.write_labels(timeline, stream)
+        write_text(_place(wanted.labels, file, ".txt"), _written(partial(writing.write_labels, timeline)))
     if wanted.plot is not None:
         from bat_agent.evaluation import plotting
         from bat_agent.timeline.picture import timeline_figure

@@ -101,6 +101,7 @@ def whole_lines(path: Path) -> Iterator[Callable[[str], None]]:
             except OSError:
                 if begin is not None:
                     stream.truncate(begin)
+                    stream.seek(begin)
                 raise
 
     with stream:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 import secrets
 import socket
 import threading
@@ -26,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bat_agent.errors import BadInput
 from bat_agent.files.reading import parse_json
-from bat_agent.http_server import LimitedServer, bears, collected, host_name, is_address
+from bat_agent.http_server import TOKEN_VARIABLE, LimitedServer, bears, collected, host_name, is_address
 from bat_agent.listening.control import Control
 from bat_agent.listening.events import Update
 
@@ -53,12 +54,13 @@ class WebView:
         self, control: Control, *, host: str = "127.0.0.1", port: int = 8765, token: str | None = None,
         hosts: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """``host`` other than loopback needs a token, which is made up unless given; ``hosts`` are more names by which
+        """``host`` other than loopback needs a token, which is that of the environment or made up unless given; ``hosts`` are more names by which
         the page may be called.
         """
         self.control, self.host, self.port = control, host.strip("[]"), port
         self._loopback = self.host in _LOOPBACK
-        self.token = token or (None if self._loopback else secrets.token_urlsafe(24))
+        own = token or (None if self._loopback else os.environ.get(TOKEN_VARIABLE))
+        self.token = own or (None if self._loopback else secrets.token_urlsafe(24))
         names = {self.host, *hosts, *(_LOOPBACK if self._loopback else ())}
         self._hosts = {name.strip("[]").lower() for name in names}
         self._answers: deque[dict[str, Any]] = deque(maxlen=ANSWERS)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bat_agent.errors import BadInput
-from bat_agent.http_server import LimitedServer
+from bat_agent.http_server import TOKEN_VARIABLE, LimitedServer
 from bat_agent.listening.leaving import signals_that_end
 from bat_agent.serving.app import MEGABYTE, Limits, Service, make_app
 from bat_agent.serving.batching import Batcher
@@ -27,7 +27,6 @@ __all__ = [
     "MEGABYTE", "HearingServer", "Limits", "ServerOptions", "choose_token", "listen", "until_signalled", "url_of",
 ]  # fmt: skip
 
-TOKEN_VARIABLE = "BAT_AGENT_TOKEN"
 _BACKLOG = 256
 _KEEP_ALIVE_S = 120
 _LAST_REPLIES_S = 5
