@@ -54,8 +54,8 @@ class WebView:
         self, control: Control, *, host: str = "127.0.0.1", port: int = 8765, token: str | None = None,
         hosts: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """``host`` other than loopback needs a token, which is that of the environment or made up unless given; ``hosts`` are more names by which
-        the page may be called.
+        """``host`` other than loopback needs a token, which is that of the environment or made up unless given;
+        ``hosts`` are more names by which the page may be called.
         """
         self.control, self.host, self.port = control, host.strip("[]"), port
         self._loopback = self.host in _LOOPBACK
