@@ -11,6 +11,16 @@ class BadInput(BatAgentError, ValueError):
     """Something the user passed cannot be used as it is."""
 
 
+def check_range(whose: str, options: object, least: float, most: float, *names: str) -> None:
+    """Raise :class:`BadInput` where one of the named options, a number or ``None``, does not lie in least…most; NaN
+    never does.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not least <= value <= most:
+            raise BadInput(f"{whose} {name} must lie in {least:g}…{most:g}, got {value}")
+
+
 class Unavailable(BadInput):
     """What a component depends on, such as a server, cannot be used: no other question would fare better now."""
 

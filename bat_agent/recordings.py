@@ -21,7 +21,7 @@ from bat_agent.ambisonics.formats import FORMS, Form, could_be, guess, named_for
 from bat_agent.ambisonics.rendering import Renderer
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.sound.audio import CLIPS, UNFINISHED, clips, decode
+from bat_agent.sound.audio import CLIPS, UNFINISHED, check_length, clips, decode
 from bat_agent.sound.wav_header import finished
 
 Floats = NDArray[np.float32]
@@ -62,6 +62,7 @@ class Recording:
         self.notes: list[str] = []
         """What to know about how it is read; that it clips is found while it is read."""
         with self._opened() as file:
+            check_length(file, len(self._content) or self._path.stat().st_size, self.name)
             self.rate_hz, self.num_channels, self._frames = file.samplerate, file.channels, file.frames
             self._named = named_form(file, os.fspath(path))
         if not self._frames:

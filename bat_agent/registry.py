@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import math
 import os
 import re
 import types
@@ -78,7 +79,21 @@ def create(kind: Kind, name: str, options: Mapping[str, Any]) -> object:
     config = config_of(kind, name, options)
     found = _find(kind, name)
     with _lacking(kind, found):  # what is heavy is imported when it is built
-        return _resolve(kind, found, found.component.target)(config)
+        target = _resolve(kind, found, found.component.target)
+    with _lacking(kind, found), _unbuildable(f"{kind} '{name}'"):
+        return target(config)
+
+
+@contextlib.contextmanager
+def _unbuildable(whose: str) -> Iterator[None]:
+    """What no option forbids and torch or the memory of this machine refuses is one sentence, too."""
+    try:
+        yield
+    except BatAgentError:
+        raise
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{whose} cannot be built with these options: {why}; change them") from error
 
 
 def outline(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
@@ -293,6 +308,13 @@ def _normal(name: str) -> str:
 # --- from options to a config ---
 
 
+def fitted(config: Any, options: Mapping[str, Any], whose: str) -> Any:
+    """A config dataclass from what a file says; raises :class:`~bat_agent.errors.BadInput` about what does not fit."""
+    if not isinstance(options, Mapping):
+        raise BadInput(f"{whose} must hold names and values, got {options!r}")
+    return _build(config, options, whose)
+
+
 def _build(config: Any, options: Mapping[str, Any], whose: str) -> Any:
     """``config(**options)`` with unknown names and values that do not fit refused in the words the user typed."""
     known = [field.name for field in dataclasses.fields(config) if field.init]
@@ -319,9 +341,13 @@ def _fit(value: Any, hint: Any, what: str) -> Any:
         return tuple(_fit(item, each, what) for item, each in zip(value, _item_hints(hint, value, what), strict=True))
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(hint, value, what)
+    if dataclasses.is_dataclass(hint) and not isinstance(value, cast("type", hint)):
+        raise BadInput(f"{what} must hold names and values, got {value!r}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     wanted = tuple if _is_tuple(hint) else hint
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{what} must be a finite number, got {value!r}")
     simple = wanted in (bool, int, float, str, tuple)
     if simple and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
         raise BadInput(f"{what} must be of type {wanted.__name__}, got {value!r}")

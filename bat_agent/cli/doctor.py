@@ -15,6 +15,7 @@ import typer
 
 from bat_agent.cli.inputs import DEFAULT_MODEL, AsJson
 from bat_agent.cli.output import print_json, print_table
+from bat_agent.errors import BadInput
 from bat_agent.extras import DISTRIBUTION, EXTRAS, how_to_install
 from bat_agent.sound.torchaudio_parts import FAILURES, torchaudio_for
 
@@ -47,8 +48,24 @@ Habitat = Annotated[
 ]
 
 
-def doctor(habitat: Habitat = False, json: AsJson = False) -> None:
+Clean = Annotated[
+    bool, typer.Option("--clean", help="Instead, list and remove temporary files that killed commands left behind.")
+]
+Below = Annotated[
+    list[Path] | None,
+    typer.Option("--in", metavar="FOLDER", help="With --clean, look in and below it; default: where you are."),
+]
+
+
+def doctor(habitat: Habitat = False, clean: Clean = False, below: Below = None, json: AsJson = False) -> None:
     """Check the installation and say what to do about what is missing."""
+    if below and not clean:
+        raise BadInput("--in says where --clean looks: give --clean, too")
+    if clean:
+        from bat_agent.cli.clean import clean_up
+
+        clean_up(below or [Path()], as_json=json)
+        return
     checks = [
         python(),
         dependencies(),

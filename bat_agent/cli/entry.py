@@ -13,6 +13,7 @@ import typer
 from bat_agent.cli.renamed import with_new_names
 from bat_agent.errors import BadInput, BatAgentError, OldNameWarning, PluginError, WeightsError
 from bat_agent.extras import sentence_about
+from bat_agent.files.writing import FULL
 
 
 def run_app(
@@ -83,7 +84,8 @@ def _end_usage(error: Any) -> NoReturn:
 def _about_file(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return " ".join(str(error).split())
-    return f"cannot use {error.filename} ({error.strerror}); choose another place"
+    advice = "free some space there" if error.errno in FULL else "choose another place"
+    return f"cannot use {error.filename} ({error.strerror}); {advice}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

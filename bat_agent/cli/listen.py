@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,16 +17,19 @@ from bat_agent.cli import inputs
 from bat_agent.cli import listen_options as options
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.listen_options import Input, View
+from bat_agent.cli.output import print_at_once
 from bat_agent.cli.recordings import Ambisonics
 from bat_agent.cli.renamed import BAT_LISTEN
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
+from bat_agent.files.writing import whole_lines
 
 if TYPE_CHECKING:
     from bat_agent.listening.blocks import SoundSource
     from bat_agent.listening.engine import LiveEars
-    from bat_agent.listening.events import Update
 
+_NOBODY_READS = (errno.EPIPE, errno.EIO)
+"""What writing raises when the other end of a pipe, or the terminal, is gone."""
 app = typer.Typer(pretty_exceptions_enable=False, invoke_without_command=True)
 
 
@@ -102,6 +106,7 @@ def listen(
     view = view or (View.radar if jsonl != "-" else View.none)
     remarks = ears.remarks
     with ExitStack() as open_things:
+        open_things.enter_context(_signals(ears))  # first, so that nothing ends between them and a changed terminal
         shows = [open_things.enter_context(_json_lines(jsonl))] if jsonl else []
         if web:
             page = open_things.enter_context(_page(ears, host, port, allow_host or []))
@@ -111,7 +116,6 @@ def listen(
             _say(remark)
         if view is not View.none:
             shows.append(open_things.enter_context(_terminal(ears, view, remarks)))
-        open_things.enter_context(_signals(ears))
         _run(ears, shows, seconds)
 
 
@@ -119,8 +123,13 @@ def _run(ears: LiveEars, shows: list[Any], seconds: float | None) -> None:
     end = None if seconds is None else time.monotonic() + seconds
     with ears:
         for update in ears:
-            for show in shows:
-                show(update)
+            try:
+                for show in shows:
+                    show(update)
+            except OSError as error:
+                if error.errno not in _NOBODY_READS:
+                    raise
+                break
             if seconds is not None and (update.t_s >= seconds or (end and time.monotonic() > end and ears.live)):
                 break
 
@@ -235,17 +244,8 @@ def _kept(save: Path | None) -> str:
 
 @contextmanager
 def _json_lines(place: str) -> Iterator[Any]:
-    with ExitStack() as opened:
-        try:
-            stream: TextIO = sys.stdout if place == "-" else opened.enter_context(open(place, "w", encoding="utf-8"))
-        except OSError as error:
-            raise BadInput(f"cannot write {place} ({error.strerror}): choose another place") from error
-
-        def show(update: Update) -> None:
-            stream.write(update.to_json() + "\n")
-            stream.flush()
-
-        yield show
+    with nullcontext(print_at_once) if place == "-" else whole_lines(Path(place)) as add:
+        yield lambda update: add(update.to_json() + "\n")
 
 
 @contextmanager
@@ -275,15 +275,24 @@ def _page(ears: LiveEars, host: str, port: int, hosts: list[str]) -> Iterator[An
 
 @contextmanager
 def _signals(ears: LiveEars) -> Iterator[None]:
-    """Interrupted or ended from outside, listening stops and the command succeeds; SIGUSR1 pauses and resumes."""
+    """Interrupted or ended from outside, also by closing its terminal, listening stops and the command succeeds;
+    SIGUSR1 pauses and resumes.
+
+    Who was told to end by a signal ends: further ones change nothing, or they would come in the middle of what sets the
+    terminal back.
+    """
+    from bat_agent.listening.leaving import signals_that_end
+
+    told = []
 
     def stop(number: int, frame: Any) -> None:
+        told.append(number)
         ears.stop()
 
     def pause(number: int, frame: Any) -> None:
         ears.resume() if ears.paused else ears.pause()
 
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    handlers = dict.fromkeys(signals_that_end(), stop)
     if hasattr(signal, "SIGUSR1"):
         handlers[signal.SIGUSR1] = pause
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -291,7 +300,7 @@ def _signals(ears: LiveEars) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if told and handler == signal.SIG_DFL else handler)
 
 
 def _say(text: str) -> None:
@@ -300,7 +309,12 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """The command ``bat-listen``."""
-    run_app(app, "bat-listen", renamed=BAT_LISTEN)
+    from bat_agent.listening.leaving import leave
+
+    try:
+        run_app(app, "bat-listen", renamed=BAT_LISTEN)
+    except SystemExit as ended:
+        leave(int(ended.code or 0))
 
 
 if __name__ == "__main__":

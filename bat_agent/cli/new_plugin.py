@@ -16,6 +16,7 @@ import typer
 from bat_agent.cli import inputs
 from bat_agent.cli.output import print_json
 from bat_agent.errors import BadInput
+from bat_agent.files.writing import write_text
 
 TEMPLATES = "data/new_plugin"
 """The packages of docs/plugins.md, file by file; a test keeps page and files alike."""
@@ -111,10 +112,15 @@ def write_package(name: str, kind: Kind, folder: Path) -> list[Path]:
     Raises :class:`~bat_agent.errors.BadInput` as :func:`package_files` does, and where the folder holds something.
     """
     files = package_files(name, kind)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and _is_begun(folder, files)):
         raise BadInput(f"{folder} is there already; choose another folder with --out, or another name")
     for place, text in files.items():
-        file = folder / place
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_text(folder / place, text, folder=True)
     return [folder / place for place in files]
+
+
+def _is_begun(folder: Path, files: dict[str, str]) -> bool:
+    """Whether a folder holds nothing, or some of these files and nothing else, as where writing was stopped."""
+    there = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part")]
+    ours = {folder / place: text.encode() for place, text in files.items()}
+    return len(there) < len(ours) and all(path in ours and path.read_bytes() == ours[path] for path in there)

@@ -23,6 +23,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def print_at_once(text: str) -> None:
+    """Text as it is, for whoever reads while it comes."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """A table as wide as the terminal, or 120 columns where there is none; cells are taken literally."""
     from rich import box

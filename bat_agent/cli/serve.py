@@ -30,7 +30,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback give a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8765,
     token: Annotated[
-        str | None, typer.Option(help="Secret of the clients; default: $BAT_AGENT_TOKEN, else a new one is made.")
+        str | None,
+        typer.Option(help="Secret of the clients, which everybody here then sees; better $BAT_AGENT_TOKEN, or none."),
     ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Clips of equal length that are encoded together.")] = 16,
     max_wait_ms: Annotated[float, typer.Option(min=0.0, help="How long a clip waits for others, ms.")] = 5.0,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bat_agent.cli.output import print_json, print_notes, print_table
+from bat_agent.cli.output import print_at_once, print_json, print_notes, print_table
 from bat_agent.cli.progress import progress_of
 from bat_agent.errors import BadInput, BatAgentError
+from bat_agent.files.writing import whole_lines, write_text
 
 if TYPE_CHECKING:
     from bat_agent.agent import Bat
@@ -130,31 +133,26 @@ def _sinks(wanted: Wanted, stack: ExitStack) -> Iterator[Callable[[Timeline], No
     from bat_agent.timeline import writing
 
     if wanted.csv is not None:
-        table = stack.enter_context(_stream(wanted.csv))
-        writing.write_csv_header(table)
-        yield _flushed(writing.write_csv, table)
+        add = stack.enter_context(_lines_to(wanted.csv))
+        add(_written(writing.write_csv_header))
+        yield partial(_add, add, writing.write_csv)
     if wanted.jsonl is not None:
-        yield _flushed(writing.write_jsonl, stack.enter_context(_stream(wanted.jsonl)))
+        yield partial(_add, stack.enter_context(_lines_to(wanted.jsonl)), writing.write_jsonl)
 
 
-def _flushed(write: Callable[[Timeline, TextIO], None], stream: TextIO) -> Callable[[Timeline], None]:
-    def sink(timeline: Timeline) -> None:
-        write(timeline, stream)
-        stream.flush()  # what is heard is kept, whatever becomes of the rest
-
-    return sink
+def _add(add: Callable[[str], None], write: Callable[[Timeline, TextIO], None], timeline: Timeline) -> None:
+    """At once: what is heard is kept, whatever becomes of the rest."""
+    add(_written(partial(write, timeline)))
 
 
-@contextmanager
-def _stream(place: str) -> Iterator[TextIO]:
-    if place == "-":
-        yield sys.stdout
-        return
-    try:
-        with open(place, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise BadInput(f"cannot write {place} ({error.strerror}): choose another place") from error
+def _written(write: Callable[[TextIO], None]) -> str:
+    text = StringIO(newline="")
+    write(text)
+    return text.getvalue()
+
+
+def _lines_to(place: str) -> AbstractContextManager[Callable[[str], None]]:
+    return nullcontext(print_at_once) if place == "-" else whole_lines(Path(place))
 
 
 def _write_own(timeline: Timeline, wanted: Wanted, file: Path, many: bool) -> None:
@@ -162,8 +160,7 @@ def _write_own(timeline: Timeline, wanted: Wanted, file: Path, many: bool) -> No
     from bat_agent.timeline import writing
 
     if wanted.labels is not None:
-        with _stream(str(_place(wanted.labels, file, ".txt"))) as stream:
-            writing.write_labels(timeline, stream)
+        write_text(_place(wanted.labels, file, ".txt"), _written(partial(writing.write_labels, timeline)))
     if wanted.plot is not None:
         from bat_agent.evaluation import plotting
         from bat_agent.timeline.picture import timeline_figure

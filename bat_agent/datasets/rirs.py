@@ -153,7 +153,7 @@ class Journal:
             take_lock(self._file, f"another run is writing {self._path.parent}; wait for it, or choose another --out")
             self._read()
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
         return self
 

@@ -38,6 +38,7 @@ class Leftover(NamedTuple):
 
 
 _count = itertools.count()
+_cleared: set[str] = set()
 
 
 def temporary_beside(path: Path, suffix: str = "") -> Path:
@@ -91,6 +92,15 @@ def clear(folder: Path, *, deep: bool = False) -> None:
     """Remove :func:`leftovers`; for the beginning of what writes into ``folder``."""
     for left in leftovers(folder, deep=deep):
         remove(left)
+
+
+def clear_once(folder: Path) -> None:
+    """:func:`clear`, the first time that this process writes into ``folder``: to look again each time would take the
+    square of the files in it.
+    """
+    if (place := os.path.abspath(folder)) not in _cleared:
+        _cleared.add(place)
+        clear(folder)
 
 
 def remove(left: Leftover) -> bool:

@@ -13,15 +13,16 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from bat_agent.errors import BadInput
-from bat_agent.files.leftovers import temporary_beside
+from bat_agent.files.leftovers import clear_once, temporary_beside
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUMES = "free some space there and run the same command again, it goes on where it stopped"
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _ADVICE = {
     **dict.fromkeys(FULL, "free some space there, or choose another place"),
     errno.EFBIG: "the file system or 'ulimit -f' allows no larger file: raise the limit, or choose another place",
@@ -64,6 +65,7 @@ def whole_path(
 ) -> Iterator[Path]:
     """As :func:`whole_file` for those that write by name: where to write to, with the suffix of ``path`` or another."""
     target = Path(path)
+    clear_once(target.parent)
     temporary = temporary_beside(target, target.suffix if suffix is None else suffix)
     with writing(target, needs=needs, advice=advice):
         if folder:
@@ -78,6 +80,32 @@ def whole_path(
         finally:
             with contextlib.suppress(OSError):  # the error that matters is on its way
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds text to the new file ``path``, at once, and each time all of it or nothing.
+
+    For what is read while it grows. Raises :class:`~bat_agent.errors.BadInput` where the place cannot be written.
+    """
+    with writing(path):
+        stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
+
+    def add(text: str) -> None:
+        begin = stream.tell() if stream.seekable() else None
+        left = memoryview(text.encode(errors="backslashreplace"))  # half a character, as of an old name of a file
+        with writing(path):
+            try:
+                while left:
+                    left = left[stream.write(left) :]
+            except OSError:
+                if begin is not None:
+                    stream.truncate(begin)
+                    stream.seek(begin)
+                raise
+
+    with stream:
+        yield add
 
 
 def write_bytes(path: Path | str, content: bytes, **how: Any) -> None:
@@ -111,7 +139,10 @@ def cannot_write(path: Path, error: OSError, *, needs: int = 0, advice: str | No
     """The sentence for a file that could not be written: why, what it needs, and what helps against this cause."""
     why = error.strerror or " ".join(str(error).split())
     what_to_do = _ADVICE.get(error.errno or 0, "choose another place")
-    full = error.errno in FULL
+    short = error.errno is None and _SHORT_WRITE.search(str(error)) is not None
+    full = error.errno in FULL or short
+    if short:  # numpy, of a full disk
+        what_to_do = _ADVICE[errno.ENOSPC]
     if full and advice:
         what_to_do = advice
     if full and needs:

@@ -19,6 +19,7 @@ from bat_agent.extras import needed
 from bat_agent.hearing.spread import sphere
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES, parse_distance, parse_labels, parse_location, parse_yes_no
+from bat_agent.registry import fitted
 
 Floats = NDArray[np.float64]
 WITHIN_DEG = 20.0
@@ -75,9 +76,13 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
-        """The inverse of :meth:`to_dict`; what is missing stays uncalibrated."""
-        outputs = {name: Curve(**curve) for name, curve in data.items() if name != "answers"}
-        return cls(**outputs, answers={form: Curve(**curve) for form, curve in data.get("answers", {}).items()})
+        """The inverse of :meth:`to_dict`; what is missing stays uncalibrated.
+
+        Raises :class:`~bat_agent.errors.BadInput` for what is no curve.
+        """
+        outputs = {name: value for name, value in data.items() if name != "answers"}
+        answers = {form: fitted(Curve, curve, f"answers.{form}") for form, curve in data.get("answers", {}).items()}
+        return fitted(cls, {**outputs, "answers": answers}, "calibration")
 
     def answer(self, text: str, confidence: float) -> float:
         """Probability that an answer is right, from what its reasoner says."""

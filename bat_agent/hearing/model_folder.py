@@ -13,6 +13,7 @@ from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 from bat_agent.hearing.confidence import Calibration
 from bat_agent.hearing.perception import Thresholds
+from bat_agent.registry import fitted
 
 CONFIG_FILE = "config.json"
 
@@ -35,9 +36,12 @@ class ModelConfig:
         """The same parts, their output read as another ``config.json`` says: its ``thresholds``, ``calibration`` and
         ``labels``.
         """
+        thresholds = self.thresholds
+        if "thresholds" in values:
+            thresholds = fitted(Thresholds, values["thresholds"], "thresholds")
         return replace(
             self,
-            thresholds=Thresholds(**values["thresholds"]) if "thresholds" in values else self.thresholds,
+            thresholds=thresholds,
             calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else self.calibration,
             labels=tuple(values["labels"]) if "labels" in values else self.labels,
         )
@@ -57,11 +61,11 @@ def read_config(directory: Path) -> ModelConfig:
         data = parse_json(file.read_text(encoding="utf-8"))
         if "agent" in data["encoder"]:
             return _with_ears_of(str(data["encoder"]["agent"]), data)
-        thresholds = Thresholds(**data["thresholds"])
+        thresholds = fitted(Thresholds, data["thresholds"], "thresholds")
         calibration = Calibration.from_dict(data.get("calibration", {}))
         encoder, reasoner = _part(data["encoder"]), _part(data["reasoner"])
-        return ModelConfig(data["name"], encoder, reasoner, thresholds, calibration, _known(data.get("labels", ())))
-    except (ValueError, KeyError, TypeError) as error:
+        return ModelConfig(_name(data), encoder, reasoner, thresholds, calibration, _known(data.get("labels", ())))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{file} is broken ({error}); it must hold name, encoder, reasoner, thresholds") from error
 
 
@@ -69,7 +73,7 @@ def _with_ears_of(agent: str, data: Mapping[str, Any]) -> ModelConfig:
     """A model that has another one's encoder, and all that was chosen for it, thresholds and calibration."""
     theirs = read_config(find_model(agent))
     config = replace(
-        theirs, name=data["name"], encoder={**theirs.encoder, "agent": agent}, reasoner=_part(data["reasoner"])
+        theirs, name=_name(data), encoder={**theirs.encoder, "agent": agent}, reasoner=_part(data["reasoner"])
     )
     return config.read_as(data)
 
@@ -78,6 +82,12 @@ def encoder_folder(config: ModelConfig, directory: Path) -> Path:
     """Where the encoder's weights lie: in the model directory, or in that of the model whose encoder it has."""
     agent = config.encoder.get("agent")
     return (directory if agent is None else find_model(agent)) / "encoder"
+
+
+def _name(data: Mapping[str, Any]) -> str:
+    if not isinstance(data["name"], str):
+        raise TypeError("its name must be text")
+    return data["name"]
 
 
 def _part(data: Any) -> dict[str, Any]:

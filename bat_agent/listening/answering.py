@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import queue
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -18,8 +17,13 @@ from bat_agent.hearing.answers import CANNOT_ANSWER, Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import Answered
 from bat_agent.listening.health import Health, forbids_direction
+from bat_agent.listening.leaving import worker
 from bat_agent.sound.ring import Waveform
 
+MOST_WAITING = 64
+"""Questions of those who type that wait for an answer; each holds a window of sound."""
+GOODBYE_S = 3.0
+"""How long an answer that is being found is waited for at the end, though nobody will read it."""
 SHORTEST_S = 0.25
 """A window must hold this much before anything is said of it."""
 _NOT_YET = "I have not heard enough yet."
@@ -51,11 +55,17 @@ class Answering:
         self._new: deque[Answered] = deque()
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._unanswered: list[_Job] = []
         # Ends with the process, however long an answer takes; an executor would keep the process waiting.
-        self._thread = threading.Thread(target=self._work, name="bat-answers", daemon=True)
+        self._thread = worker(self._work, "bat-answers")
 
     def ask(self, question: str, window: Waveform | None, t_s: float) -> Future[Answer]:
-        """Answer about ``window`` (2, N) that ends at ``t_s``; ``None``: at the next :meth:`look`."""
+        """Answer about ``window`` (2, N) that ends at ``t_s``; ``None``: at the next :meth:`look`.
+
+        Raises :class:`~bat_agent.errors.BadInput` for an empty question, and where too many wait.
+        """
+        if len(self._waiting) + self._typed() >= MOST_WAITING:
+            raise BadInput(f"{MOST_WAITING} questions wait for their answers: ask again when they have them")
         future: Future[Answer] = Future()
         if window is None:
             self._waiting.append((_checked(question), future))
@@ -67,7 +77,8 @@ class Answering:
         """Ask what is due at ``t_s``: by itself only where the window is full. ``wait``: have answers before return."""
         asked = [_Job(question, window, t_s, future, typed=True) for question, future in self._waiting]
         self._waiting = []
-        if full and self._next_s is not None and t_s >= self._next_s:
+        # Where answers take longer than the time between them, the next are about the sound after them.
+        if full and self._next_s is not None and t_s >= self._next_s and self._typed() == len(self._unanswered):
             asked += [_Job(question, window, t_s, Future[Answer](), typed=False) for question in self._questions]
             self._next_s = None if self._every_s is None else t_s + self._every_s
         for job in asked:
@@ -98,15 +109,28 @@ class Answering:
         return self.has_new
 
     def close(self) -> None:
-        """Leave what is not answered."""
+        """Leave what is not answered; the answer that is being found is waited for, for some seconds."""
+        if self._closed:
+            return
         self._closed = True
         self._jobs.put(None)
         for _, future in self._waiting:
             future.cancel()
+        if self._thread.is_alive():
+            self._thread.join(GOODBYE_S)
+
+    def put_back(self, answers: Sequence[Answered]) -> None:
+        """Answers that were taken but not told."""
+        self._new.extendleft(reversed(answers))
+
+    def _typed(self) -> int:
+        """How many of those that wait were typed."""
+        return sum(job.typed for job in list(self._unanswered))
 
     def _later(self, job: _Job) -> None:
         if not self._thread.is_alive() and not self._closed:
             self._thread.start()
+        self._unanswered.append(job)
         self._jobs.put(job)
 
     def _work(self) -> None:
@@ -115,6 +139,7 @@ class Answering:
                 job.future.cancel()
             else:
                 self._answer(job)
+            self._unanswered.remove(job)
 
     def _answer(self, job: _Job) -> None:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
-NoticeKind = Literal["lost", "back", "gap", "switched", "ended", "note"]
+NoticeKind = Literal["lost", "back", "gap", "switched", "ended", "note", "zeros"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Notice:
 
     kind: NoticeKind
     """``lost``: no sound until ``back``; ``gap``: some is missing; ``switched``: it now comes from elsewhere;
-    ``ended``: nothing will follow; ``note``: nothing is missing, but somebody should know."""
+    ``ended``: nothing will follow; ``note``: nothing is missing, but somebody should know; ``zeros``: zeros stand for
+    sound that was lost."""
     text: str
     """One sentence for people."""
     arrived_s: float

@@ -10,8 +10,9 @@ from typing import Any
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 
-RATES_HZ = (32_000, 48_000, 44_100, 96_000)
-"""Tried in this order; 32 kHz is what the ears want."""
+RATES_HZ = (48_000, 44_100, 96_000, 32_000)
+"""Tried in this order. Sound cards run at 48 kHz; for the 32 kHz of the ears a sound server would resample, at the cost
+of 11 dB at 14 kHz (PipeWire 0.3.65) or with aliases (PulseAudio 16.1), so that is done here, by libsoxr."""
 NO_MICROPHONE = "this machine has no microphone that PortAudio can see: plug one in, or start the sound server"
 _LIBRARY = "apt install libportaudio2, dnf install portaudio, or brew install portaudio"
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from bat_agent.listening.blocks import Block, Notice, SoundSource
 from bat_agent.listening.events import HealthNote, Update
 from bat_agent.listening.health import NOTHING_DBFS, level_dbfs, peak_dbfs
 from bat_agent.listening.intake import Intake, Sides
+from bat_agent.listening.leaving import worker
 from bat_agent.listening.looking import Looking
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 HEALTH_S = 1.0
 _QUEUE = 256
 _WAIT_S = 0.05
-_GOODBYE_S = 0.4
+_GOODBYE_S = 3.0
 
 
 class LiveEars:
@@ -151,9 +153,10 @@ class LiveEars:
             self._arrived.notify_all()
 
     def close(self) -> None:
-        """Wait for the threads, and close the source."""
+        """Wait for the threads, some seconds at most, and close the source."""
+        end_s = time.monotonic() + _GOODBYE_S
         for thread in self._threads:
-            thread.join(_GOODBYE_S)
+            thread.join(max(0.0, end_s - time.monotonic()))
         self._source.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -175,17 +178,16 @@ class LiveEars:
 
     def _run_live(self) -> Iterator[Update]:
         work = (("bat-capture", self._capture), ("bat-looks", self._look_on))
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(job,), name=name, daemon=True) for name, job in work
-        ]
+        self._threads = [worker(partial(self._guarded, job), name) for name, job in work]
         for thread in self._threads:
             thread.start()
-        while True:
+        goodbye_s = float("inf")
+        while time.monotonic() < goodbye_s:  # until the last look has said that it is the last
+            if self._stop.is_set():
+                goodbye_s = min(goodbye_s, time.monotonic() + _GOODBYE_S)
             try:
                 update = self._updates.get(timeout=0.2)
             except queue.Empty:
-                if self._stop.is_set():
-                    break
                 continue
             if update is None:
                 break
@@ -257,7 +259,9 @@ class LiveEars:
         t_s = self._intake.t_s
         if item.kind == "back":
             self._notes.over("lost")
-        if item.kind != "note":
+        if item.kind == "zeros":  # which keep the time
+            self._intake.zeroed_s += item.missing_s
+        elif item.kind != "note":
             self._forget(item.missing_s)
         self._notes.tell(item.kind, item.text, t_s)
 
@@ -338,7 +342,7 @@ class LiveEars:
             lag_s=max(now_s - newest_s, 0.0),
             window_s=0.0,
             dropped=self._dropped,
-            lost_s=self._intake.lost_s,
+            lost_s=self._intake.lost_s + self._intake.zeroed_s,
             levels_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             peaks_dbfs=(NOTHING_DBFS, NOTHING_DBFS),
             answers=self._answering.new(),
@@ -361,9 +365,11 @@ class LiveEars:
             self._offer(self._standing_still())
 
     def _offer(self, update: Update | None) -> None:
-        """The newest for whoever iterates; the oldest go where nobody does."""
+        """The newest for whoever iterates; the oldest go where nobody does, but not their answers."""
         if self._updates.full():  # only this thread puts
             with contextlib.suppress(queue.Empty):
-                self._updates.get_nowait()
+                if (left_out := self._updates.get_nowait()) is not None:
+                    self._answering.put_back(left_out.answers)
+                    self._dropped += left_out.window_s > 0
         with contextlib.suppress(queue.Full):
             self._updates.put_nowait(update)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +38,14 @@ class TrackedSource:
         }
 
 
+def _known_to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _known_to_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known_to_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _rounded(said: dict[str, Any]) -> dict[str, Any]:
     """Angles to a tenth of a degree and distances to a centimetre: tracks are means, not bins."""
     for name, digits in (("azimuth_deg", 1), ("elevation_deg", 1), ("distance_m", 2)):
@@ -51,7 +60,7 @@ class HealthNote:
 
     kind: str
     """``lost``, ``silent``, ``frozen``, ``clipping``, ``dc``, ``identical``, ``one_sided``, ``out_of_step``,
-    ``inverted``, ``gap``, ``slow``, ``drift``, ``switched``, ``saving``, ``note``."""
+    ``inverted``, ``gap``, ``zeros``, ``slow``, ``drift``, ``switched``, ``saving``, ``note``."""
     text: str
     """One sentence for people: what is wrong and what to do."""
     since_s: float
@@ -87,9 +96,9 @@ class Update:
     window_s: float
     """How much sound was heard: shorter than asked for at the beginning and after a gap."""
     dropped: int
-    """Looks that were left out so far because hearing took longer than the hop."""
+    """Looks that were left out so far because hearing took longer than the hop, or nobody took what they told."""
     lost_s: float
-    """Sound that never arrived so far."""
+    """Sound that never arrived so far, also that for which zeros came."""
     levels_dbfs: tuple[float, float]
     """RMS of the left and the right ear over the last hop; −120 for digital silence."""
     peaks_dbfs: tuple[float, float]
@@ -105,8 +114,8 @@ class Update:
     """Probability that a class is heard anywhere, those above 0.05."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
+        """JSON-able; a number that JSON does not know, such as infinity, is ``None``."""
+        said = {
             "t_s": round(self.t_s, 3),
             "emitted_s": round(self.emitted_s, 3),
             "lag_s": round(self.lag_s, 3),
@@ -122,7 +131,8 @@ class Update:
             "saving_to": self.saving_to,
             "class_probs": {label: round(p, 3) for label, p in self.class_probs.items()},
         }
+        return {name: _known_to_json(value) for name, value in said.items()}
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import ipaddress
 import os
@@ -18,12 +19,17 @@ import soundfile
 
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
-from bat_agent.sound.audio import UNFINISHED
+from bat_agent.sound.audio import UNFINISHED, check_length
 from bat_agent.sound.wav_header import finished
 
 BLOCK_S = 0.05
 FORMATS = {"s16le": ("<i2", 2**15), "s32le": ("<i4", 2**31), "f32le": ("<f4", 1)}
 """Raw samples: numpy type and full scale."""
+LEAST_HZ, MOST_HZ = 1000, 768_000
+"""Rates that samples may have."""
+MOST_CHANNELS = 1024
+QUIET_S = 2.0
+"""Who has sent nothing for so long gives way to who comes now."""
 _READ_BYTES = 1 << 16
 
 
@@ -59,6 +65,7 @@ class File:
             raise BadInput(
                 f"cannot read {self.path} as audio ({_short(error)}): give a WAV, FLAC, OGG or MP3"
             ) from error
+        check_length(self._file, self.path.stat().st_size, str(self.path))
         self.sample_rate_hz, self.channels = self._file.samplerate, self._file.channels
         begin = round(self.start_s * self.sample_rate_hz) if self._at is None else self._at
         if begin >= self._file.frames:
@@ -83,10 +90,13 @@ class File:
     def _next(self) -> Samples:
         assert self._file is not None
         wanted = round(BLOCK_S * self.sample_rate_hz)
-        samples: Samples = self._file.read(wanted, dtype="float32", always_2d=True)
-        if not len(samples) and self.loop:
-            self._file.seek(0)
-            samples = self._file.read(wanted, dtype="float32", always_2d=True)
+        try:
+            samples: Samples = self._file.read(wanted, dtype="float32", always_2d=True)
+            if not len(samples) and self.loop:
+                self._file.seek(0)
+                samples = self._file.read(wanted, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise BadInput(f"{self.path} is broken ({_short(error)}); record or copy it again") from error
         return samples
 
     def clock_s(self) -> float:
@@ -110,7 +120,7 @@ class Raw:
         """``stream`` is standard input unless given."""
         self.name, self.live = "standard input", True
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
-        self._decoder = Decoder(form, channels)
+        self._decoder = Decoder(form, channels, sample_rate_hz)
         self._stream = stream
 
     def open(self) -> None:
@@ -139,7 +149,10 @@ class Raw:
 
 
 class Tcp:
-    """A port to which a robot connects and sends interleaved samples; one at a time, and it may come back."""
+    """A port to which a robot connects and sends interleaved samples; one at a time, and it may come back.
+
+    One that lost its power never says goodbye: who comes while nothing is sent takes its place.
+    """
 
     def __init__(
         self, port: int, host: str = "127.0.0.1", *, sample_rate_hz: int = 32_000, channels: int = 2,
@@ -151,9 +164,10 @@ class Tcp:
         self.name, self.live = f"tcp://{host}:{port}", True
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self._form = form
-        self._decoder = Decoder(form, channels)
+        self._decoder = Decoder(form, channels, sample_rate_hz)
         self._server: socket.socket | None = None
         self._client: socket.socket | None = None
+        self._sent_s = 0.0
         self._lost_s: float | None = None
         self._before = False
 
@@ -170,11 +184,17 @@ class Tcp:
     def read(self, timeout_s: float) -> list[Block | Notice]:
         """What has been sent since."""
         assert self._server is not None
-        waits = [self._server] if self._client is None else [self._client]
-        if not select.select(waits, [], [], timeout_s)[0]:
-            return []
-        if self._client is None:
-            return self._welcome()
+        there = [each for each in (self._server, self._client) if each is not None]
+        ready = select.select(there, [], [], timeout_s)[0]
+        found: list[Block | Notice] = []
+        if self._client in ready:
+            found += self._receive()
+        if self._server in ready:
+            found += self._welcome()
+        return found
+
+    def _receive(self) -> list[Block | Notice]:
+        assert self._client is not None
         try:
             data = self._client.recv(_READ_BYTES)
         except OSError:
@@ -182,12 +202,26 @@ class Tcp:
         if not data:
             self._leave()
             return [Notice("lost", f"nobody sends to {self.name} any more: waiting for a connection", self.clock_s())]
-        return [Block(samples, self.clock_s()) for samples in self._decoder.decode(data)]
+        self._sent_s = self.clock_s()
+        return [Block(samples, self._sent_s) for samples in self._decoder.decode(data)]
 
     def _welcome(self) -> list[Block | Notice]:
         assert self._server is not None
-        self._client, _ = self._server.accept()
-        self._decoder = Decoder(self._form, self.channels)
+        with contextlib.suppress(OSError):  # it has gone again
+            client, _ = self._server.accept()
+            if self._client is not None and self.clock_s() - self._sent_s < QUIET_S:
+                client.close()  # somebody is sending
+                return []
+            return self._take(client)
+        return []
+
+    def _take(self, client: socket.socket) -> list[Block | Notice]:
+        if self._client is not None:
+            self._leave()
+            self._lost_s = self._sent_s
+        _keep_alive(client)
+        self._client, self._sent_s = client, self.clock_s()
+        self._decoder = Decoder(self._form, self.channels, self.sample_rate_hz)
         missing_s = 0.0 if self._lost_s is None else self.clock_s() - self._lost_s
         kind, text = ("back", "connected again") if self._before else ("note", "connected")
         self._before, self._lost_s = True, None
@@ -213,11 +247,15 @@ class Tcp:
 class Decoder:
     """Bytes to frames; what is left of a frame waits for the rest of it."""
 
-    def __init__(self, form: str, channels: int) -> None:
+    def __init__(self, form: str, channels: int, sample_rate_hz: int = 32_000) -> None:
         if form not in FORMATS:
             raise BadInput(f"raw samples of form {form!r} are unknown: give one of {', '.join(FORMATS)}")
+        if not LEAST_HZ <= sample_rate_hz <= MOST_HZ:
+            raise BadInput(f"raw sound has {LEAST_HZ} to {MOST_HZ} samples a second, got a rate of {sample_rate_hz}")
         if channels < 2:
             raise BadInput(f"raw sound needs at least 2 channels, got {channels}: one ear hears no direction")
+        if channels > MOST_CHANNELS:
+            raise BadInput(f"raw sound has {MOST_CHANNELS} channels at most, got {channels}")
         self._type, self._full_scale = FORMATS[form]
         self._frame, self._channels, self._rest = np.dtype(self._type).itemsize * channels, channels, b""
 
@@ -230,6 +268,14 @@ class Decoder:
             yield (np.frombuffer(data[:whole], self._type).reshape(-1, self._channels) / self._full_scale).astype(
                 np.float32
             )
+
+
+def _keep_alive(client: socket.socket) -> None:
+    """Let the system find out within half a minute that the other machine is gone, though nobody else comes."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            client.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def check_host(host: str, remote: bool) -> None:

@@ -39,6 +39,8 @@ class Intake:
         self.sides = sides or Sides()
         self.lost_s = 0.0
         """Sound that is known to be missing, seconds."""
+        self.zeroed_s = 0.0
+        """Sound that was lost and in whose place zeros came, seconds."""
         self.newest_s = 0.0
         """When the newest sample arrived, by the clock of the source."""
         self._ring = Ring(round(LONGEST_S * SAMPLE_RATE_HZ))

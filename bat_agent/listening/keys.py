@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.answers import Answer
@@ -99,7 +99,8 @@ def typing(line: Line, *, letters: bool) -> Iterator[None]:
         with _reading(line, lambda: os.read(handle, 64).decode(errors="ignore")):
             yield
     finally:
-        termios.tcsetattr(handle, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it was closed
+            termios.tcsetattr(handle, termios.TCSADRAIN, before)
 
 
 @contextmanager
@@ -109,7 +110,10 @@ def _reading(line: Line, read: Callable[[], str]) -> Iterator[None]:
     def follow() -> None:
         while not over.is_set():
             if os.name == "nt" or select.select([sys.stdin], [], [], 0.2)[0]:
-                letters = read()
+                try:
+                    letters = read()
+                except (OSError, ValueError):  # the terminal was closed
+                    return
                 if not letters:
                     return
                 line.type(letters)

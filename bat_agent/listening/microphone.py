@@ -21,6 +21,7 @@ import numpy as np
 from bat_agent.errors import BadInput
 from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.listening.devices import RATES_HZ, Device, find_device, list_devices, portaudio, refresh
+from bat_agent.listening.lost_frames import LostFrames
 
 SILENT_S = 1.0
 """A callback that does not come for so long has stopped."""
@@ -70,6 +71,7 @@ class Microphone:
         self._behind_s = 0.0
         self._short_since_s: float | None = None
         self._server = _Server()
+        self._lost_frames = LostFrames(self.sample_rate_hz)
 
     def _find(self) -> Device:
         return self._usable(find_device(self._wanted))
@@ -123,6 +125,7 @@ class Microphone:
         sound = portaudio()
         self._blocks.clear()
         self._behind_s, self._heard, self._short_since_s = 0.0, False, None
+        self._lost_frames = LostFrames(self.sample_rate_hz)
         try:
             self._stream = sound.InputStream(
                 device=self._device.index, channels=max(self._pair), samplerate=self.sample_rate_hz, dtype="float32",
@@ -162,7 +165,14 @@ class Microphone:
                 found.append(Notice("gap", f"{self.name}: the system dropped some sound", arrived_s))
             self._weigh(len(samples) / self.sample_rate_hz, arrived_s)
             found.append(Block(samples[:, pair], arrived_s))
+            if lost := self._lost_frames.take(samples[:, pair]):
+                found.append(self._zeros(lost, arrived_s))
         return found + self._watch()
+
+    def _zeros(self, lost: int, arrived_s: float) -> Notice:
+        total_ms = 1000 * self._lost_frames.total / self.sample_rate_hz
+        text = f"{self.name}: {total_ms:.0f} ms of sound were lost so far, for which the sound server put zeros"
+        return Notice("zeros", text, arrived_s, lost / self.sample_rate_hz)
 
     def _weigh(self, sound_s: float, arrived_s: float) -> None:
         """Sound against clock, from the first block on: a device may take its time to begin.

@@ -7,7 +7,7 @@ from bat_agent.listening.events import HealthNote
 DRIFT_S = 0.5
 BEHIND = 3
 """Looks in a row that took longer than the hop, before that is said."""
-_BRIEF = ("gap", "back", "switched", "note")
+_BRIEF = ("gap", "back", "switched", "note", "zeros")
 _PATIENCE_S = 3.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -71,7 +71,8 @@ class TerminalView:
     ) -> None:
         with self._lock:
             self._live = None
-        self._open.close()
+        with suppress(OSError):  # the terminal was closed
+            self._open.close()
 
     def show(self, update: Update) -> None:
         """Draw it, or say what has changed."""

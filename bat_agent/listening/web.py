@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hmac
-import ipaddress
 import json
+import os
 import secrets
 import socket
 import threading
@@ -20,7 +19,6 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -29,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bat_agent.errors import BadInput
 from bat_agent.files.reading import parse_json
+from bat_agent.http_server import TOKEN_VARIABLE, LimitedServer, bears, collected, host_name, is_address
 from bat_agent.listening.control import Control
 from bat_agent.listening.events import Update
 
@@ -39,7 +38,7 @@ MOST_WAITING = 4
 """Questions of pages that wait for an answer; each holds a window of sound."""
 ANSWERS = 6
 """As many come with every update: a page that is slow, or new, has missed some."""
-_MOST_BYTES = 10_000
+_MOST_BYTES, _BODY_S = 10_000, 10.0
 _MOST_CONNECTIONS = 64
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANYWHERE = {"0.0.0.0": "192.0.2.1", "": "192.0.2.1", "::": "2001:db8::1"}
@@ -55,12 +54,13 @@ class WebView:
         self, control: Control, *, host: str = "127.0.0.1", port: int = 8765, token: str | None = None,
         hosts: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """``host`` other than loopback needs a token, which is made up unless given; ``hosts`` are more names by which
-        the page may be called.
+        """``host`` other than loopback needs a token, which is that of the environment or made up unless given;
+        ``hosts`` are more names by which the page may be called.
         """
         self.control, self.host, self.port = control, host.strip("[]"), port
         self._loopback = self.host in _LOOPBACK
-        self.token = token or (None if self._loopback else secrets.token_urlsafe(24))
+        own = token or (None if self._loopback else os.environ.get(TOKEN_VARIABLE))
+        self.token = own or (None if self._loopback else secrets.token_urlsafe(24))
         names = {self.host, *hosts, *(_LOOPBACK if self._loopback else ())}
         self._hosts = {name.strip("[]").lower() for name in names}
         self._answers: deque[dict[str, Any]] = deque(maxlen=ANSWERS)
@@ -69,7 +69,7 @@ class WebView:
         self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
-        self._server: uvicorn.Server | None = None
+        self._server: LimitedServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -93,11 +93,9 @@ class WebView:
             raise BadInput(f"the page cannot be served at {self.host}:{self.port} ({why}): choose {choose}") from error
         self.port = listening.getsockname()[1]
         # Whatever it has to say, it would say it across the radar.
-        config = uvicorn.Config(
-            self._app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1,
-            limit_concurrency=_MOST_CONNECTIONS,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        self._server = LimitedServer(
+            self._app(), most_connections=_MOST_CONNECTIONS, log_level="critical", timeout_graceful_shutdown=1
+        )
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(listening, ready), name="bat-page", daemon=True)
         self._thread.start()
@@ -182,12 +180,12 @@ class WebView:
     async def _ask(self, request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return _error(415, 'send {"question": …} as application/json')
-        body = b""
         try:
-            async for part in request.stream():
-                body += part
-                if len(body) > _MOST_BYTES:
-                    return _error(413, "the question is too long: ask something shorter")
+            body = await collected(request, _MOST_BYTES, _BODY_S)
+        except OverflowError:
+            return _error(413, "the question is too long: ask something shorter")
+        except asyncio.TimeoutError:
+            return _error(408, "the question did not arrive in time: ask again")
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE)
         question = _question(body)
@@ -232,16 +230,14 @@ class WebView:
             return _error(403, "another page may not ask here")
         if self.token is None or request.url.path in ("/", "/favicon.ico"):
             return None
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), self.token.encode())
-        if right and scheme.lower() == "bearer":
+        if bears(request, self.token):
             return None
         return _error(401, "the token is missing or wrong: open the whole address that bat-listen printed")
 
     def _is_known(self, host: str) -> bool:
-        name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]")
+        name = host_name(host)
         # Under an address of its own, another page cannot reach us (DNS rebinding needs a name).
-        return bool(name) and (name in self._hosts or (not self._loopback and _is_address(name)))
+        return bool(name) and (name in self._hosts or (not self._loopback and is_address(name)))
 
 
 class _Guard:
@@ -286,14 +282,6 @@ def _question(body: bytes) -> str | None:
     if not isinstance(question, str) or len(question) > LONGEST_QUESTION:
         return None
     return "".join(letter if letter.isprintable() else " " for letter in question)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _own_address(anywhere: str) -> str:

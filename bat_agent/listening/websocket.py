@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
 from bat_agent.listening.blocks import Block, Notice
-from bat_agent.listening.feeds import Decoder, check_host
+from bat_agent.listening.feeds import QUIET_S, Decoder, check_host
 
 _MOST_WAITING = 1000
 """Messages that wait to be read; the oldest go, and are missed, where nobody reads."""
 
 
 class WebSocketFeed:
-    """One sender at a time; it may go and come back. A page in a browser is not let in."""
+    """One sender at a time; it may go and come back, and gives way to another where it has sent nothing for a while.
+
+    A page in a browser is not let in.
+    """
 
     def __init__(
         self, port: int, host: str = "127.0.0.1", *, sample_rate_hz: int = 32_000, channels: int = 2,
@@ -29,10 +35,12 @@ class WebSocketFeed:
         self.name = f"ws://{host}:{port}"
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self._form = form
-        Decoder(form, channels)
+        Decoder(form, channels, sample_rate_hz)
         self._arrived: deque[Block | Notice] = deque(maxlen=_MOST_WAITING)
         self._something = threading.Event()
         self._sender = threading.Lock()
+        self._sending: Any = None
+        self._sent_s = 0.0
         self._server: Any = None
         self._lost_s: float | None = None
 
@@ -52,18 +60,20 @@ class WebSocketFeed:
         threading.Thread(target=self._server.serve_forever, name="bat-websocket", daemon=True).start()
 
     def _hear(self, connection: Any) -> None:
-        if not self._sender.acquire(blocking=False):
+        if not self._sender.acquire(blocking=False) and not self._instead():
             connection.close(1013, "somebody else is sending")
             return
+        self._sending, self._sent_s = connection, self.clock_s()
         try:
             missing_s = 0.0 if self._lost_s is None else self.clock_s() - self._lost_s
             kind, text = ("note", "connected") if self._lost_s is None else ("back", "connected again")
             self._put(Notice(kind, f"{self.name}: {text}", self.clock_s(), missing_s))  # type: ignore[arg-type]
-            decoder = Decoder(self._form, self.channels)
-            for message in connection:
+            decoder = Decoder(self._form, self.channels, self.sample_rate_hz)
+            for message in _messages(connection):
                 if isinstance(message, str):
                     connection.close(1003, "expected binary messages of interleaved samples")
                     break
+                self._sent_s = self.clock_s()
                 for samples in decoder.decode(message):
                     self._put(Block(samples, self.clock_s()))
         finally:
@@ -71,6 +81,15 @@ class WebSocketFeed:
             text = f"nobody sends to {self.name} any more: waiting for a connection"
             self._put(Notice("lost", text, self.clock_s()))
             self._sender.release()
+
+    def _instead(self) -> bool:
+        """Take the place of one who has lost power, say, and never said goodbye; whether it is taken."""
+        if self.clock_s() - self._sent_s < QUIET_S:
+            return False
+        if (quiet := self._sending) is not None:
+            with contextlib.suppress(OSError):
+                quiet.socket.shutdown(socket.SHUT_RDWR)  # a goodbye would be waited for
+        return self._sender.acquire(timeout=QUIET_S)
 
     def _put(self, item: Block | Notice) -> None:
         self._arrived.append(item)
@@ -93,3 +112,11 @@ class WebSocketFeed:
         if self._server is not None:
             self._server.shutdown()
             self._server = None
+
+
+def _messages(connection: Any) -> Iterator[Any]:
+    """What somebody sends, until he goes, with or without a goodbye."""
+    from websockets.exceptions import ConnectionClosed
+
+    with contextlib.suppress(ConnectionClosed):
+        yield from connection

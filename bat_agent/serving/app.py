@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
+import contextlib
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bat_agent
 from bat_agent.chat import conversation_name
 from bat_agent.errors import BadInput
+from bat_agent.http_server import bears, collected, host_name, is_address
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.serving import protocol
 from bat_agent.serving.batching import Batcher, QueueFull
@@ -43,6 +43,8 @@ class Limits:
     """A larger body is refused before it is read."""
     body_timeout_s: float = 30.0
     """A body must arrive within this time."""
+    bodies: int = 4
+    """Bodies of the largest size that may be in memory at once; what comes beyond is told to come again."""
 
 
 class Refused(Exception):
@@ -71,6 +73,7 @@ class Service:
         self.max_batch = max_batch
         self.limits = limits
         self._streams, self._rendering = streams, rendering
+        self._held_bytes = 0
 
     async def health(self, request: Request) -> Response:
         """That the server lives, how busy it is and what it takes; nothing that is worth a secret."""
@@ -94,22 +97,22 @@ class Service:
     async def perceive(self, request: Request) -> Response:
         """What sounds where in one clip or in each of a batch."""
         want = _wanted(request, protocol.PERCEPTIONS, protocol.ARRAYS)
-        waveform = await self._waveform(request)
-        clips = waveform if waveform.ndim == 3 else waveform[None]
-        heard = await self._heard(request, [Job(clip, want) for clip in clips])
+        async with self._waveform(request) as waveform:
+            clips = waveform if waveform.ndim == 3 else waveform[None]
+            heard = await self._heard(request, [Job(clip, want) for clip in clips])
         return JSONResponse(_as_reply(heard, want))
 
     async def open_stream(self, request: Request) -> Response:
         """A stream of dry sounds in a scene."""
         streams, query = self._its_streams(), request.query_params
         turn, window_s, scene = axes(query), number(query, "window_s", "2"), query.get("scene", "")
-        shape = _shape_of(request)
+        shape = self._shape_of(request)
         try:
             streams.check_room(shape, window_s)
         except BadInput as error:  # the body is not read
             raise Refused(422, str(error), close=True) from error
-        sounds = await self._samples(request, shape)
-        name = await self._rendered(request, lambda: streams.open(scene, sounds, window_s, turn))
+        async with self._samples(request, shape) as sounds:
+            name = await self._rendered(request, lambda: streams.open(scene, sounds, window_s, turn))
         return JSONResponse({"stream": name})
 
     async def step_stream(self, request: Request) -> Response:
@@ -142,34 +145,69 @@ class Service:
         conversation = request.query_params.get("conversation")
         if conversation is not None:
             conversation_name(conversation)
-        waveform = await self._waveform(request)
-        if waveform.ndim == 3:
-            raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
-        (heard,) = await self._heard(request, [Job(waveform, questions=questions, conversation=conversation)])
+        async with self._waveform(request, one_clip=True) as waveform:
+            (heard,) = await self._heard(request, [Job(waveform, questions=questions, conversation=conversation)])
         return JSONResponse({"answers": heard.answers})
 
-    async def _waveform(self, request: Request) -> np.ndarray:
-        samples = await self._samples(request, _shape_of(request))
-        await run_in_threadpool(self.ears.check, samples)
-        return samples
+    @contextlib.asynccontextmanager
+    async def _waveform(self, request: Request, *, one_clip: bool = False) -> AsyncIterator[np.ndarray]:
+        """What is to be heard, whose memory counts until the end of the block."""
+        shape = self._shape_of(request)
+        if len(shape) == 3:
+            self._check_number(shape[0], one_clip)
+        async with self._samples(request, shape) as samples:
+            await run_in_threadpool(self.ears.check, samples)
+            yield samples
 
-    async def _samples(self, request: Request, shape: tuple[int, ...]) -> np.ndarray:
+    @contextlib.asynccontextmanager
+    async def _samples(self, request: Request, shape: tuple[int, ...]) -> AsyncIterator[np.ndarray]:
+        """The samples of a request; what its head tells to be wrong is refused before its body is read."""
         rate = request.headers.get(protocol.SAMPLE_RATE_HEADER, str(SAMPLE_RATE_HZ))
-        body = await self._body(request)
-        try:
-            samples = protocol.read_samples(body, shape)
-        except BadInput as error:
-            raise Refused(400, str(error)) from error
         if rate.strip() != str(SAMPLE_RATE_HZ):
             raise Refused(422, f"the waveform has {rate} Hz, expected {SAMPLE_RATE_HZ} Hz: resample it first")
-        return samples
+        with self._room_for(protocol.size_of(shape)):
+            try:
+                samples = protocol.read_samples(await self._body(request), shape)
+            except BadInput as error:
+                raise Refused(400, str(error)) from error
+            yield samples
+
+    def _shape_of(self, request: Request) -> tuple[int, ...]:
+        """The shape that the head of a request tells, where its length agrees with it."""
+        length = request.headers.get("content-length")
+        try:
+            shape = protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
+            protocol.size_of(shape, int(length) if length is not None else None)
+        except BadInput as error:
+            if int(length or 0) > self.limits.body_bytes:
+                raise self._too_large() from error
+            raise Refused(400, str(error)) from error
+        return shape
+
+    def _check_number(self, clips: int, one_clip: bool) -> None:
+        if one_clip:
+            raise Refused(422, "questions are about one clip (2, samples): ask about each clip of a batch by itself")
+        if clips > self.batcher.capacity:
+            raise Refused(422, f"{clips} clips at once are more than the queue of {self.batcher.capacity}: split them")
+
+    @contextlib.contextmanager
+    def _room_for(self, num_bytes: int) -> Iterator[None]:
+        """Count a body into what is held; raises :class:`QueueFull` where it is too much."""
+        limits = self.limits
+        if num_bytes > limits.body_bytes:
+            raise self._too_large()
+        if self._held_bytes + num_bytes > limits.bodies * limits.body_bytes:
+            held = self._held_bytes / MEGABYTE
+            raise QueueFull(f"the server is busy: it holds {held:.0f} MB of sound; ask again in a moment", 1.0)
+        self._held_bytes += num_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= num_bytes
 
     async def _body(self, request: Request) -> bytes:
-        limit = self.limits.body_bytes
-        if int(request.headers.get("content-length", 0)) > limit:
-            raise self._too_large()
         try:
-            return await asyncio.wait_for(_collect(request, limit), self.limits.body_timeout_s)
+            return await collected(request, self.limits.body_bytes, self.limits.body_timeout_s)
         except asyncio.TimeoutError:
             seconds = self.limits.body_timeout_s
             raise Refused(408, f"the sound did not arrive within {seconds:g} s: send it faster", close=True) from None
@@ -182,10 +220,6 @@ class Service:
 
     async def _heard(self, request: Request, jobs: Sequence[Job]) -> list[Heard]:
         """The results of all jobs; they are cancelled where the client goes away meanwhile."""
-        if len(jobs) > self.batcher.capacity:
-            raise Refused(
-                422, f"{len(jobs)} clips at once are more than the queue of {self.batcher.capacity}: split them"
-            )
         return await _unless_gone(request, self.batcher.submit(jobs))
 
     async def _rendered(self, request: Request, job: Callable[[], Result]) -> Result:
@@ -210,13 +244,6 @@ async def _unless_gone(request: Request, waited_for: Sequence[Future[Result]]) -
         results.cancel()
 
 
-def _shape_of(request: Request) -> tuple[int, ...]:
-    try:
-        return protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
-    except BadInput as error:
-        raise Refused(400, str(error)) from error
-
-
 def _wanted(request: Request, *known: str) -> frozenset[str]:
     want = frozenset(request.query_params.get("want", protocol.PERCEPTIONS).split(","))
     if unknown := want - set(known):
@@ -234,16 +261,6 @@ def _as_reply(heard: Sequence[Heard], want: Collection[str]) -> dict[str, Any]:
     return reply
 
 
-async def _collect(request: Request, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise OverflowError
-        parts.append(part)
-    return b"".join(parts)
-
-
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -257,7 +274,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
         self.app = app
-        self.token = token.encode()
+        self.token = token
         self.hosts = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -273,22 +290,14 @@ class Guard:
             return _error(400, sentence, {"Connection": "close"})
         if request.url.path == protocol.HEALTH:
             return None
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        # Both are computed: how long it takes must not tell what was wrong.
-        right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), self.token)
-        if right and scheme.lower() == "bearer":
+        if bears(request, self.token):
             return None
         sentence = "the token is missing or wrong: give the one that bat-agent serve printed (BAT_AGENT_TOKEN)"
         return _error(401, sentence, {"WWW-Authenticate": "Bearer", "Connection": "close"})
 
     def _known_host(self, header: str) -> bool:
-        name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
-        name = name.strip("[]").lower()
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name in self.hosts
-        return True
+        name = host_name(header)
+        return name in self.hosts or is_address(name)
 
 
 def make_app(service: Service, token: str, hosts: Collection[str]) -> ASGIApp:

@@ -75,7 +75,8 @@ class Ears:
 
     def check(self, waveform: np.ndarray) -> None:
         """Raise :class:`~bat_agent.errors.BadInput` for what cannot be heard, so that it never enters a batch."""
-        prepare(waveform, self.bat.encoder)
+        for clip in waveform if waveform.ndim == 3 and len(waveform) else [waveform]:  # in the memory of one
+            prepare(clip, self.bat.encoder)
 
     def run(self, jobs: Sequence[Job]) -> list[Heard]:
         """One result for each job of equal key."""

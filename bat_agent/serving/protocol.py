@@ -50,6 +50,8 @@ SHAPE_HEADER = "X-Bat-Shape"
 SAMPLE_RATE_HEADER = "X-Bat-Sample-Rate"
 PERCEPTIONS, ARRAYS, AUDIO = "perceptions", "arrays", "audio"
 SAMPLE_TYPE = np.dtype("<f4")
+_MOST_AXES = 8
+_MOST_SAMPLES = 2**40
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
@@ -76,17 +78,27 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def read_shape(text: str | None) -> tuple[int, ...]:
     """The inverse of :func:`shape_text`; raises :class:`~bat_agent.errors.BadInput` for anything else."""
     parts = (text or "").split(",")
-    if not all(part.strip().isdecimal() and part.isascii() and len(part) < 16 for part in parts):
-        raise BadInput(f"the header {SHAPE_HEADER} must give the shape of the samples, such as 2,32000, got {text!r}")
-    return tuple(int(part) for part in parts)
+    if len(parts) > _MOST_AXES or not all(p.strip().isdecimal() and p.isascii() and len(p) < 16 for p in parts):
+        shown = text if text is None or len(text) <= 40 else f"{text[:40]}…"
+        raise BadInput(f"the header {SHAPE_HEADER} must give the shape of the samples, such as 2,32000, got {shown!r}")
+    shape = tuple(int(part) for part in parts)
+    if math.prod(max(size, 1) for size in shape) > _MOST_SAMPLES:
+        raise BadInput(f"the shape {shape_text(shape)} in {SHAPE_HEADER} is that of no sound: give that of the samples")
+    return shape
+
+
+def size_of(shape: tuple[int, ...], length: int | None = None) -> int:
+    """Bytes of samples of this shape; raises :class:`~bat_agent.errors.BadInput` for a body of another ``length``."""
+    wanted = math.prod(shape) * SAMPLE_TYPE.itemsize
+    if length is not None and length != wanted:
+        raise BadInput(
+            f"the body holds {length} bytes, expected {wanted} for samples of shape {shape}: send them all as "
+            f"float32, and their shape in {SHAPE_HEADER}"
+        )
+    return wanted
 
 
 def read_samples(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """The samples in a body as a read-only array; raises :class:`~bat_agent.errors.BadInput` for another size."""
-    wanted = math.prod(shape) * SAMPLE_TYPE.itemsize
-    if len(body) != wanted:
-        raise BadInput(
-            f"the body holds {len(body)} bytes, expected {wanted} for samples of shape {shape}: send them all as "
-            f"float32, and their shape in {SHAPE_HEADER}"
-        )
+    size_of(shape, len(body))
     return np.frombuffer(body, SAMPLE_TYPE).reshape(shape)

@@ -8,13 +8,14 @@ import os
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from bat_agent.errors import BadInput
+from bat_agent.http_server import TOKEN_VARIABLE, LimitedServer
+from bat_agent.listening.leaving import signals_that_end
 from bat_agent.serving.app import MEGABYTE, Limits, Service, make_app
 from bat_agent.serving.batching import Batcher
 from bat_agent.serving.ears import Ears, Heard, Job
@@ -27,7 +28,6 @@ __all__ = [
     "MEGABYTE", "HearingServer", "Limits", "ServerOptions", "choose_token", "listen", "until_signalled", "url_of",
 ]  # fmt: skip
 
-TOKEN_VARIABLE = "BAT_AGENT_TOKEN"
 _BACKLOG = 256
 _KEEP_ALIVE_S = 120
 _LAST_REPLIES_S = 5
@@ -113,7 +113,7 @@ def _is_wildcard(host: str) -> bool:
     return False
 
 
-class HearingServer(uvicorn.Server):
+class HearingServer(LimitedServer):
     """A server of one model: ``run`` serves until a signal comes or ``should_exit`` is set.
 
     Replies under way are still given, for some seconds.
@@ -148,24 +148,33 @@ class HearingServer(uvicorn.Server):
         names = {"localhost", socket.gethostname(), *options.allowed_hosts}
         app = make_app(service, token, names)
         super().__init__(
-            uvicorn.Config(
-                app, lifespan="off", ws="none", log_level="warning", access_log=False, server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_LAST_REPLIES_S,
-            )
-        )  # fmt: skip
+            app, log_level="warning", timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_LAST_REPLIES_S
+        )
         self._listening = listening
         self._ready = ready
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end."""
         try:
-            super().run(sockets or [self._listening])
+            with self._until_hung_up():
+                super().run(sockets or [self._listening])
         finally:
             self.batcher.close()
             if self._rendering is not None:
                 self._rendering.close()
             if self._streams is not None:
                 self._streams.end()
+
+    @contextlib.contextmanager
+    def _until_hung_up(self) -> Iterator[None]:
+        """A closed terminal ends it as SIGTERM does, for which uvicorn has no handler."""
+        in_main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self.handle_exit) for number in signals_that_end() if in_main}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
@@ -175,11 +184,14 @@ class HearingServer(uvicorn.Server):
 
 @contextlib.contextmanager
 def until_signalled() -> Iterator[None]:
-    """Ends quietly on SIGINT and SIGTERM alike; uvicorn raises them once more when its last reply is given."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Ends quietly on SIGINT, SIGTERM and, where its terminal is closed, SIGHUP; uvicorn raises the first two once more
+    when its last reply is given.
+    """
+    before = {number: signal.signal(number, signal.default_int_handler) for number in signals_that_end()}
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -21,6 +21,7 @@ from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.wav_header import finished
 
 if TYPE_CHECKING:
+    import soundfile
     from torch import Tensor
 
 PathLike = str | os.PathLike[str]
@@ -28,6 +29,9 @@ CLIPPED, CLIPPED_SHARE = 0.999, 1e-3
 """A recording clips where more than this share of its samples are so near full scale, and none beyond."""
 CLIPS = "the recording clips, which distorts level and spectrum"
 UNFINISHED = "the header of the recording was never finished (was it cut off?), so all that is there was read"
+_PLAIN_BYTES, _HIGHEST_RATIO = 1 << 30, 200
+"""Samples of so many bytes are decoded from any file, more only where the file has its share of them."""
+_UNKNOWN_FRAMES = 2**63 - 1
 _SMALL_BYTES = 1 << 14
 """Longer is no header without sound."""
 _LARGEST = 1e30
@@ -179,7 +183,9 @@ def _decoded(source: Path | io.BytesIO, num_bytes: int, name: str, dtype: str) -
     if num_bytes == 0:
         raise BadInput(f"{name} is empty (0 bytes), expected audio; record or copy it again")
     try:
-        samples, rate_hz = soundfile.read(source, dtype=dtype, always_2d=True)
+        with soundfile.SoundFile(source) as file:
+            check_length(file, num_bytes, name)
+            samples, rate_hz = file.read(dtype=dtype, always_2d=True), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise BadInput(
@@ -190,6 +196,22 @@ def _decoded(source: Path | io.BytesIO, num_bytes: int, name: str, dtype: str) -
     if not np.isfinite(samples).all():
         raise BadInput(f"{name} holds samples that are NaN or infinite, expected finite numbers; export it again")
     return samples.T, int(rate_hz)
+
+
+def check_length(file: soundfile.SoundFile, num_bytes: int, name: str) -> None:
+    """Raise :class:`~bat_agent.errors.BadInput` for an open file of ``num_bytes`` whose header claims a length that no
+    recording has, before memory is spent on it; and for a FLAC that was written to a pipe and says none.
+    """
+    if file.frames == _UNKNOWN_FRAMES:
+        raise BadInput(
+            f"{name} does not say how long it is, as a FLAC that was written to a pipe; make it anew, e.g. with ffmpeg"
+        )
+    decoded = 4 * file.frames * file.channels
+    if decoded > max(_PLAIN_BYTES, _HIGHEST_RATIO * num_bytes):
+        raise BadInput(
+            f"{name} has {num_bytes:,} bytes and claims to hold {file.frames:,} samples, as no recording does; record "
+            "or copy it again"
+        )
 
 
 def counted_from_1(channels: tuple[int, ...]) -> tuple[int, ...]:

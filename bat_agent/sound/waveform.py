@@ -19,6 +19,8 @@ from bat_agent.sound.torchaudio_parts import torchaudio_part
 
 SHORTEST_S = 0.02
 SHORT_S = 0.5
+LARGEST = 2.0**32
+"""Integers of 32 bits that were turned to floats reach half of it; no recording reaches more."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def prepare(waveform: Any, encoder: Encoder) -> Prepared:
     """Check a waveform (2, N) or (B, 2, N) at 32 kHz, mend what lies (:func:`~bat_agent.sound.mending.mend`) and fit it
     to the encoder's rate and length.
 
-    Raises :class:`~bat_agent.errors.BadInput` for another shape, NaN or infinite samples, or less than 20 ms.
+    Raises :class:`~bat_agent.errors.BadInput` for another shape, NaN, infinite or huge samples, or less than 20 ms.
     """
     sound = _as_tensor(waveform)
     batched = sound.ndim == 3
@@ -91,6 +93,8 @@ def _as_tensor(waveform: Any) -> Tensor:
     waveform = waveform.detach().cpu().float()
     if not bool(waveform.isfinite().all()):
         raise BadInput("the waveform contains NaN or infinite samples: check how it was recorded or computed")
+    if waveform.numel() and (peak := float(waveform.abs().max())) > LARGEST:
+        raise BadInput(f"samples of the waveform reach {peak:.3g}, expected ±1: check how it was recorded or computed")
     return waveform.contiguous()
 
 

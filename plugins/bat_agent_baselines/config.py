@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 
 NUM_MELS = 128
 
@@ -45,6 +45,8 @@ class SELDnetConfig:
     def __post_init__(self) -> None:
         if self.features not in ("mel+ipd", "mel"):
             raise BadInput(f"seldnet features must be 'mel+ipd' or 'mel', got {self.features!r}")
+        check_range("seldnet", self, 0.02, 600, "clip_seconds")
+        check_range("seldnet", self, 0.01, 64, "mlp_ratio")
         _check_transformer("seldnet", self.width, self.heads, self.depth)
         if len(self.pool_time) != len(self.pool_mels) or not self.pool_time:
             raise BadInput(
@@ -99,6 +101,9 @@ class AudioMAEConfig:
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "cls"):
             raise BadInput(f"audiomae pooling must be 'mean' or 'cls', got {self.pooling!r}")
+        check_range("audiomae", self, 0.02, 600, "clip_seconds")
+        check_range("audiomae", self, 0.01, 64, "mlp_ratio")
+        check_range("audiomae", self, 1, 65_536, "frames")
         _check_transformer("audiomae", self.width, self.heads, self.depth)
         if self.width % 4:
             raise BadInput(f"audiomae width {self.width} must be a multiple of 4 for the 2-D positions")
@@ -124,10 +129,10 @@ class AudioMAEConfig:
 
 
 def _check_transformer(name: str, width: int, heads: int, depth: int) -> None:
-    if heads < 1 or width < 1 or width % heads:
+    if not (heads >= 1 and 1 <= width <= 8192) or width % heads:
         raise BadInput(f"{name} width {width} must be a multiple of heads {heads}")
-    if depth < 1:
-        raise BadInput(f"{name} depth must be at least 1, got {depth}")
+    if not 1 <= depth <= 256:
+        raise BadInput(f"{name} depth must be at least 1 and at most 256, got {depth}")
 
 
 def _check_shares(name: str, **shares: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
 
 
@@ -24,6 +24,9 @@ class EchoEncoderConfig:
     """Level difference between the ears from which a sound counts as lateral."""
 
     def __post_init__(self) -> None:
+        check_range("echo", self, 2, 65_536, "token_dim")
+        check_range("echo", self, 0.02, 600, "clip_seconds")
+        check_range("echo", self, 1000, 768_000, "sample_rate_hz")
         if self.token_dim < 2 or self.token_dim % 2:
             raise BadInput(f"token_dim must be even and at least 2, got {self.token_dim}")
         if not 0 < self.token_seconds <= self.clip_seconds:

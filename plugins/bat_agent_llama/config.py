@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 
 TINY = "tiny"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -120,6 +120,10 @@ class LlamaReasonerConfig:
         for name in (*least_one, "tiny_layers", "tiny_width", "lora_rank", "lora_alpha", "num_beams"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)} is too small, expected at least 1")
+        check_range("llama", self, 1, 65_536, "token_dim", "projector_dim", "tiny_width", "lora_rank")
+        check_range("llama", self, 1, 65_536, "max_answer_tokens")
+        check_range("llama", self, 0, 8192, "num_queries", "num_cls_tokens", "spoken_slots", "adapter_prompts")
+        check_range("llama", self, 1, 256, "projector_layers", "projector_heads", "tiny_layers", "num_beams")
         if self.tiny_width % 8:
             raise BadInput(f"tiny_width={self.tiny_width} must be a multiple of 8, as it is shared by 4 heads")
         for name in ("num_queries", "num_cls_tokens", "spoken_slots", "adapter_prompts"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 
 Task = Literal["class", "distance", "direction"]
 TASKS: tuple[Task, ...] = ("class", "distance", "direction")
@@ -82,6 +82,14 @@ class SpatialASTConfig:
     training. bf16 needs AMX to be faster, int8 needs VNNI or AMX."""
 
     def __post_init__(self) -> None:
+        check_range("spatial-ast", self, 0.02, 600, "clip_seconds")
+        check_range("spatial-ast", self, 1, 65_536, "target_frames", "patch_frames", "summary_hidden")
+        check_range("spatial-ast", self, 1, 8192, "stem_channels", "width", "heads")
+        check_range("spatial-ast", self, 0, 65_536, "slot_hidden", "spec_time_frames", "spec_mels")
+        check_range("spatial-ast", self, 0, 1, "level_dropout", "drop_path", "mask_time", "mask_mels")
+        check_range("spatial-ast", self, 0, 256, "depth")
+        check_range("spatial-ast", self, 0.01, 64, "mlp_ratio")
+        check_range("spatial-ast", self, 1, 128, "patch_mels")
         if self.width % self.heads:
             raise BadInput(f"spatial-ast width {self.width} must be a multiple of heads {self.heads}")
         if self.width % 4:
@@ -92,8 +100,8 @@ class SpatialASTConfig:
             raise BadInput(
                 f"spatial-ast target_frames {self.target_frames} must be a multiple of patch_frames {self.patch_frames}"
             )
-        if self.num_slots < 1:
-            raise BadInput(f"spatial-ast num_slots must be at least 1, got {self.num_slots}")
+        if not 1 <= self.num_slots <= 64:
+            raise BadInput(f"spatial-ast num_slots must be at least 1 and at most 64, got {self.num_slots}")
         if self.summary_frames < 0:
             raise BadInput(f"spatial-ast summary_frames must be 0 or more, got {self.summary_frames}")
         if self.slot_summary and self.summary_frames % self.patch_frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 
 NUM_BRANCHES = 3
 TOKENS_PER_BRANCH = 3
@@ -50,6 +50,12 @@ class DSpASTConfig:
     """Keep the (constant) STFT and mel kernels in the state dict, as the released layout does."""
 
     def __post_init__(self) -> None:
+        check_range("dspast", self, 0.02, 600, "clip_seconds")
+        check_range("dspast", self, 1, 65_536, "target_frames", "patch_frames", "head_dim")
+        check_range("dspast", self, 1, 8192, "width", "heads")
+        check_range("dspast", self, 0, 256, "depth")
+        check_range("dspast", self, 0.01, 64, "mlp_ratio")
+        check_range("dspast", self, 0, 1, "drop_path")
         if self.width % self.heads:
             raise BadInput(f"dspast width {self.width} must be a multiple of heads {self.heads}")
         if self.width % 4:

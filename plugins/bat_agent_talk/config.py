@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bat_agent.errors import BadInput
+from bat_agent.errors import BadInput, check_range
 from bat_agent.hearing.perception import Thresholds
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -44,6 +44,7 @@ class TalkConfig:
         for name in ("lora_rank", "lora_alpha"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)} is too small, expected at least 1")
+        check_range("talk", self, 1, 65_536, "token_dim", "lora_rank")
         for name in ("activity", "label", "heard", "sure"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"{name} must be a probability between 0 and 1, got {getattr(self, name)}")

@@ -23,7 +23,7 @@ from bat_agent.errors import BadInput
 from bat_agent.evaluation.plotting import save_figure
 from bat_agent.files import leftovers
 from bat_agent.files.locking import locked
-from bat_agent.files.writing import whole_file, whole_path, write_bytes, write_json
+from bat_agent.files.writing import whole_file, whole_lines, whole_path, write_bytes, write_json
 from bat_agent.questions.files import RecordWriter
 from bat_agent.registry import load_simulator
 from bat_agent.sound.audio import write_wav
@@ -116,6 +116,17 @@ def test_a_folder_that_is_not_there_or_is_read_only(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="choose a shorter name"):
         write_bytes(tmp_path / ("n" * 300), b"")
     write_bytes(tmp_path / ("n" * 255), b"1")  # the temporary name is no longer than the target's
+
+
+def test_lines_are_added_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What is read while it grows held half a line where the disk was full."""
+    with no_file_above(LIMIT), whole_lines(tmp_path / "lines.jsonl") as add:
+        add("[1]\n")
+        assert (tmp_path / "lines.jsonl").read_text() == "[1]\n"
+        with pytest.raises(BadInput, match=r"cannot write .*lines\.jsonl \(File too large\)"):
+            add("[" + 5000 * "2" + "]\n")
+        add("[3]\n")
+    assert (tmp_path / "lines.jsonl").read_text() == "[1]\n[3]\n"
 
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 from bat_agent.errors import BadInput
 from bat_agent.hearing.answers import Answer
 from bat_agent.hearing.perception import PerceivedSource, Perception
+from bat_agent.listening.answering import MOST_WAITING, Answering
 from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.listening.engine import LiveEars
-from bat_agent.listening.events import Update
+from bat_agent.listening.events import Answered, Update
 from bat_agent.listening.intake import Sides
 from bat_agent.listening.saving import Recorder
 from bat_agent.listening.settings import Settings
@@ -356,3 +358,54 @@ def test_numbers_that_are_none_never_reach_the_ears(make: Callable[[Samples], Sa
     stub = Ears()
     list(ears(Script([make(block) for block in blocks(1.0)]), stub))
     assert all(np.isfinite(window).all() for window in stub.windows)
+
+
+def test_zeros_for_lost_frames_count_as_lost_and_take_their_time() -> None:
+    updates = listen([*blocks(1.0), Notice("zeros", "20 ms of sound were lost so far", 1.0, 0.02), *blocks(1.0)])
+    assert updates[-1].lost_s == pytest.approx(0.02)
+    assert updates[-1].t_s == pytest.approx(2.0)
+    assert updates[-1].window_s == pytest.approx(2.0)  # it was not begun anew
+    assert "lost so far" in updates[-1].health[0].text
+
+
+def test_what_nobody_takes_is_counted_and_its_answers_come_later() -> None:
+    """Updates that a slow view did not take were gone without a trace, and the answers in them too."""
+    live = ears(Script([]))
+    look = Update(1.0, 1.0, 0.1, 2.0, 0, 0.0, (-20.0, -20.0), (-9.0, -9.0))
+    answers = [Answered(Answer("where?", str(number)), 1.0) for number in range(3)]
+    for answer in answers:
+        live._offer(replace(look, answers=(answer,)))
+    for _ in range(live._updates.maxsize):
+        live._offer(look)
+    assert live._dropped == len(answers)
+    assert sorted(a.answer.text for a in live._answering.new()) == ["0", "1", "2"]
+
+
+class SlowToAnswer(Ears):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.asked: list[str] = []  # shared with copies
+
+    def ask(self, window: Waveform, question: str) -> Answer:
+        self.asked.append(question)
+        assert self.gate.wait(20)
+        return super().ask(window, question)
+
+
+def test_questions_do_not_pile_up_behind_a_slow_answer() -> None:
+    """Each holds half a megabyte of sound: an hour of them, asked twice as fast as answered, took a gigabyte."""
+    slow = SlowToAnswer()
+    answering = Answering(slow, ["where is it?"], every_s=0.1)  # type: ignore[arg-type]
+    window = np.concatenate(blocks(2.0)).T
+    for number in range(100):
+        answering.look(window, number / 10, True, wait=False)
+    typed = [answering.ask("and now?", window, 10.0) for _ in range(MOST_WAITING)]
+    with pytest.raises(BadInput, match="questions wait for their answers"):
+        answering.ask("and now?", window, 10.0)
+    slow.gate.set()
+    assert answering.finish()
+    assert all(future.result(1).text == "left" for future in typed)
+    assert len(slow.asked) == 1 + MOST_WAITING

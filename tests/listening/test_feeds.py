@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from bat_agent.errors import BadInput
+from bat_agent.listening import feeds, websocket
 from bat_agent.listening.blocks import Block, Notice, Samples, SoundSource
 from bat_agent.listening.feeds import FORMATS, File, Raw, Tcp
 from bat_agent.listening.opening import open_file, open_source
@@ -122,6 +123,53 @@ def test_a_robot_connects_goes_and_comes_back() -> None:
         source.close()
 
 
+@pytest.mark.parametrize("by", ["tcp", "ws"])
+def test_a_robot_that_lost_its_power_does_not_shut_out_the_next(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never said goodbye, and for the system its connection stands: the next one was refused for two hours."""
+    monkeypatch.setattr(feeds, "QUIET_S", 0.4)
+    monkeypatch.setattr(websocket, "QUIET_S", 0.4)
+    source: Any = Tcp(0) if by == "tcp" else WebSocketFeed(0)
+    source.open()
+
+    def robot(begin: int) -> Any:
+        if by == "tcp":
+            made = socket.create_connection(("127.0.0.1", source.port))
+            made.sendall(frames(begin).tobytes())
+            return made
+        made = pytest.importorskip("websockets.sync.client").connect(source.name, close_timeout=0)
+        made.send(frames(begin).tobytes())
+        return made
+
+    try:
+        dead = robot(1000)
+        drain(source, 0.3)
+        time.sleep(0.5)
+        with robot(2000):
+            samples, notices = drain(source, 1.0)
+        np.testing.assert_array_equal(as_numbers(samples), frames(2000))
+        assert [n.kind for n in notices if n.kind != "lost"] == ["back"]
+        dead.close()
+    finally:
+        source.close()
+
+
+def test_who_sends_is_not_replaced() -> None:
+    source = Tcp(0)
+    source.open()
+    try:
+        with socket.create_connection(("127.0.0.1", source.port)) as robot:
+            robot.sendall(frames(1000).tobytes())
+            drain(source, 0.3)
+            with socket.create_connection(("127.0.0.1", source.port)) as other:
+                drain(source, 0.2)
+                assert other.recv(1) == b""  # sent away
+            robot.sendall(frames(3000)[1000:].tobytes())
+            samples, _ = drain(source, 0.3)
+        np.testing.assert_array_equal(as_numbers(samples), frames(3000)[1000:])
+    finally:
+        source.close()
+
+
 def test_a_pause_is_no_loss() -> None:
     source = Tcp(0)
     source.open()
@@ -199,6 +247,10 @@ BAD: list[tuple[Any, str]] = [
     (lambda: open_source("walk:Dragon"), "unknown sound class 'Dragon'"),
     (lambda: open_source("-", fast=True), "standard input comes at its own pace"),
     (lambda: Raw(form="u8"), "raw samples of form 'u8' are unknown: give one of s16le"),
+    (lambda: Raw(sample_rate_hz=0), "raw sound has 1000 to 768000 samples a second, got a rate of 0"),
+    (lambda: Tcp(0, sample_rate_hz=-1), "got a rate of -1"),
+    (lambda: WebSocketFeed(0, sample_rate_hz=10**9), "got a rate of 1000000000"),
+    (lambda: Raw(channels=10**6), "raw sound has 1024 channels at most"),
     (lambda: Raw(channels=1), "raw sound needs at least 2 channels"),
     (lambda: File(__file__, pace="slow"), "pace must be 'real' or 'fast'"),
     (lambda: File(__file__, pace="fast", loop=True), "never ends"),

@@ -26,7 +26,7 @@ def _fresh(microphone: Any) -> None:
 
 @pytest.fixture
 def batmic(microphone: Any) -> Iterator[Microphone]:
-    source = Microphone("batmic")
+    source = Microphone("batmic", sample_rate_hz=32_000)
     source.open()
     yield source
     source.close()
@@ -78,7 +78,7 @@ def test_a_device_at_48_khz_and_one_with_swapped_ears(microphone: Any) -> None:
     frames = numbers(frames_of(hear(microphone, source, 96_000, "bat48", 48_000)))
     source.close()
     np.testing.assert_array_equal(frames, np.arange(1, 96_001))
-    swapped = Microphone("batswap", channels=(2, 1))
+    swapped = Microphone("batswap", channels=(2, 1), sample_rate_hz=32_000)
     swapped.open()
     frames = numbers(frames_of(hear(microphone, swapped, 64_000)))
     swapped.close()

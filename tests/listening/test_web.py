@@ -112,6 +112,13 @@ def test_beyond_this_machine_there_is_always_a_token(control: Any) -> None:
     assert WebView(control).token is None
 
 
+def test_the_token_may_be_that_of_the_environment(control: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line is shown to everybody."""
+    monkeypatch.setenv("BAT_AGENT_TOKEN", "of-the-environment")
+    assert WebView(control, host="0.0.0.0").token == "of-the-environment"
+    assert WebView(control).token is None
+
+
 def test_a_slow_page_gets_the_newest_and_none_of_the_old(page: WebView, update: Any) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
     connection.request("GET", "/events")

@@ -183,7 +183,9 @@ def test_what_keeps_the_command_from_serving_is_one_sentence(run: Any, monkeypat
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
-@pytest.mark.parametrize(("ended_by", "as_json"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+@pytest.mark.parametrize(
+    ("ended_by", "as_json"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)]
+)
 def test_the_command_serves_until_it_is_ended(ended_by: signal.Signals, as_json: bool) -> None:
     """A fresh process with the shipped model; the line it prints is enough for a client."""
     command = [sys.executable, "-c", "from bat_agent.cli import main; main()", "serve", "--port", "0"]
