@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = "bat_agent"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "hookspecs", "hub", "data", "models", "_moved"),
-    ("extras", "labels", "files"),
+    ("extras", "labels", "files", "threads"),
     ("scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),

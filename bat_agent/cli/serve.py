@@ -34,7 +34,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name clients may call; may be given again.")
     ] = None,
-    threads: inputs.Threads = 1,
+    threads: inputs.Threads = None,
     device: inputs.Device = None,
     unknown_level: inputs.UnknownLevel = False,
     json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,

@@ -33,6 +33,7 @@ def listen(
     model: str | os.PathLike[str] | Bat = "bat-small",
     device: str | None = None,
     level_known: bool | None = None,
+    threads: int | None = None,
     channels: tuple[int, int] | None = None,
     swap: bool = False,
     fast: bool = False,
@@ -47,7 +48,8 @@ def listen(
     ``source``: ``None`` for the default microphone, a number or name of a device, an audio file, ``tcp://HOST:PORT``,
     ``walk:LABEL`` for a rendered sound that walks around the listener, or any
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
-    ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
+    ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``threads``: of the
+    processor that the model computes with; by itself what is fastest. ``channels`` are
     the left and the right one, counted from 1; unless they are named, what is heard has two. ``fast`` hears a file as
     fast as possible; ``save`` writes what is heard into a folder. ``settings`` are those of
     :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``, ``hop_s`` and ``questions``.
@@ -60,7 +62,7 @@ def listen(
     calibrated = default_level_known(opened) if level_known is None else level_known
     ears = model
     if not isinstance(ears, Bat):
-        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated)
+        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated, threads=threads)
     try:
         chosen = Settings(**settings)
     except TypeError as error:

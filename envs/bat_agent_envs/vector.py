@@ -54,6 +54,7 @@ class VectorSpatialHearing(_VectorWrapper):
         ask_every: int = 0,
         device: str | None = None,
         level_known: bool = True,
+        threads: int | None = None,
     ) -> None:
         super().__init__(env)
         space = env.single_observation_space
@@ -69,7 +70,7 @@ class VectorSpatialHearing(_VectorWrapper):
         self._turns = None if turn_key is None else [Turns(space, turn_key) for _ in range(env.num_envs)]
         self._sound = find_sound(space, audio)
         rate = _same_in_all(env, "sample_rate_hz") if sample_rate_hz is None else sample_rate_hz
-        ears = open_ears(model, device, level_known)
+        ears = open_ears(model, device, level_known, threads)
         step_s = None if feed == "chunk" else _same_in_all(env, "step_s")
         self.hearing = Hearing(ears, options, rate_of(env, rate), env.num_envs, step_s)
         self.labels = ears.labels

@@ -55,6 +55,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         ask_every: See ``questions``.
         device: Of the model, such as ``cuda``.
         level_known: False where full scale means nothing, so that distances are not judged by level.
+        threads: Of the processor that the model computes with; by itself what is fastest, one for bat-small, whatever
+            ``OMP_NUM_THREADS`` says. Your own models keep the number that you set for them.
 
     Raises :class:`~bat_agent.errors.BadInput` for an environment whose sound cannot be heard, now or, for NaN and the
     like, in the step that brings it; :class:`~bat_agent.errors.WeightsError` where the model is missing.
@@ -79,13 +81,14 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         ask_every: int = 0,
         device: str | None = None,
         level_known: bool = True,
+        threads: int | None = None,
     ) -> None:
         # Not copied: what audio is called on may hold a live simulator.
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
             window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
             keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions), ask_every=ask_every, device=device,
-            level_known=level_known,
+            level_known=level_known, threads=threads,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(
@@ -98,7 +101,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         rate = rate_of(env, sample_rate_hz)
         # Environments that draw what is heard have a method show_heard.
         self._show = attribute(env, "show_heard")
-        ears = open_ears(model, device, level_known)
+        ears = open_ears(model, device, level_known, threads)
         self.hearing = Hearing(ears, options, rate, step_s=attribute(env, "step_s"))
         self.labels = ears.labels
         """Names of the classes, in the order of ``audio/class_probs``."""
