@@ -13,10 +13,20 @@ from bat_agent.hearing.perception import (
     exclusive_directions,
 )
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
-from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
+from bat_agent.interfaces import (
+    NUM_AZIMUTH_BINS,
+    NUM_ELEVATION_BINS,
+    SAMPLE_RATE_HZ,
+    Encoder,
+    Encoding,
+    SlotEncoding,
+)
 from bat_agent.sound.waveform import Prepared, prepare
 
-HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides")
+HEARING_KEYS = (
+    "direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides", "azimuth_probs",
+    "elevation_probs",
+)  # fmt: skip
 _PROBE_S = 0.5
 
 
@@ -53,9 +63,11 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``valid`` (B, S) bool: whether the slot holds a source whose direction is known
     * ``sides`` (B, S, 3) float32: probability that it is on the left, behind and below; near 0.5 it cannot be told, and
       ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
+    * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from azimuth
+      0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
 
     Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
-    ``slot_probs`` and ``sides`` are 0. So are direction, distance and ``sides``, with ``valid`` false, where the clip
+    ``slot_probs``, ``sides`` and the probabilities of angles are 0. So are all of them but ``slot_probs``, with ``valid`` false, where the clip
     carries no direction (one microphone in both ears) or the encoder lacks the head of one of the angles; what sounds
     is told all the same. What else the encoder has no head for is 0, and so is everything of a silent clip. An encoder
     without slots cannot say that there is nothing: its only slot holds a source wherever there is any sound.
@@ -82,6 +94,7 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
         "valid": valid,
         "sides": np.where(valid[..., None], _sides(encoding, order), 0).astype(np.float32),
+        **{name: np.where(valid[..., None], probs, 0).astype(np.float32) for name, probs in _angles(encoding, order)},
     }
 
 
@@ -132,6 +145,22 @@ def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
             mass = logits.detach().float().softmax(dim=-1).cpu().numpy() @ share
             found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
     return np.clip(found, 0, 1)
+
+
+def _angles(encoding: Encoding, order: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Probabilities (B, S, bins) of azimuth and elevation of the slots in this order; 0 without such a head."""
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
+    heads = (
+        ("azimuth_probs", said.azimuth_logits, NUM_AZIMUTH_BINS),
+        ("elevation_probs", said.elevation_logits, NUM_ELEVATION_BINS),
+    )
+    found = []
+    for name, logits, bins in heads:
+        probs = np.zeros((*order.shape, bins))
+        if logits is not None:
+            probs = logits.detach().float().softmax(dim=-1).cpu().numpy().reshape(*order.shape, bins)
+        found.append((name, np.take_along_axis(probs, order[..., None], axis=1)))
+    return found
 
 
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:

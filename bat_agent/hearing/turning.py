@@ -194,7 +194,7 @@ class Turning:
         gathered = [heading for _, heading in track.headings]
         if max(gathered) - min(gathered) <= STILL_DEG:
             turn = track.last_deg - now
-            azimuth = _shifted(np.asarray(look.azimuth, float), turn)
+            azimuth = shifted(np.asarray(look.azimuth, float), turn)
             return Placed(
                 (look.azimuth_deg + turn) % 360, look.elevation_deg, azimuth, np.asarray(look.elevation, float), False
             )
@@ -304,7 +304,7 @@ def _peak(mass: Floats) -> Floats:
     return np.asarray(at)
 
 
-def _shifted(probs: Floats, by_deg: float) -> Floats:
+def shifted(probs: Floats, by_deg: float) -> Floats:
     """(360,) probabilities of azimuths, turned by any angle."""
     index = (np.arange(360) - by_deg) % 360
     low = np.floor(index).astype(int)
@@ -314,7 +314,7 @@ def _shifted(probs: Floats, by_deg: float) -> Floats:
 
 def _azimuths(mass: Floats, heading_deg: float) -> Floats:
     """(360,) probabilities in the frame of the head, from those of cells in the frame that does not turn."""
-    return _shifted(np.repeat(mass, 360 // AZIMUTHS) / (360 // AZIMUTHS), -heading_deg)
+    return shifted(np.repeat(mass, 360 // AZIMUTHS) / (360 // AZIMUTHS), -heading_deg)
 
 
 def _elevations(mass: Floats) -> Floats:

@@ -84,7 +84,7 @@ class Intake:
         self._ring.clear()
         self._clipped.clear()
         if self._rate_hz != SAMPLE_RATE_HZ:
-            self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
+            self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
         else:
             self._stream = None
 

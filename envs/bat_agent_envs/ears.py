@@ -163,6 +163,8 @@ def nothing(shapes: Shapes, count: int) -> dict[str, np.ndarray]:
         "embedding": np.zeros((count, shapes.width), np.float32),
         "valid": np.zeros((count, slots), bool),
         "sides": np.zeros((count, slots, 3), np.float32),
+        "azimuth_probs": np.zeros((count, slots, 360), np.float32),
+        "elevation_probs": np.zeros((count, slots, 180), np.float32),
     }
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.sound.ring import Ring, Waveform
@@ -37,12 +36,10 @@ class Intake:
     def clear(self) -> None:
         """Begin an episode: nothing of the last one may be heard."""
         self._ring.clear()
+        self._came = 0
         if self.sample_rate_hz != SAMPLE_RATE_HZ and self.feed == "chunk":
-            self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
-
-    def forget(self) -> None:
-        """Listen from now on, in the same stream."""
-        self._ring.clear()
+            # Of variable rate, as the other kind hands over many samples at once after several steps of none.
+            self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
 
     def take(self, sound: Any) -> float:
         """Hear (2, n) at the environment's rate; returns the seconds it lasts."""
@@ -56,11 +53,17 @@ class Intake:
         if self.feed == "window":
             self._ring.clear()
         self._ring.append(chunk)
+        self._came += chunk.shape[1]
         return seconds
 
-    def window(self) -> Waveform:
-        """What was heard last, (2, N) at 32 kHz."""
-        return self._ring.window()
+    def window(self, seconds: float | None = None) -> Waveform:
+        """What was heard last, (2, N) at 32 kHz; with ``seconds`` no more than that of it."""
+        return self._ring.window(None if seconds is None else round(seconds * SAMPLE_RATE_HZ))
+
+    @property
+    def came(self) -> int:
+        """Samples at 32 kHz of this episode so far."""
+        return self._came
 
 
 def checked(sound: Any) -> Waveform:
@@ -157,11 +160,8 @@ def rate_of(env: Any, given: int | None) -> int:
     return int(rate)
 
 
-_STILL_DEG = 2.0
-
-
 class Turns:
-    """Tells of each step whether the head has turned in it, from the cosine and sine of its heading."""
+    """The heading of each step in degrees, from the cosine and sine of it in an observation."""
 
     def __init__(self, space: gym.Space[Any], key: str) -> None:
         inner = space.spaces.get(key) if isinstance(space, gym.spaces.Dict) else None
@@ -171,14 +171,8 @@ class Turns:
                 "and sine of the heading: name another one, or leave it out"
             )
         self.key = key
-        self._before: NDArray[np.float64] | None = None
 
-    def begin(self) -> None:
-        """An episode begins."""
-        self._before = None
-
-    def turned(self, values: Any) -> bool:
-        """Whether the heading differs from that of the step before."""
-        now = np.asarray(values, np.float64)[-2:]
-        before, self._before = self._before, now
-        return before is not None and float(now @ before) < math.cos(math.radians(_STILL_DEG))
+    def heading_deg(self, values: Any) -> float:
+        """Counter-clockwise from above."""
+        cosine, sine = np.asarray(values, np.float64)[-2:]
+        return math.degrees(math.atan2(sine, cosine))
