@@ -59,6 +59,12 @@ class Headings:
         """Nothing is known any more."""
         self._at.clear()
 
+    def copy(self) -> Headings:
+        """The same, to be read while somebody else goes on."""
+        other = Headings(jumps=self._jumps)
+        other._at = self._at.copy()
+        return other
+
     def say(self, t_s: float, heading_deg: float) -> None:
         """At ``t_s`` (never earlier than the last) the heading is this; turns by less than half a circle at a time."""
         if self._at:
