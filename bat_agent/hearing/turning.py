@@ -24,16 +24,17 @@ from scipy.optimize import linear_sum_assignment
 
 Floats = NDArray[np.float64]
 
-SWEEP_DEG = 20.0
-"""A look is about as much of the newest sound as came within so many degrees of turn."""
-SHORTEST_S = 0.25
-"""But about no less."""
+SWEEP_DEG, WIDE_DEG = 20.0, 50.0
+"""A look is about as much of the newest sound as came within so many degrees of turn; within more, where that would be
+less than ``ENOUGH_S``: of a quarter of a second the angle to the side is three times as far off as of two seconds."""
+ENOUGH_S, SHORTEST_S = 0.5, 0.25
+"""But about no less than that."""
 STILL_DEG = 3.0
 """A head that turned no more than that while looks were gathered stands still: the newest look says it all."""
-MEMORY_S = 4.0
+MEMORY_S = 6.0
 """Time constant with which looks are forgotten: sources move, and heads walk."""
-TRUST = 0.6
-"""Power of a look that is about new sound alone; looks that overlap share it."""
+TRUST = 1.2
+"""Power of a look for each second of new sound in it: looks that overlap say the same."""
 CONE, FLAT = 0.35, 0.05
 """Of what a look says, the share that counts by the angle to the side alone, and the share that counts nothing."""
 AZIMUTHS, ELEVATIONS = 120, 36
@@ -94,15 +95,18 @@ class Headings:
         index = np.searchsorted(known, times - 1e-9, side="left")
         return np.asarray(headings[np.minimum(index, len(known) - 1)])
 
-    def steady_s(self, end_s: float, longest_s: float, sweep_deg: float = SWEEP_DEG) -> float:
-        """Seconds before ``end_s``, at most ``longest_s``, in which the head stayed within ``sweep_deg``."""
+    def steady_s(self, end_s: float, longest_s: float) -> float:
+        """Seconds before ``end_s``, at most ``longest_s``, of which a look is to be (``SWEEP_DEG``)."""
         if len(self._at) < 2:
             return longest_s
-        headings = self.over(end_s - longest_s, end_s)[:-1][::-1]
+        headings = self.over(end_s - longest_s, end_s)[1:][::-1]
         swept = np.maximum.accumulate(headings) - np.minimum.accumulate(headings)
-        over = np.flatnonzero(swept > sweep_deg)
-        steady = longest_s if not len(over) else longest_s * over[0] / len(headings)
-        return min(max(steady, SHORTEST_S), longest_s)
+
+        def within(most_deg: float) -> float:
+            return longest_s * int(np.searchsorted(swept, most_deg + 1e-6, side="right")) / len(headings)
+
+        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S), SHORTEST_S)
+        return min(math.floor(100 * steady + 0.5) / 100, longest_s)
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class Turning:
         where each source is now, in the same order.
         """
         heading = float(self.headings.over(t_s - window_s, t_s).mean())
-        power = TRUST * min(new_s / window_s, 1.0)
+        power = TRUST * min(new_s, window_s)
         said = [_likelihood(look, heading) for look in looks]
         found: list[Placed] = []
         pairs = self._pairs(looks, said)

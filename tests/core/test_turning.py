@@ -68,8 +68,12 @@ def test_as_much_is_looked_at_as_came_near_one_heading(step_s: float) -> None:
     headings = Headings(jumps=True)
     for number in range(1, round(4 / step_s) + 1):
         headings.say(number * step_s, 25.0 * number * step_s)
-    steady = headings.steady_s(4.0, 2.0, 20.0)
+    steady = headings.steady_s(4.0, 2.0)
     assert steady == pytest.approx(20 / 25, abs=step_s + 0.01)
+    fast = Headings(jumps=True)
+    for number in range(1, round(4 / step_s) + 1):
+        fast.say(number * step_s, 400.0 * number * step_s)
+    assert fast.steady_s(4.0, 2.0) == 0.25
     still = Headings()
     still.say(0.0, 7.0)
     still.say(4.0, 7.0)
