@@ -10,26 +10,31 @@ if TYPE_CHECKING:
     from bat_agent_envs.check import check_hearing_env
     from bat_agent_envs.client import HearingClient
     from bat_agent_envs.habitat import HabitatHearing
-    from bat_agent_envs.record_sound import RecordSound
+    from bat_agent_envs.record_sound import RecordSound, with_sound
+    from bat_agent_envs.stable_baselines import HearingVecEnv
     from bat_agent_envs.vector import VectorSpatialHearing
     from bat_agent_envs.wrapper import SpatialHearing
 
 _HOME = {
     "HabitatHearing": "habitat",
     "HearingClient": "client",
+    "HearingVecEnv": "stable_baselines",
     "RecordSound": "record_sound",
     "SpatialHearing": "wrapper",
     "VectorSpatialHearing": "vector",
     "check_hearing_env": "check",
+    "with_sound": "record_sound",
 }
 
 __all__ = [
     "HabitatHearing",
     "HearingClient",
+    "HearingVecEnv",
     "RecordSound",
     "SpatialHearing",
     "VectorSpatialHearing",
     "check_hearing_env",
+    "with_sound",
 ]
 
 

@@ -43,6 +43,10 @@ class Ears:
         self.labels: tuple[str, ...] = self._bat.encoder.labels
         self.longest_s: float = self._bat.encoder.clip_seconds
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ears:
+        """Copies of an environment share the model, as all that name it do."""
+        return self
+
     def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays of :func:`bat_agent.hearing.arrays.hearing_arrays` of windows (B, 2, N)."""
         from bat_agent.hearing.arrays import hearing_arrays
@@ -96,6 +100,10 @@ class RemoteEars:
         self.shapes = Shapes(*shapes["slot_probs"], *shapes["embedding"])
         self.labels: tuple[str, ...] = tuple(self._client.labels)
         self.longest_s: float = self._client.health()["model"]["clip_seconds"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RemoteEars:
+        """Copies of an environment share the server."""
+        return self
 
     def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """As :meth:`Ears.hear`."""

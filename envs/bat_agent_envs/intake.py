@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from bat_agent_envs.client import SAMPLE_RATE_HZ
 
 Feed = Literal["chunk", "window"]
 LOWEST_HZ, HIGHEST_HZ = 8_000, 192_000
+RECENT_S = 0.1
+"""What is kept of the sound as it came, so that a copy of an environment hears on without a seam."""
 
 
 class Intake:
@@ -38,8 +41,21 @@ class Intake:
         self._ring.clear()
         self._came = 0
         if self.sample_rate_hz != SAMPLE_RATE_HZ and self.feed == "chunk":
-            # Of variable rate, as the other kind hands over many samples at once after several steps of none.
-            self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
+            self._stream = self._new_stream()
+        self._recent: Waveform = np.zeros((2, 0), np.float32)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Intake:
+        """The stream of a resampler cannot be copied: another one hears the last of what this one heard."""
+        other = copy.copy(self)
+        other._ring, other._recent = copy.deepcopy(self._ring, memo), self._recent.copy()
+        if self._stream is not None:
+            other._stream = self._new_stream()
+            other._stream.resample_chunk(np.ascontiguousarray(self._recent.T))
+        return other
+
+    def _new_stream(self) -> soxr.ResampleStream:
+        # Of variable rate, as the other kind hands over many samples at once after several steps of none.
+        return soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
 
     def take(self, sound: Any) -> float:
         """Hear (2, n) at the environment's rate; returns the seconds it lasts."""
@@ -47,6 +63,11 @@ class Intake:
         seconds = chunk.shape[1] / self.sample_rate_hz
         if self.sample_rate_hz != SAMPLE_RATE_HZ and chunk.shape[1]:
             if self._stream is not None:
+                # Cut after whole periods, at which input and output are in step, so that a copy's samples fall as these.
+                period = self.sample_rate_hz // math.gcd(self.sample_rate_hz, SAMPLE_RATE_HZ)
+                recent = np.concatenate((self._recent, chunk), axis=1)
+                spare = max(recent.shape[1] - round(RECENT_S * self.sample_rate_hz), 0) // period * period
+                self._recent = recent[:, spare:]
                 chunk = np.ascontiguousarray(self._stream.resample_chunk(np.ascontiguousarray(chunk.T)).T)
             else:
                 chunk = np.ascontiguousarray(soxr.resample(chunk.T, self.sample_rate_hz, SAMPLE_RATE_HZ).T)
@@ -158,6 +179,14 @@ def rate_of(env: Any, given: int | None) -> int:
     if not whole or not LOWEST_HZ <= rate <= HIGHEST_HZ:
         raise BadInput(f"sample_rate_hz must be a whole number from {LOWEST_HZ} to {HIGHEST_HZ} Hz, got {rate!r}")
     return int(rate)
+
+
+def turns_of(space: gym.Space[Any], key: str | Callable[[Any], float]) -> Callable[[Any, Any], float]:
+    """``(env, observation) -> heading`` in degrees; ``key`` as ``turn_key`` of ``SpatialHearing``."""
+    if callable(key):
+        return lambda env, observation: float(key(env))
+    turns = Turns(space, key)
+    return lambda env, observation: turns.heading_deg(observation[turns.key])
 
 
 class Turns:

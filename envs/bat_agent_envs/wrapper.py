@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
+from bat_agent_envs.intake import Feed, find_sound, rate_of, turns_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple, split_named
 
 
@@ -49,7 +49,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: ``chunk`` if each step brings the next samples, ``window`` if it brings all there is to hear.
         chunk_s: Seconds at the beginning of each step's sound that count (SoundSpaces pads the rest).
         sample_rate_hz: Rate of the sound, if the environment has no attribute of that name; resampled to 32 kHz.
-        turn_key: Observation whose last two numbers are cosine and sine of the heading in the sound of this step. What
+        turn_key: Observation whose last two numbers are cosine and sine of the heading in the sound of this step, or a
+            function of the environment that returns it in degrees, counter-clockwise from above. What
             is heard is then joined over the headings of the last seconds, which tells front from behind, and what is
             held turns with the head (:mod:`bat_agent.hearing.turning`). The head must not turn by half a circle in a
             step.
@@ -80,7 +81,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: Feed = "chunk",
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
-        turn_key: str | None = None,
+        turn_key: str | Callable[[Any], float] | None = None,
         named: str | Sequence[str] = (),
         keep_audio: bool = False,
         top_k: int = 3,
@@ -102,7 +103,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
             ask_every, *split_named(env.observation_space, named),
         )  # fmt: skip
-        self._turns = None if turn_key is None else Turns(env.observation_space, turn_key)
+        self._turns = None if turn_key is None else turns_of(env.observation_space, turn_key)
         self._audio = audio
         self._sound = find_sound(env.observation_space, audio)
         rate = rate_of(env, sample_rate_hz)
@@ -144,7 +145,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _hear(self, observation: Any, info: dict[str, Any], last: bool) -> tuple[Any, dict[str, Any]]:
         hearing = self.hearing
-        heading_deg = None if self._turns is None else self._turns.heading_deg(observation[self._turns.key])
+        heading_deg = None if self._turns is None else self._turns(self.env, observation)
         goal = None if hearing.options.goal is None else int(observation[hearing.options.goal])
         hearing.take(0, self._sound(self.env, observation), heading_deg=heading_deg, goal=goal)
         hearing.listen([0], last=[0] if last else [])
