@@ -84,7 +84,8 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     there = holds & ~np.array(prepared.placeless)[:, None]
     valid = there & (heads.azimuth_logits is not None and heads.elevation_logits is not None)
     classes = len(bat.encoder.labels)
-    direction, distance = _places(encoding, order)
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
+    direction, distance = _places(said, order)
     embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
     return {
         "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
@@ -93,8 +94,8 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "slot_probs": np.where(holds[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
         "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
         "valid": valid,
-        "sides": np.where(valid[..., None], _sides(encoding, order), 0).astype(np.float32),
-        **{name: np.where(valid[..., None], probs, 0).astype(np.float32) for name, probs in _angles(encoding, order)},
+        "sides": np.where(valid[..., None], _sides(said, order), 0).astype(np.float32),
+        **{name: np.where(valid[..., None], probs, 0).astype(np.float32) for name, probs in _angles(said, order)},
     }
 
 
@@ -117,9 +118,8 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
 
-def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _places(said: Encoding | SlotEncoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors (B, S, 3) and metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
-    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
 
     def ranked(values: np.ndarray | None) -> np.ndarray:
         if values is None:
@@ -135,9 +135,8 @@ def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1), distance
 
 
-def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
+def _sides(said: Encoding | SlotEncoding, order: np.ndarray) -> np.ndarray:
     """Probability of left, behind and below (B, S, 3) of the slots in this order."""
-    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     found = np.full((*order.shape, 3), 0.5)
     heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
     for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
@@ -147,9 +146,8 @@ def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
     return np.clip(found, 0, 1)
 
 
-def _angles(encoding: Encoding, order: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _angles(said: Encoding | SlotEncoding, order: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Probabilities (B, S, bins) of azimuth and elevation of the slots in this order; 0 without such a head."""
-    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     heads = (
         ("azimuth_probs", said.azimuth_logits, NUM_AZIMUTH_BINS),
         ("elevation_probs", said.elevation_logits, NUM_ELEVATION_BINS),

@@ -82,18 +82,18 @@ class HearingVecEnv(VecEnv):
         """An attribute of each environment."""
         if attr_name == "render_mode":
             return [self.envs.render_mode] * len(self._chosen(indices))
-        found = self.envs.get_attr(attr_name)  # type: ignore[attr-defined]
+        found = self.envs.unwrapped.get_attr(attr_name)  # type: ignore[attr-defined]
         return [found[index] for index in self._chosen(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of all environments."""
         if len(self._chosen(indices)) != self.num_envs:
             raise BadInput("attributes can be set in all environments only: leave indices out")
-        self.envs.set_attr(attr_name, [value] * self.num_envs)  # type: ignore[attr-defined]
+        self.envs.unwrapped.set_attr(attr_name, [value] * self.num_envs)  # type: ignore[attr-defined]
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """What a method of each environment returns; it is called in all of them."""
-        found = self.envs.call(method_name, *args, **kwargs)  # type: ignore[attr-defined]
+        found = self.envs.unwrapped.call(method_name, *args, **kwargs)  # type: ignore[attr-defined]
         return [found[index] for index in self._chosen(indices)]
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

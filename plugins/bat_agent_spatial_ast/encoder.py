@@ -29,13 +29,15 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
+from bat_agent.sound import features
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.front_end import Heard, front_end
 from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
-from bat_agent_spatial_ast.level import LevelToken, to_reference
+from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
+from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
 from bat_agent_spatial_ast.recolour import recolour
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
@@ -102,6 +104,7 @@ class SpatialAST(nn.Module):
         self._initialise()
         # In a tuple it is no submodule: neither saved, nor moved, nor trained.
         self._faster: tuple[nn.ModuleList] | None = None
+        self._frames = FrameMemory()
         if config.level != "absolute":
             self.level_known = config.level == "token"
 
@@ -132,10 +135,12 @@ class SpatialAST(nn.Module):
     def _listen(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> _Listened:
         level = level_dbfs = None
         with torch.autocast(waveform.device.type, enabled=False):
+            sound, gain = waveform, None
             if self.config.level != "absolute":
-                waveform, level_dbfs = to_reference(waveform)
+                gain, level_dbfs = reference_gain(waveform)
+                waveform = waveform * gain[:, None, None]
                 level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
-            maps, mel, phase = self._front_end(waveform, mirrored)
+            maps, mel, phase = self._front_end(waveform, mirrored, self._remembered(sound, gain))
             sums = None
             if self.config.row_frames:
                 sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
@@ -171,8 +176,22 @@ class SpatialAST(nn.Module):
                 waveform, _ = to_reference(waveform)
             return self._front_end(waveform).maps
 
-    def _front_end(self, waveform: Tensor, mirrored: bool = False) -> Heard:
-        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored)
+    def _front_end(
+        self, waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None
+    ) -> Heard:
+        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored, known=known)
+
+    def _remembered(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Log-mel and phase of clips, of which only what no clip before had is computed; ``None`` where that is not
+        done: in training, on other devices, for large batches and very short clips.
+        """
+        alone = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        long = sound.shape[2] > 2 * features.N_FFT
+        if alone or sound.device.type != "cpu" or len(sound) > MOST_CLIPS or not long:
+            return None
+        if self.config.features != "mel+ipd" or sound.dtype != torch.float32:
+            return None
+        return self._frames.features(sound, gain, self.logmel_extractor.melW, self.config.mel_of == "power")
 
     def encode_maps(
         self,
