@@ -102,7 +102,7 @@ def stft(waveform: Float[Tensor, "B E N"]) -> Complex[Tensor, "B E T F"]:
 
 def log_mel(magnitude: Float[Tensor, "B E T K"], filters: Float[Tensor, "K 128"]) -> Float[Tensor, "B E T 128"]:
     """10·log10(max(|X|·melW, 1e-10)) in dB; silence is exactly −100 dB."""
-    return _decibel(magnitude @ filters)
+    return decibel(magnitude @ filters)
 
 
 def decibel(mel: Tensor) -> Tensor:

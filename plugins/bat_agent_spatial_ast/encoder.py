@@ -34,7 +34,8 @@ from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.front_end import Heard, front_end
-from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
+from bat_agent_spatial_ast.half import reads_half
+from bat_agent_spatial_ast.int8 import half_layers, narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
 from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
@@ -102,8 +103,9 @@ class SpatialAST(nn.Module):
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
-        # In a tuple it is no submodule: neither saved, nor moved, nor trained.
         self._faster: tuple[nn.ModuleList] | None = None
+        # In a tuple and in a dictionary they are no submodules: neither saved, nor moved, nor trained.
+        self._half: dict[str, nn.Module] = {}
         self._frames = FrameMemory()
         if config.level != "absolute":
             self.level_known = config.level == "token"
@@ -147,7 +149,7 @@ class SpatialAST(nn.Module):
                 sums = torch.cat((sums, swap_ears_of_sums(sums))) if mirrored else sums
         if mirrored and level is not None:
             level = level.repeat(2, 1)
-        summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
+        summary = None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
         return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
 
@@ -158,9 +160,10 @@ class SpatialAST(nn.Module):
         own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
         patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
         places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
-        masks = self.slot_summary.masks(what[:, :, 0], patches)
-        means = self.slot_summary.means(masks, sums)
-        placed = torch.cat((self.slot_summary(means, heard.level, places), what), dim=2)
+        placing = self._few_rows("slot_summary")
+        masks = placing.masks(what[:, :, 0], patches)
+        means = placing.means(masks, sums)
+        placed = torch.cat((placing(means, heard.level, places), what), dim=2)
         encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
         encoding.slots.masks = masks
@@ -236,17 +239,28 @@ class SpatialAST(nn.Module):
             self._faster = (make(self.blocks),)
         return self._faster[0]
 
+    def _few_rows(self, name: str) -> Any:
+        """A part that sees few rows of each clip, for inference with its weights as they are stored."""
+        part = self.get_submodule(name)
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not reads_half():
+            return part
+        if next(part.parameters()).device.type != "cpu":
+            return part
+        if name not in self._half:
+            self._half[name] = half_layers(part)
+        return self._half[name]
+
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode."""
-        self._faster = None
+        self._faster, self._half = None, {}
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._faster = None
+        self._faster, self._half = None, {}
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        self._faster = None
+        self._faster, self._half = None, {}
         super()._load_from_state_dict(*args)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 
 import bat_agent
 from bat_agent.sound.features import binaural_features, mel_filterbank, num_frames
+from bat_agent_spatial_ast.half import reads_half
 from bat_agent_spatial_ast.memory import FrameMemory
 
 SOUND = 0.1 * torch.randn(1, 2, 64_000, generator=torch.Generator().manual_seed(0))
@@ -23,8 +24,8 @@ def test_what_is_remembered_is_what_would_be_computed(hop: int, power: bool) -> 
         before = memory.computed
         found = memory.features(window, gain, filters, power)
         expected = binaural_features(window * gain, filters, power)
-        torch.testing.assert_close(found[0], expected[0], atol=2e-4, rtol=0)  # dB
-        torch.testing.assert_close(found[1], expected[1], atol=2e-6, rtol=0)
+        torch.testing.assert_close(found[0], expected[0], atol=1e-3, rtol=0)  # dB
+        torch.testing.assert_close(found[1], expected[1], atol=5e-5, rtol=0)
         new = memory.computed - before
         if begin and hop < 14_000:
             assert new <= hop / 320 + 5
@@ -38,14 +39,14 @@ def test_windows_that_grow_shrink_or_are_others() -> None:
         window = SOUND[:, :, begin:end]
         found = memory.features(window, None, filters, False)
         for one, other in zip(found, binaural_features(window, filters), strict=True):
-            torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
     quiet = SOUND.clone()
     quiet[:, :, 10_000:] = 0
     for begin in (0, 8_000):  # silence after sound, and what begins alike but goes on otherwise
         for sound in (quiet, SOUND):
             found = memory.features(sound[:, :, begin : begin + 16_000], None, filters, False)
             expected = binaural_features(sound[:, :, begin : begin + 16_000], filters)
-            torch.testing.assert_close(found[0], expected[0], atol=2e-4, rtol=0)
+            torch.testing.assert_close(found[0], expected[0], atol=1e-3, rtol=0)
 
 
 def test_a_look_says_the_same_whatever_was_looked_at_before() -> None:
@@ -61,3 +62,19 @@ def test_a_look_says_the_same_whatever_was_looked_at_before() -> None:
         assert [(s.labels, s.azimuth_deg, s.elevation_deg, s.distance_m) for s in said.sources] == [
             (s.labels, s.azimuth_deg, s.elevation_deg, s.distance_m) for s in fresh.sources
         ]
+
+
+def test_weights_left_in_float16_say_the_same() -> None:
+    """Against the float32 product, which is taken wherever gradients are wanted."""
+    bat = bat_agent.load()
+    encoder, window = bat.encoder, SOUND[:, :, :32_000]
+    with torch.inference_mode():
+        fast = encoder(window)
+        assert encoder._half or not reads_half()
+    with torch.enable_grad():
+        plain = encoder(window)
+    for name in ("activity_logits", "class_logits", "azimuth_logits", "elevation_logits", "distance_logits"):
+        one, other = (getattr(said.slots, name).detach() for said in (fast, plain))
+        squash = torch.sigmoid if name in ("activity_logits", "class_logits") else lambda logits: logits.softmax(-1)
+        torch.testing.assert_close(squash(one), squash(other), atol=1e-5, rtol=0)
+    assert set(encoder.state_dict()) == set(bat_agent.load().encoder.state_dict())
