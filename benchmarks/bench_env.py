@@ -4,7 +4,8 @@ Sections: ``alone`` (AudioGoal-v0 that renders and hears in every step, and wher
 them as a vector next to the same ones in turn, in rounds that alternate), ``overhead`` (the wrapper without inference
 around an environment that costs nothing), ``memory`` (resident set over many steps with a model that computes next to
 nothing), ``builds`` (a look, and steps quiet and beside a busy process, of this build and of another commit; equal
-sounds, and by how much what was heard differs). Who renders in workers has one thread of torch in each; the parent's threads are named in each row.
+sounds, and by how much what was heard differs). Who renders in workers has one thread of torch in each; the parent's
+threads are named in each row.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_env.py [--sections alone,vector] [--steps 50000] [--envs 8]
 """
@@ -26,6 +27,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from builds import compare
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +37,6 @@ from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_envs import SpatialHearing, VectorSpatialHearing
 from bat_agent_envs.options import DEFAULT_KEYS
-from builds import compare
 
 console = Console(width=120)
 STEPS_PER_S, TIMES_FASTER, OVERHEAD_MS, GROWTH_PERCENT = 20.0, 3.0, 0.5, 1.0
@@ -44,7 +45,9 @@ NEVER = 10**9
 SETTLED = 5_000
 """Steps after which memory should grow no more."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-asked = argparse.Namespace(against="838b0b4", rounds=5, threads=CORES, envs=8, steps=50_000, model="bat-small", window=2.0)
+asked = argparse.Namespace(
+    against="838b0b4", rounds=5, threads=CORES, envs=8, steps=50_000, model="bat-small", window=2.0
+)
 Step = Callable[[], object]
 
 

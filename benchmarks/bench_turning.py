@@ -158,8 +158,8 @@ def main() -> None:
     parser.add_argument("--only-joined", action="store_true", help="leave out what it is compared with")
     given = parser.parse_args()
     columns = [
-        "step", "turn", "whole window", "alone", "joined (≤ 12°)", "median", "bat-listen", "times better", "front, whole",
-        "front, joined (≥ 97 %)", "held (≤ 2°)",
+        "step", "turn", "whole window", "alone", "joined (≤ 12°)", "median", "bat-listen", "times better",
+        "front, whole", "front, joined (≥ 97 %)", "held (≤ 2°)",
     ]  # fmt: skip
     table = Table(*columns, title=f"bat-small, {given.scenes} scenes, error of the strongest source at the end")
     for step_ms in map(float, given.steps.split(",")):

@@ -43,7 +43,11 @@ def looks(model: str, count: int = 40) -> dict[str, Any]:
         arrays = hearing_arrays(bat, window)
         clock_ms.append(1000 * (time.perf_counter() - began))
         processor_ms.append(1000 * (time.process_time() - busy))
-        heard.append(np.concatenate([arrays[key].ravel() for key in ("class_probs", "slot_probs", "distance", "direction")]).tolist())
+        heard.append(
+            np.concatenate(
+                [arrays[key].ravel() for key in ("class_probs", "slot_probs", "distance", "direction")]
+            ).tolist()
+        )
     return {"clock_ms": min(clock_ms[5:]), "processor_ms": min(processor_ms[5:]), "heard": heard[::8]}
 
 

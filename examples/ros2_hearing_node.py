@@ -2,8 +2,9 @@
 
 Subscribes to ``audio`` (``std_msgs/Float32MultiArray``: samples of both ears in turn, left first, full scale ±1) and
 publishes ``heard`` (``std_msgs/String``). Of a head that turns, ``heading`` (``std_msgs/Float32``: radians to the left,
-REP 103, from anywhere; best for each message of audio, before it) lets it join what is heard over headings. Directions are unit vectors in the frame of ROS (REP 103: x ahead, y left,
-z up); what ``audio_common`` and others send differs, so turn it into ``samples`` in ``on_audio``.
+REP 103, from anywhere; best for each message of audio, before it) lets it join what is heard over headings.
+Directions are unit vectors in the frame of ROS (REP 103: x ahead, y left, z up); what ``audio_common`` and others
+send differs, so turn it into ``samples`` in ``on_audio``.
 
 Run, with ROS 2 sourced: python examples/ros2_hearing_node.py --ros-args -p model:=bat-small -p every_s:=0.5
 """

@@ -98,7 +98,9 @@ SimulatorOptions = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads that compute; default: what is fastest, one for bat-small.", callback=_set_threads),
+    typer.Option(
+        min=1, help="Threads that compute; default: what is fastest, one for bat-small.", callback=_set_threads
+    ),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[

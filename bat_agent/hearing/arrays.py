@@ -63,14 +63,15 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``valid`` (B, S) bool: whether the slot holds a source whose direction is known
     * ``sides`` (B, S, 3) float32: probability that it is on the left, behind and below; near 0.5 it cannot be told, and
       ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
-    * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from azimuth
-      0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
+    * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from
+      azimuth 0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
 
     Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
-    ``slot_probs``, ``sides`` and the probabilities of angles are 0. So are all of them but ``slot_probs``, with ``valid`` false, where the clip
-    carries no direction (one microphone in both ears) or the encoder lacks the head of one of the angles; what sounds
-    is told all the same. What else the encoder has no head for is 0, and so is everything of a silent clip. An encoder
-    without slots cannot say that there is nothing: its only slot holds a source wherever there is any sound.
+    ``slot_probs``, ``sides`` and the probabilities of angles are 0. So are all of them but ``slot_probs``, with
+    ``valid`` false, where the clip carries no direction (one microphone in both ears) or the encoder lacks the head
+    of one of the angles; what sounds is told all the same. What else the encoder has no head for is 0, and so is
+    everything of a silent clip. An encoder without slots cannot say that there is nothing: its only slot holds a
+    source wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """

@@ -219,7 +219,9 @@ class Turning:
         """Number of a look → the track that it goes on."""
         if not looks or not self._tracks:
             return {}
-        alike = np.array([[_alike(look, log, track) for track in self._tracks] for look, log in zip(looks, said, strict=True)])
+        alike = np.array(
+            [[_alike(look, log, track) for track in self._tracks] for look, log in zip(looks, said, strict=True)]
+        )
         rows, columns = linear_sum_assignment(-alike)
         return {int(r): self._tracks[c] for r, c in zip(rows, columns, strict=True) if alike[r, c] > 0.5}
 
@@ -253,7 +255,11 @@ def _sphere() -> _Sphere:
     elevation = ((np.arange(ELEVATIONS) + 0.5) / ELEVATIONS - 0.5) * math.pi
     level = np.cos(elevation)
     vectors = np.stack(
-        [np.cos(azimuth)[:, None] * level, np.sin(azimuth)[:, None] * level, np.broadcast_to(np.sin(elevation), (AZIMUTHS, ELEVATIONS))],
+        [
+            np.cos(azimuth)[:, None] * level,
+            np.sin(azimuth)[:, None] * level,
+            np.broadcast_to(np.sin(elevation), (AZIMUTHS, ELEVATIONS)),
+        ],
         axis=-1,
     )
     return _Sphere(azimuth, elevation, level[None], vectors)

@@ -35,7 +35,10 @@ class File:
         self, path: str | os.PathLike[str], *, pace: str = "real", start_s: float = 0.0, loop: bool = False,
         headings: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
-        """Nothing is read yet; ``headings`` is a table of where the head faced (:func:`read_headings`). Raises :class:`~bat_agent.errors.BadInput` for no such file or pace."""
+        """Nothing is read yet; ``headings`` is a table of where the head faced (:func:`read_headings`).
+
+        Raises :class:`~bat_agent.errors.BadInput` for no such file, table or pace.
+        """
         if pace not in ("real", "fast"):
             raise BadInput(f"pace must be 'real' or 'fast', got {pace!r}")
         if loop and pace == "fast":

@@ -52,10 +52,11 @@ def listen(
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
     ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``threads``: of the
     processor that the model computes with; by itself what is fastest. ``channels`` are
-    the left and the right one, counted from 1; unless they are named, what is heard has two. Of a head that turns, the heading
-    comes in a channel of its own, ``heading_channel`` (full scale is half a circle, counter-clockwise), with the blocks
-    of the source, or for a file from a table ``headings`` with columns ``t_s`` and ``heading_deg``: looks are then
-    joined over headings (:mod:`bat_agent.hearing.turning`). ``fast`` hears a file as fast as possible; ``save`` writes what is heard into a folder. ``settings`` are those of
+    the left and the right one, counted from 1; unless they are named, what is heard has two. Of a head that turns,
+    the heading comes in a channel of its own, ``heading_channel`` (full scale is half a circle, counter-clockwise),
+    with the blocks of the source, or for a file from a table ``headings`` with columns ``t_s`` and ``heading_deg``:
+    looks are then joined over headings (:mod:`bat_agent.hearing.turning`). ``fast`` hears a file as fast as possible;
+    ``save`` writes what is heard into a folder. ``settings`` are those of
     :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``, ``hop_s`` and ``questions``.
 
     Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.
@@ -149,7 +150,9 @@ def sides_of(
         raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
     heading = None if heading_channel is None else heading_channel - 1
     if heading is not None and (heading < 0 or heading_channel in (left, right)):
-        raise BadInput(f"the heading must come in another channel than {left} and {right}, from 1, got {heading_channel}")
+        raise BadInput(
+            f"the heading must come in another channel than {left} and {right}, from 1, got {heading_channel}"
+        )
     if not isinstance(source, Microphone):
         return Sides(left - 1, right - 1, swap, heading=heading, named=channels is not None)
     if heading is not None:

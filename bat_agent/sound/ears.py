@@ -97,7 +97,9 @@ class _Spectra:
         length = ears.shape[1] + round(LONGEST_S * SAMPLE_RATE_HZ)
         length = scipy.fft.next_fast_len(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
         left, right = scipy.fft.rfft(ears, length)
-        powers = [np.square(one.real, dtype=np.float64) + np.square(one.imag, dtype=np.float64) for one in (left, right)]
+        powers = [
+            np.square(one.real, dtype=np.float64) + np.square(one.imag, dtype=np.float64) for one in (left, right)
+        ]
         half = max(int(_SMOOTHED_HZ * length / SAMPLE_RATE_HZ), 1)
         sums = np.concatenate([np.zeros(half + 1), np.cumsum(powers[0] + powers[1])])
         sums = np.concatenate([sums, np.full(half, sums[-1])])
@@ -146,7 +148,9 @@ class _Band:
 
     def correlations(self) -> tuple[Floats, Floats, Floats]:
         """At all delays, at twice the highest frequency of the band."""
-        left, right, cross = (scipy.fft.irfft(part, 2 * (len(part) - 1)) for part in (self.left, self.right, self.cross))
+        left, right, cross = (
+            scipy.fft.irfft(part, 2 * (len(part) - 1)) for part in (self.left, self.right, self.cross)
+        )
         return left, right, cross
 
 

@@ -138,7 +138,9 @@ def some_frames(
     frames = F.pad(clip[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0].unfold(-1, N_FFT, HOP)
     chosen = frames[:, torch.as_tensor(wanted, dtype=torch.long)]
     parts = [
-        _project(torch.fft.rfft(some * hann_window(clip.device))[None, ..., low:high], filters[low:high], power, look=True)
+        _project(
+            torch.fft.rfft(some * hann_window(clip.device))[None, ..., low:high], filters[low:high], power, look=True
+        )
         for some in chosen.split(CACHED_FRAMES, dim=1)
     ]
     mel, phase = (torch.cat([part[i] for part in parts], dim=2)[0] for i in (0, 1))

@@ -63,7 +63,8 @@ class Intake:
         seconds = chunk.shape[1] / self.sample_rate_hz
         if self.sample_rate_hz != SAMPLE_RATE_HZ and chunk.shape[1]:
             if self._stream is not None:
-                # Cut after whole periods, at which input and output are in step, so that a copy's samples fall as these.
+                # Cut after whole periods, at which input and output are in step, so that a copy's samples fall as
+                # these.
                 period = self.sample_rate_hz // math.gcd(self.sample_rate_hz, SAMPLE_RATE_HZ)
                 recent = np.concatenate((self._recent, chunk), axis=1)
                 spare = max(recent.shape[1] - round(RECENT_S * self.sample_rate_hz), 0) // period * period

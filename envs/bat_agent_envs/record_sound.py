@@ -23,8 +23,8 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     The companion of :class:`gymnasium.wrappers.RecordVideo`: with the same ``episode_trigger`` and ``name_prefix`` it
     writes ``<prefix>-episode-<n>.wav`` where that writes ``<prefix>-episode-<n>.mp4``, both as long as the episode;
-    :func:`with_sound` makes one file of both. It must wrap the environment before anything that takes the sound out of the observation, such as
-    :class:`~bat_agent_envs.SpatialHearing`.
+    :func:`with_sound` makes one file of both. It must wrap the environment before anything that takes the sound out
+    of the observation, such as :class:`~bat_agent_envs.SpatialHearing`.
 
     Args:
         env: Its observations bring the chunk of each step, (2, samples).
@@ -120,7 +120,9 @@ def with_sound(video: str | Path, sound: str | Path | None = None, out: str | Pa
     try:
         import imageio_ffmpeg
     except ImportError as error:
-        raise BadInput(f"joining video and sound needs ffmpeg ({error}): install it with pip install moviepy") from error
+        raise BadInput(
+            f"joining video and sound needs ffmpeg ({error}): install it with pip install moviepy"
+        ) from error
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
     heard_s = soundfile.info(sound).duration
     if abs(seconds - heard_s) > max(LATE_S, 1.5 * seconds / max(frames, 1)):
@@ -135,5 +137,7 @@ def with_sound(video: str | Path, sound: str | Path | None = None, out: str | Pa
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         said = re.sub(r"\s+", " ", ended.stderr).strip()
-        raise BadInput(f"{video.name} and {sound.name} cannot be joined ({said}): give files of RecordVideo, RecordSound")
+        raise BadInput(
+            f"{video.name} and {sound.name} cannot be joined ({said}): give files of RecordVideo, RecordSound"
+        )
     return out

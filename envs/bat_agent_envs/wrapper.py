@@ -27,15 +27,17 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
       angle, no sound of one microphone); its direction is 0 otherwise, and so is its distance where none is known
     * ``audio/age`` (1,): seconds since the newest sound that was listened to; it grows where no new sound comes
     * on request ``audio/heading_error`` (1 + named,): radians from straight ahead, left positive, of the strongest
-      source, then of each sound in ``named``, 0 where it is not heard; ``audio/slot_probs`` (S, C); ``audio/sides`` (S, 3), the probability of left, behind and below, near
-      0.5 where it cannot be told; ``audio/waveform`` (2, N) and ``audio/logmel`` (2, T, 128), both of the whole window,
-      silence before the episode began; ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180)
+      source, then of each sound in ``named``, 0 where it is not heard; ``audio/slot_probs`` (S, C); ``audio/sides``
+      (S, 3), the probability of left, behind and below, near 0.5 where it cannot be told; ``audio/waveform`` (2, N)
+      and ``audio/logmel`` (2, T, 128), both of the whole window, silence before the episode began;
+      ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180)
 
     ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``sources`` (of each, strongest
     first, ``label``, ``probability``, ``direction``, ``heading_error``, ``distance_m``), ``fresh`` (whether this step
-    listened to sound that no step before it did), ``latency`` (``.ms`` of the last listening), ``answers`` with ``ask_every``, and ``direction_error_deg``
-    where the environment tells the truth in ``info["truth"]`` (which is never part of the observation). The agent
-    listens to the last ``window_s`` of its episode; nothing of an episode is heard in the next.
+    listened to sound that no step before it did), ``latency`` (``.ms`` of the last listening), ``answers`` with
+    ``ask_every``, and ``direction_error_deg`` where the environment tells the truth in ``info["truth"]`` (which is
+    never part of the observation). The agent listens to the last ``window_s`` of its episode; nothing of an episode
+    is heard in the next.
 
     Args:
         env: The environment. Its sound must be (2, samples), left ear first, full scale ±1.
@@ -95,8 +97,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
             window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
-            named=as_tuple(named), keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions), ask_every=ask_every,
-            device=device, level_known=level_known, threads=threads,
+            named=as_tuple(named), keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions),
+            ask_every=ask_every, device=device, level_known=level_known, threads=threads,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(

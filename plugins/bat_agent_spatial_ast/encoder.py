@@ -149,7 +149,9 @@ class SpatialAST(nn.Module):
                 sums = torch.cat((sums, swap_ears_of_sums(sums))) if mirrored else sums
         if mirrored and level is not None:
             level = level.repeat(2, 1)
-        summary = None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
+        summary = (
+            None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
+        )
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
         return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
 
@@ -179,9 +181,7 @@ class SpatialAST(nn.Module):
                 waveform, _ = to_reference(waveform)
             return self._front_end(waveform).maps
 
-    def _front_end(
-        self, waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None
-    ) -> Heard:
+    def _front_end(self, waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None) -> Heard:
         return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored, known=known)
 
     def _remembered(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor] | None:

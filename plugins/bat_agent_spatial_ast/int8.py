@@ -66,7 +66,7 @@ def narrow_layers(module: Network) -> Network:
 
 
 def half_layers(module: Network) -> Network:
-    """``module`` with every ``nn.Linear`` in it that is exact in float16 left in that (:mod:`.half`); the same numbers."""
+    """``module`` with every ``nn.Linear`` that is exact in float16 left in that (:mod:`.half`); the same numbers."""
     return _replaced(module, lambda _, layer: HalfLinear(layer) if is_half(layer) else layer, lambda mlp: mlp)
 
 

@@ -128,7 +128,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "rclpy": {},
         "rclpy.node": {"Node": FakeNode},
         "std_msgs": {},
-        "std_msgs.msg": {name: SimpleNamespace for name in ("Float32", "Float32MultiArray", "String")},
+        "std_msgs.msg": dict.fromkeys(("Float32", "Float32MultiArray", "String"), SimpleNamespace),
     }
     for name, content in contents.items():
         module = ModuleType(name)

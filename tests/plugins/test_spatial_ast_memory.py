@@ -1,4 +1,4 @@
-"""Frames that are remembered: the same numbers as without memory, of windows that overlap in any way, and fewer frames."""
+"""Frames that are remembered: the same numbers as without memory, of windows that overlap in any way; and fewer."""
 
 from __future__ import annotations
 
