@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from bat_agent_envs.client import HearingClient
     from bat_agent_envs.habitat import HabitatHearing
     from bat_agent_envs.record_sound import RecordSound, with_sound
-    from bat_agent_envs.stable_baselines import HearingVecEnv
     from bat_agent_envs.vector import VectorSpatialHearing
     from bat_agent_envs.wrapper import SpatialHearing
 
 _HOME = {
     "HabitatHearing": "habitat",
     "HearingClient": "client",
-    "HearingVecEnv": "stable_baselines",
     "RecordSound": "record_sound",
     "SpatialHearing": "wrapper",
     "VectorSpatialHearing": "vector",
@@ -29,7 +27,6 @@ _HOME = {
 __all__ = [
     "HabitatHearing",
     "HearingClient",
-    "HearingVecEnv",
     "RecordSound",
     "SpatialHearing",
     "VectorSpatialHearing",
