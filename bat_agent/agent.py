@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
@@ -20,9 +21,10 @@ from bat_agent.hearing.answers import CANNOT_ANSWER, Answer, each_answered, perh
 from bat_agent.hearing.confidence import answer_form, is_sure
 from bat_agent.hearing.model_folder import ModelConfig, encoder_folder, find_model, read_config, write_config
 from bat_agent.hearing.perception import Perception, hears_nothing, perceive
-from bat_agent.interfaces import Encoder, Encoding, HeadsOnly, Reasoner, Reply
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, HeadsOnly, Reasoner, Reply
 from bat_agent.questions.places import place_asked
 from bat_agent.sound.waveform import Prepared, prepare
+from bat_agent.threads import checked, computing, fastest, weights_of
 
 SILENCE_ANSWER = "I hear nothing."
 NO_PLACE_ANSWER = "I cannot hear {}."
@@ -46,10 +48,14 @@ class Bat:
         reasoner: Reasoner | Callable[[], Reasoner],
         device: str = "cpu",
         level_known: bool = True,
+        threads: int | None = None,
     ) -> None:
         self.config = config
+        self.threads = checked(threads)
+        """Threads that it computes with on a processor; ``None`` for what is fastest (:mod:`bat_agent.threads`)."""
         self.device = torch.device(device)
         self.encoder = _ready(encoder, self.device)
+        self._encoder_weights = weights_of(encoder)
         self.level_known = level_known
         if hasattr(encoder, "as_probabilities"):
             encoder.as_probabilities = True
@@ -164,9 +170,19 @@ class Bat:
             yield self._answer(prepared, encoding, 0, [question])[0].text
             return
         if hasattr(self.reasoner, "stream"):
-            yield from self.reasoner.stream(encoding, question)
+            yield from self._streamed(encoding, question)
         else:
             yield str(self.reasoner.answer(encoding, [question])[0])
+
+    def _streamed(self, encoding: Encoding, question: str) -> Iterator[str]:
+        """Between two pieces the caller computes as it likes."""
+        pieces = iter(self.reasoner.stream(encoding, question))  # type: ignore[attr-defined]
+        while True:
+            with self._computing(weights_of(self.reasoner)):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     @overload
     def perceive(self, waveform: Sequence[Waveform]) -> list[Perception]: ...
@@ -208,8 +224,15 @@ class Bat:
         if self._last is not None and self._last[0] == key and (heads_only or not isinstance(self._last[1], HeadsOnly)):
             return self._last[1]
         encode = getattr(self.encoder, "perceive", self.encoder) if heads_only else self.encoder
-        self._last = (key, encode(sound.to(self.device)))
+        with self._computing(self._encoder_weights, sound.shape[0] * sound.shape[2] / SAMPLE_RATE_HZ):
+            self._last = (key, encode(sound.to(self.device)))
         return self._last[1]
+
+    def _computing(self, weights: int, seconds: float | None = None) -> contextlib.AbstractContextManager[None]:
+        """On as many threads as are fastest for the encoder or the reasoner; other devices have none to spare."""
+        if self.device.type != "cpu":
+            return contextlib.nullcontext()
+        return computing(self.threads or fastest(weights, seconds))
 
     @torch.inference_mode()
     def _answer(self, prepared: Prepared, encoding: Encoding | None, clip: int, questions: list[str]) -> list[Answer]:
@@ -225,7 +248,8 @@ class Bat:
             replies = [self._without_place(one.without_place(), question) for question in questions]
             notes = prepared.notes[clip]
         else:
-            replies = each_answered(self.reasoner, one, questions)
+            with self._computing(weights_of(self.reasoner)):
+                replies = each_answered(self.reasoner, one, questions)
         notes += tuple(getattr(self.reasoner, "notes", ()))
         return [self._as_answer(q, reply, notes) for q, reply in zip(questions, replies, strict=True)]
 
@@ -278,8 +302,9 @@ class Bat:
             self.config.thresholds,
         )
         return Bat(
-            config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device), self.level_known
-        )
+            config, encoder, lambda: registry.load_reasoner("rules", **limits), str(self.device), self.level_known,
+            self.threads,
+        )  # fmt: skip
 
     def with_reasoner(self, name: str, *, weights: str | None = None, **options: Any) -> Bat:
         """The same ears with another reasoner, built when first asked; the encoder is shared with this one.
@@ -302,7 +327,7 @@ class Bat:
         def load_reasoner() -> Reasoner:
             return registry.load_reasoner(name, weights=weights, **told)
 
-        return Bat(config, self.encoder, load_reasoner, str(self.device), self.level_known)
+        return Bat(config, self.encoder, load_reasoner, str(self.device), self.level_known, self.threads)
 
     def save_pretrained(self, directory: str | Path, *, half: bool = False) -> None:
         """Write ``config.json``, ``encoder/`` and ``reasoner/`` so that :meth:`from_pretrained` reads them back.
@@ -318,11 +343,20 @@ class Bat:
         write_config(replace(self.config, encoder=own), directory)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, *, device: str | None = None, level_known: bool = True) -> Bat:
+    def from_pretrained(
+        cls,
+        name_or_dir: str | Path,
+        *,
+        device: str | None = None,
+        level_known: bool = True,
+        threads: int | None = None,
+    ) -> Bat:
         """Load a shipped model by name, a directory, or a hub repository ``owner/name``.
 
         ``level_known=False`` is for recordings whose level is not calibrated: an encoder that can judges distance
-        without it, and the notes say what became of the distances.
+        without it, and the notes say what became of the distances. ``threads``: of the processor that it computes with;
+        by itself as many as are fastest, one for bat-small, whatever the environment says. What the caller set for
+        models of its own stays as it is.
         Raises :class:`~bat_agent.errors.WeightsError` when there is none, or when files are missing from it.
         """
         directory = find_model(name_or_dir)
@@ -347,12 +381,18 @@ class Bat:
             return registry.load_reasoner(wanted["name"], weights=str(directory / "reasoner"), **options)
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(config, encoder, load_reasoner, device, level_known)
+        return cls(config, encoder, load_reasoner, device, level_known, threads)
 
 
-def load(name_or_dir: str | Path = "bat-small", *, device: str | None = None, level_known: bool = True) -> Bat:
+def load(
+    name_or_dir: str | Path = "bat-small",
+    *,
+    device: str | None = None,
+    level_known: bool = True,
+    threads: int | None = None,
+) -> Bat:
     """Load ears; see :meth:`Bat.from_pretrained`."""
-    return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known)
+    return Bat.from_pretrained(name_or_dir, device=device, level_known=level_known, threads=threads)
 
 
 def _as_the_model_says(config: ModelConfig, reasoner: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 Sections: ``alone`` (AudioGoal-v0 that renders and hears in every step, and where its time goes), ``vector`` (several of
 them as a vector next to the same ones in turn, in rounds that alternate), ``overhead`` (the wrapper without inference
 around an environment that costs nothing), ``memory`` (resident set over many steps with a model that computes next to
-nothing). Who renders in workers has one thread of torch in each; the parent's threads are named in each row.
+nothing), ``builds`` (a look, and steps quiet and beside a busy process, of this build and of another commit; equal
+sounds, and by how much what was heard differs). Who renders in workers has one thread of torch in each; the parent's
+threads are named in each row.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_env.py [--sections alone,vector] [--steps 50000] [--envs 8]
 """
@@ -25,6 +27,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from builds import compare
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +45,9 @@ NEVER = 10**9
 SETTLED = 5_000
 """Steps after which memory should grow no more."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-asked = argparse.Namespace(rounds=5, threads=CORES, envs=8, steps=50_000, model="bat-small", window=2.0)
+asked = argparse.Namespace(
+    against="838b0b4", rounds=5, threads=CORES, envs=8, steps=50_000, model="bat-small", window=2.0
+)
 Step = Callable[[], object]
 
 
@@ -337,7 +342,15 @@ def memory() -> None:
     show("SpatialHearing, sound of 48 kHz, a model that computes next to nothing", columns, rows)
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"alone": alone, "vector": vector, "overhead": overhead, "memory": memory}
+def builds() -> None:
+    """This build and that of ``--against``, in processes of their own, one after the other."""
+    columns = ["", asked.against, "this build", "times better", "largest difference"]
+    show(f"{asked.model}, {asked.against} and this build", columns, compare(asked.against, asked.model))
+
+
+SECTIONS: dict[str, Callable[[], None]] = {
+    "alone": alone, "vector": vector, "overhead": overhead, "memory": memory, "builds": builds,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -345,6 +358,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", default=",".join(SECTIONS), help="separated by commas")
     parser.add_argument("--model", default=asked.model, help="a shipped model or a folder")
+    parser.add_argument("--against", default=asked.against, help="commit of the other build in the section builds")
     parser.add_argument("--window", type=float, default=asked.window, help="seconds that are listened to")
     parser.add_argument("--rounds", type=int, default=asked.rounds)
     parser.add_argument("--threads", type=int, default=asked.threads, help="of torch in the section vector, beside one")

@@ -21,56 +21,14 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from bat_agent_envs import VectorSpatialHearing
+from bat_agent_envs.stable_baselines import HearingVecEnv
 
-KEYS = ("direction", "distance", "valid", "age")
+KEYS = ("direction", "heading_error", "distance", "valid", "age")
 """What the policy gets to hear; the classes matter where several things sound."""
 EPISODES_MEANED = 100
-
-
-class AsStableBaselines(VecEnv):
-    """A vector of Gymnasium in ``SAME_STEP`` mode as Stable-Baselines3 wants one."""
-
-    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
-        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
-        self.envs, self._first = envs, seed
-        self._actions: Any = None
-
-    def reset(self) -> Any:
-        return self.envs.reset(seed=self._first)[0]
-
-    def step_async(self, actions: np.ndarray) -> None:
-        self._actions = actions
-
-    def step_wait(self) -> Any:
-        observations, rewards, terminations, truncations, infos = self.envs.step(self._actions)
-        over = terminations | truncations
-        told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for index in np.flatnonzero(over):
-            told[index] = {
-                "terminal_observation": infos["final_obs"][index],
-                "TimeLimit.truncated": bool(truncations[index] and not terminations[index]),
-                "is_success": float(infos["final_info"]["episode_metrics"]["success"][index]),
-            }
-        return observations, rewards.astype(np.float32), over, told
-
-    def close(self) -> None:
-        self.envs.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        # Asked for the mode of rendering only.
-        return [None] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError("the environments are as they were made")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        raise NotImplementedError("the environments run in other processes")
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * self.num_envs
 
 
 class Episodes(BaseCallback):
@@ -100,7 +58,7 @@ def learn(
     mode = AutoresetMode.SAME_STEP
     inner = AsyncVectorEnv(rooms, autoreset_mode=mode) if count > 1 else SyncVectorEnv(rooms, autoreset_mode=mode)
     heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=1.0, turn_key="pose")
-    envs = VecNormalize(VecMonitor(AsStableBaselines(heard, seed)))
+    envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)))
     ppo = PPO(
         "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(128, n_steps * count), learning_rate=1e-3,
         ent_coef=0.01, gamma=0.98, seed=seed, device="cpu",

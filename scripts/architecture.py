@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = "bat_agent"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "hookspecs", "hub", "data", "models", "_moved"),
-    ("extras", "labels", "files", "http_server"),
+    ("extras", "labels", "files", "http_server", "threads"),
     ("scene", "checkpoint"),
     ("interfaces",),
     ("registry", "distributed", "sound", "questions", "testing"),

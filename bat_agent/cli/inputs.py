@@ -40,9 +40,9 @@ def _installed(kind: Kind) -> Callable[[], list[str]]:
 
 def _set_threads(threads: int | None) -> int | None:
     if threads is not None:
-        import torch
+        from bat_agent.threads import choose
 
-        torch.set_num_threads(threads)
+        choose(threads)
     return threads
 
 
@@ -98,7 +98,9 @@ SimulatorOptions = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads that compute; default: as many as torch takes.", callback=_set_threads),
+    typer.Option(
+        min=1, help="Threads that compute; default: what is fastest, one for bat-small.", callback=_set_threads
+    ),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[

@@ -49,6 +49,8 @@ def listen(
     channels: options.Channels = None,
     ambisonics: options.Ambisonic = Ambisonics.auto,
     swap: options.Swap = False,
+    headings: options.Headings = None,
+    heading_channel: options.HeadingChannel = None,
     fast: options.Fast = False,
     loop: options.Loop = False,
     start: options.Start = 0.0,
@@ -91,14 +93,14 @@ def listen(
     pair = inputs.two_channels(channels)
     given = Input(
         microphone, file, walk, raw, tcp, ws, rate, form, num_channels, allow_remote, fast, loop, start, seconds,
-        ambisonics if pair is None else Ambisonics.no,
+        ambisonics if pair is None and heading_channel is None else Ambisonics.no, headings,
     )  # fmt: skip
     source = _source(given, pair or FIRST_TWO)
     instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
     bat = inputs.open_bat(model, device, instead, level_known=default_level_known(source) if level is None else level)
     ears = open_ears(
         source,
-        model=bat, channels=pair, swap=swap,
+        model=bat, channels=pair, swap=swap, heading_channel=heading_channel,
         save=None if save is None else Recorder(save, save_most_mb),
         window_s=window, hop_s=hop, questions=tuple(ask or ()), ask_every_s=ask_every,
         only=_labels(only), without=_labels(without), least_confidence=min_confidence,
@@ -189,7 +191,7 @@ def _source(given: Input, pair: tuple[int, int]) -> SoundSource:
     if given.file is not None:
         return open_file(
             given.file, fast=given.fast, start_s=given.start_s, loop=given.loop, seconds=given.seconds,
-            ambisonics=given.ambisonics.value,
+            ambisonics=given.ambisonics.value, headings=given.headings,
         )  # fmt: skip
     if given.walk is not None:
         return simulated.walk(given.walk, pace="fast" if given.fast else "real", seconds=given.seconds)
@@ -218,6 +220,8 @@ def _check_one(given: Input) -> None:
     names = [name for name, value in inputs_given.items() if value is not None]
     if len(names) > 1:
         raise BadInput(f"{' and '.join(names)} were given, but only one thing can be listened to: leave the others out")
+    if given.headings is not None and given.file is None:
+        raise BadInput("--headings is for --file: --tcp, --ws and --raw send theirs in --heading-channel")
     if (given.fast or given.loop or given.start_s) and not (given.file or (given.walk and given.fast)):
         raise BadInput("--fast, --loop and --start are for --file: a microphone comes at its own pace")
 

@@ -38,6 +38,12 @@ Form = Annotated[str, typer.Option("--format", help="Their samples: s16le, s32le
 NumChannels = Annotated[int, typer.Option(help="How many channels they send.")]
 AllowRemote = Annotated[bool, typer.Option(help="Let --tcp and --ws be reached by other machines.")]
 Channels = Annotated[str | None, typer.Option(metavar="L,R", help="Which channels are the ears, counted from 1.")]
+Headings = Annotated[
+    Path | None, typer.Option(help="Where the head of --file faced: CSV, columns t_s and heading_deg, left positive.")
+]
+HeadingChannel = Annotated[
+    int | None, typer.Option(min=1, help="Channel with the heading, counted from 1; full scale is half a circle.")
+]
 Ambisonic = Annotated[
     Ambisonics,
     typer.Option("--ambisonics", help="Format of an ambisonic --file, or no; auto: what it says or looks like."),
@@ -99,4 +105,6 @@ class Input:
     seconds: float | None
     """Length of a rendered walk or scene; ``None`` goes on."""
     ambisonics: Ambisonics = Ambisonics.auto
+    headings: Path | None = None
+    """Table of headings, of a file."""
     """What the channels of a file are."""

@@ -46,7 +46,7 @@ def serve(
         typer.Option(metavar="FOLDER", help="Render sounds in its meshes for agents elsewhere (extra soundspaces)."),
     ] = None,
     simulator_option: inputs.SimulatorOptions = None,
-    threads: inputs.Threads = 1,
+    threads: inputs.Threads = None,
     device: inputs.Device = None,
     unknown_level: inputs.UnknownLevel = False,
     json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,

@@ -8,7 +8,6 @@ same everywhere.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import os
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.extras import needed
+from bat_agent.threads import computing
 
 Work = Callable[[Any], Any]
 TASKS_PER_WORKER = 2
@@ -60,7 +60,7 @@ def engine_of(workers: int = 1, ray_address: str | None = None) -> Engine:
 def in_process(work: Work, tasks: Iterable[Any]) -> Iterator[Any]:
     """One task after the other, here."""
     for task in tasks:
-        with _one_thread():
+        with computing(1):
             result = work(task)
         yield result
 
@@ -133,18 +133,6 @@ def _leave_with(sentinel: int) -> None:
     os._exit(1)
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 # --- Ray ---
 
 
@@ -200,7 +188,7 @@ def _knock(address: str) -> None:
 
 
 def _one_thread_task(work: Work, task: Any) -> Any:
-    with _one_thread():
+    with computing(1):
         return work(task)
 
 

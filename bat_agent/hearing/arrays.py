@@ -13,10 +13,20 @@ from bat_agent.hearing.perception import (
     exclusive_directions,
 )
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
-from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
+from bat_agent.interfaces import (
+    NUM_AZIMUTH_BINS,
+    NUM_ELEVATION_BINS,
+    SAMPLE_RATE_HZ,
+    Encoder,
+    Encoding,
+    SlotEncoding,
+)
 from bat_agent.sound.waveform import Prepared, prepare
 
-HEARING_KEYS = ("direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides")
+HEARING_KEYS = (
+    "direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides", "azimuth_probs",
+    "elevation_probs",
+)  # fmt: skip
 _PROBE_S = 0.5
 
 
@@ -53,12 +63,15 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``valid`` (B, S) bool: whether the slot holds a source whose direction is known
     * ``sides`` (B, S, 3) float32: probability that it is on the left, behind and below; near 0.5 it cannot be told, and
       ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
+    * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from
+      azimuth 0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
 
     Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
-    ``slot_probs`` and ``sides`` are 0. So are direction, distance and ``sides``, with ``valid`` false, where the clip
-    carries no direction (one microphone in both ears) or the encoder lacks the head of one of the angles; what sounds
-    is told all the same. What else the encoder has no head for is 0, and so is everything of a silent clip. An encoder
-    without slots cannot say that there is nothing: its only slot holds a source wherever there is any sound.
+    ``slot_probs``, ``sides`` and the probabilities of angles are 0. So are all of them but ``slot_probs``, with
+    ``valid`` false, where the clip carries no direction (one microphone in both ears) or the encoder lacks the head
+    of one of the angles; what sounds is told all the same. What else the encoder has no head for is 0, and so is
+    everything of a silent clip. An encoder without slots cannot say that there is nothing: its only slot holds a
+    source wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """
@@ -72,7 +85,8 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     there = holds & ~np.array(prepared.placeless)[:, None]
     valid = there & (heads.azimuth_logits is not None and heads.elevation_logits is not None)
     classes = len(bat.encoder.labels)
-    direction, distance = _places(encoding, order)
+    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
+    direction, distance = _places(said, order)
     embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
     return {
         "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
@@ -81,7 +95,8 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "slot_probs": np.where(holds[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
         "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
         "valid": valid,
-        "sides": np.where(valid[..., None], _sides(encoding, order), 0).astype(np.float32),
+        "sides": np.where(valid[..., None], _sides(said, order), 0).astype(np.float32),
+        **{name: np.where(valid[..., None], probs, 0).astype(np.float32) for name, probs in _angles(said, order)},
     }
 
 
@@ -104,9 +119,8 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
 
-def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _places(said: Encoding | SlotEncoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors (B, S, 3) and metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
-    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
 
     def ranked(values: np.ndarray | None) -> np.ndarray:
         if values is None:
@@ -122,9 +136,8 @@ def _places(encoding: Encoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1), distance
 
 
-def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
+def _sides(said: Encoding | SlotEncoding, order: np.ndarray) -> np.ndarray:
     """Probability of left, behind and below (B, S, 3) of the slots in this order."""
-    said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     found = np.full((*order.shape, 3), 0.5)
     heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
     for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
@@ -132,6 +145,21 @@ def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
             mass = logits.detach().float().softmax(dim=-1).cpu().numpy() @ share
             found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
     return np.clip(found, 0, 1)
+
+
+def _angles(said: Encoding | SlotEncoding, order: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Probabilities (B, S, bins) of azimuth and elevation of the slots in this order; 0 without such a head."""
+    heads = (
+        ("azimuth_probs", said.azimuth_logits, NUM_AZIMUTH_BINS),
+        ("elevation_probs", said.elevation_logits, NUM_ELEVATION_BINS),
+    )
+    found = []
+    for name, logits, bins in heads:
+        probs = np.zeros((*order.shape, bins))
+        if logits is not None:
+            probs = logits.detach().float().softmax(dim=-1).cpu().numpy().reshape(*order.shape, bins)
+        found.append((name, np.take_along_axis(probs, order[..., None], axis=1)))
+    return found
 
 
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:

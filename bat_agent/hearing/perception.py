@@ -17,6 +17,7 @@ from bat_agent.hearing.spread import BEHIND as BEHIND
 from bat_agent.hearing.spread import BELOW as BELOW
 from bat_agent.hearing.spread import LEFT as LEFT
 from bat_agent.hearing.spread import WORDS, Spread, spread_of
+from bat_agent.hearing.turning import Placed
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_CLASSES,
@@ -248,6 +249,22 @@ def _source(h: _Heard, labels: Sequence[str], thresholds: Thresholds, calibratio
         tuple(labels[i] for i in named), azimuth, elevation, distance, calibration.source(h.activity), confidences,
         (tuple(word for word, _ in spread.sides.values()) or None) if spread else None,
         spread, spread.open_axes(thresholds.sides) if spread else (), guessed,
+    )  # fmt: skip
+
+
+def replaced(
+    source: PerceivedSource, placed: Placed, thresholds: Thresholds, calibration: Calibration | None = None
+) -> PerceivedSource:
+    """The same source where the looks of a head that turned have it together (:mod:`bat_agent.hearing.turning`)."""
+    azimuth, elevation = (placed.azimuth_deg, placed.azimuth), (placed.elevation_deg, placed.elevation)
+    spread = spread_of(azimuth, elevation)
+    assert spread is not None
+    sure = direction_confidence(azimuth[1], elevation[1], azimuth[0], elevation[0])
+    confidences = {**source.confidences, "direction": (calibration or Calibration()).direction(sure)}
+    return dataclasses.replace(
+        source, azimuth_deg=azimuth[0], elevation_deg=elevation[0], confidences=confidences,
+        sides=tuple(word for word, _ in spread.sides.values()), spread=spread,
+        undecided=spread.open_axes(thresholds.sides),
     )  # fmt: skip
 
 

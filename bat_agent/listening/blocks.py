@@ -20,6 +20,8 @@ class Block:
     """(n, channels), full scale ±1, at the rate of its source."""
     arrived_s: float
     """When its last sample was there, by the source's own clock (:attr:`SoundSource.clock_s`)."""
+    heading_deg: float | None = None
+    """Where the head faced at its last sample, counter-clockwise from above, from anywhere; ``None`` where not told."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class LiveEars:
     def ask(self, question: str) -> Future[Answer]:
         """Answer from what is heard now; the answer also comes with one of the next updates."""
         with self._lock:
-            window, t_s = self._intake.window(self.settings.window_s), self._intake.t_s
+            window, t_s = self._intake.look_at(self.settings.window_s), self._intake.t_s
         return self._answering.ask(question, window if self._started and self._source.live else None, t_s)
 
     def pause(self) -> None:
@@ -307,15 +307,17 @@ class LiveEars:
     def _look(self) -> Update:
         settings = self.settings
         with self._lock:
-            window = self._intake.window(settings.window_s)
+            window = self._intake.look_at(settings.window_s)
+            kept_s = self._intake.window(settings.window_s).shape[1] / SAMPLE_RATE_HZ
+            headings = self._intake.headings.copy()
             recent = self._intake.window(HEALTH_S)
             t_s, newest_s = self._intake.t_s, self._intake.newest_s
             clipped = self._intake.clipped_share()
             anew, self._anew = self._anew, False
         if anew:
             self._looking.clear()
-        look = self._looking.look(window, recent, t_s, self._own_notes(t_s), clipped)
-        full = self._ended or window.shape[1] >= round(settings.window_s * SAMPLE_RATE_HZ)
+        look = self._looking.look(window, recent, t_s, self._own_notes(t_s), clipped, headings)
+        full = self._ended or kept_s >= settings.window_s - 1e-4
         self._answering.look(window, t_s, full, wait=not self._source.live)
         hop = recent[:, -round(self.hop_s * SAMPLE_RATE_HZ) :]
         return replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import ipaddress
 import os
@@ -36,8 +37,14 @@ _READ_BYTES = 1 << 16
 class File:
     """An audio file, as if it sounded now; or, with ``pace="fast"``, as fast as it is read, by a clock of its own."""
 
-    def __init__(self, path: str | os.PathLike[str], *, pace: str = "real", start_s: float = 0.0, loop: bool = False):
-        """Nothing is read yet. Raises :class:`~bat_agent.errors.BadInput` for no such file or pace."""
+    def __init__(
+        self, path: str | os.PathLike[str], *, pace: str = "real", start_s: float = 0.0, loop: bool = False,
+        headings: str | os.PathLike[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Nothing is read yet; ``headings`` is a table of where the head faced (:func:`read_headings`).
+
+        Raises :class:`~bat_agent.errors.BadInput` for no such file, table or pace.
+        """
         if pace not in ("real", "fast"):
             raise BadInput(f"pace must be 'real' or 'fast', got {pace!r}")
         if loop and pace == "fast":
@@ -54,6 +61,7 @@ class File:
         self._played = 0
         self._at: int | None = None
         self._remarks: list[str] = []
+        self._headings = None if headings is None else read_headings(headings)
 
     def open(self) -> None:
         """Open the file; where it was paused it goes on."""
@@ -85,7 +93,14 @@ class File:
         self._played += len(samples)
         if self.live:
             time.sleep(max(0.0, self._begin_s + self._played / self.sample_rate_hz - time.monotonic()))
-        return [*remarks, Block(samples, self.clock_s())]
+        return [*remarks, Block(samples, self.clock_s(), self._heading_deg())]
+
+    def _heading_deg(self) -> float | None:
+        """Where the head faced at the end of what was read last."""
+        if self._headings is None or self._file is None:
+            return None
+        times_s, headings_deg = self._headings
+        return float(np.interp(self._file.tell() / self.sample_rate_hz, times_s, headings_deg))
 
     def _next(self) -> Samples:
         assert self._file is not None
@@ -109,6 +124,27 @@ class File:
             self._at = self._file.tell()
             self._file.close()
             self._file = None
+
+
+def read_headings(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and degrees of a CSV table with the columns ``t_s`` and ``heading_deg``, unwrapped; between two rows the
+    head turns evenly, by less than half a circle.
+
+    Raises :class:`~bat_agent.errors.BadInput` for another table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [(float(row["t_s"]), float(row["heading_deg"])) for row in csv.DictReader(file)]
+    except OSError as error:
+        raise BadInput(f"cannot read {path} ({error.strerror}): give a table of headings") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{path} is no table of headings ({_short(error)}): expected the columns t_s and heading_deg, numbers"
+        ) from error
+    times_s, headings_deg = np.array(rows or [(0.0, 0.0)]).T
+    if not rows or not np.isfinite(rows).all() or (np.diff(times_s) <= 0).any():
+        raise BadInput(f"{path} needs rows of finite numbers in rising order of t_s: sort it, and leave out the rest")
+    return times_s, np.unwrap(headings_deg, period=360)
 
 
 class Raw:

@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.turning import Headings
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Samples
 from bat_agent.sound.audio import CLIPPED
@@ -16,6 +17,8 @@ from bat_agent.sound.ring import Ring, Waveform
 
 LONGEST_S = 10.0
 LARGEST = 1e6
+HEADING_S = 0.005
+"""How often a heading is read that comes in a channel."""
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Sides:
     swap: bool = False
     right_gain_db: float = 0.0
     """Added to the right ear, where the microphones differ."""
+    heading: int | None = None
+    """Number of the channel, from 0, in which the heading comes: full scale is half a circle, counter-clockwise."""
     named: bool = True
     """Whether somebody said which channels these are; else an input of more than two is refused."""
 
@@ -43,6 +48,8 @@ class Intake:
         """Sound that was lost and in whose place zeros came, seconds."""
         self.newest_s = 0.0
         """When the newest sample arrived, by the clock of the source."""
+        self.headings = Headings()
+        """Of the head, by :attr:`t_s`; none where nobody tells."""
         self._ring = Ring(round(LONGEST_S * SAMPLE_RATE_HZ))
         self._stream: soxr.ResampleStream | None = None
         self._rate_hz = SAMPLE_RATE_HZ
@@ -61,12 +68,12 @@ class Intake:
 
     def open(self, sample_rate_hz: int, channels: int) -> None:
         """A source begins to send with this rate; raises :class:`~bat_agent.errors.BadInput` for missing channels."""
-        most = max(self.sides.left, self.sides.right) + 1
+        most = max(self.sides.left, self.sides.right, self.sides.heading or 0) + 1
         if channels == 1:
             raise BadInput(
                 "the input has one channel, and one ear hears no direction: give one with two microphones (left first)"
             )
-        if channels > 2 and not self.sides.named:
+        if channels > 2 + (self.sides.heading is not None) and not self.sides.named:
             raise BadInput(
                 f"the input has {channels} channels, expected 2 (left and right ear); choose two with --channels 1,2 "
                 "(in Python channels=(1, 2))"
@@ -84,15 +91,17 @@ class Intake:
         else:
             self.lost_s += missing_s
         self._ring.clear()
+        self.headings.clear()
         self._clipped.clear()
         if self._rate_hz != SAMPLE_RATE_HZ:
-            self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
+            self._stream = soxr.ResampleStream(self._rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
         else:
             self._stream = None
 
     def take(self, block: Block) -> Waveform:
         """Hear a block; returns it as the ears have it, (2, n) at 32 kHz. Numbers that are none become silence."""
         ears = self._ears(block.samples)
+        self._face(block)
         self._frames += len(ears)
         self._count_clipped(ears)
         self.newest_s = block.arrived_s
@@ -101,6 +110,11 @@ class Intake:
         chunk: Waveform = np.ascontiguousarray(ears.T)
         self._ring.append(chunk)
         return chunk
+
+    def look_at(self, seconds: float) -> Waveform:
+        """What to look at: the newest sound, up to that long, of a head that turns as much as came near one heading."""
+        known = self.headings.steady_s(self.t_s, seconds) if len(self.headings) else seconds
+        return self.window(known)
 
     def window(self, seconds: float) -> Waveform:
         """The newest sound, (2, up to that long) at 32 kHz."""
@@ -112,6 +126,17 @@ class Intake:
         """
         frames = sum(count for count, _ in self._clipped)
         return np.sum([found for _, found in self._clipped], axis=0) / frames if frames else np.zeros(2)
+
+    def _face(self, block: Block) -> None:
+        """Keep the heading that comes with a block, before its frames are counted."""
+        channel = self.sides.heading
+        if channel is not None:
+            often = max(round(HEADING_S * self._rate_hz), 1)
+            for frame in range(often - 1, len(block.samples), often):
+                turned = float(np.nan_to_num(block.samples[frame, channel]))
+                self.headings.say(self.t_s + (frame + 1) / self._rate_hz, 180 * turned)
+        elif block.heading_deg is not None:
+            self.headings.say(self.t_s + len(block.samples) / self._rate_hz, block.heading_deg)
 
     def _count_clipped(self, ears: Samples) -> None:
         self._clipped.append((len(ears), (np.abs(ears) >= CLIPPED).sum(axis=0)))

@@ -9,10 +9,12 @@ import numpy as np
 
 from bat_agent.agent import Bat
 from bat_agent.hearing.perception import PerceivedSource, Perception
+from bat_agent.hearing.turning import Headings
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.answering import SHORTEST_S
 from bat_agent.listening.events import HealthNote, TrackedSource
 from bat_agent.listening.health import Health, forbids_direction
+from bat_agent.listening.joining import Joining
 from bat_agent.listening.settings import Settings
 from bat_agent.listening.tracker import Tracker
 from bat_agent.sound.ring import Waveform
@@ -36,11 +38,13 @@ class Looking:
     def __init__(self, bat: Bat, settings: Settings) -> None:
         self._bat, self._settings = bat, settings
         self._health, self._tracker = Health(), Tracker()
+        self._joining = Joining(bat)
 
     def clear(self) -> None:
         """Forget what earlier looks told: the sound goes on elsewhere."""
         self._health.clear()
         self._tracker.clear()
+        self._joining.clear()
 
     def look(
         self,
@@ -49,14 +53,20 @@ class Looking:
         t_s: float,
         notes: Sequence[HealthNote],
         clipped: np.ndarray | None = None,
+        headings: Headings | None = None,
     ) -> Look:
         """What is heard in ``window`` (2, N) at ``t_s``; its end, ``recent``, tells the health of the input, to which
-        ``notes`` of others are added; ``clipped`` as in :meth:`Health.look`. Directions are left out where the input
+        ``notes`` of others are added; ``clipped`` as in :meth:`Health.look`. Where ``headings`` of the head are known,
+        looks are joined over them, and what is followed turns with the head. Directions are left out where the input
         carries none.
         """
         health = (*self._health.look(recent, t_s, clipped), *notes)
         perception = self._perceive(window)
-        sources = [source for source in perception.sources if self._wanted(source)]
+        told = perception.sources
+        if headings is not None and len(headings):
+            self._tracker.turn(self._joining.turned_deg(headings))
+            told = self._joining.join(window, told, t_s, headings)
+        sources = [source for source in told if self._wanted(source)]
         if forbids_direction(health):
             sources = [source.without_place() for source in sources]
         class_probs = {label: p for label, p in perception.class_probs.items() if p >= _LIKELY}

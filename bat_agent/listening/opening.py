@@ -33,8 +33,11 @@ def listen(
     model: str | os.PathLike[str] | Bat = "bat-small",
     device: str | None = None,
     level_known: bool | None = None,
+    threads: int | None = None,
     channels: tuple[int, int] | None = None,
     swap: bool = False,
+    headings: str | os.PathLike[str] | None = None,
+    heading_channel: int | None = None,
     fast: bool = False,
     save: str | os.PathLike[str] | Recorder | None = None,
     **settings: Unpack[SettingsGiven],
@@ -47,26 +50,30 @@ def listen(
     ``source``: ``None`` for the default microphone, a number or name of a device, an audio file, ``tcp://HOST:PORT``,
     ``walk:LABEL`` for a rendered sound that walks around the listener, or any
     :class:`~bat_agent.listening.blocks.SoundSource`. ``model``: as for :func:`bat_agent.load`, or ears that are loaded.
-    ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``channels`` are
-    the left and the right one, counted from 1; unless they are named, what is heard has two. ``fast`` hears a file as
-    fast as possible; ``save`` writes what is heard into a folder. ``settings`` are those of
+    ``level_known``: whether the level tells distances; by itself for files and rendered rooms only. ``threads``: of the
+    processor that the model computes with; by itself what is fastest. ``channels`` are
+    the left and the right one, counted from 1; unless they are named, what is heard has two. Of a head that turns,
+    the heading comes in a channel of its own, ``heading_channel`` (full scale is half a circle, counter-clockwise),
+    with the blocks of the source, or for a file from a table ``headings`` with columns ``t_s`` and ``heading_deg``:
+    looks are then joined over headings (:mod:`bat_agent.hearing.turning`). ``fast`` hears a file as fast as possible;
+    ``save`` writes what is heard into a folder. ``settings`` are those of
     :class:`~bat_agent.listening.settings.Settings`, such as ``window_s``, ``hop_s`` and ``questions``.
 
     Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.
     """
     from bat_agent.agent import Bat
 
-    opened = open_source(source, channels=channels or FIRST_TWO, fast=fast)
+    opened = open_source(source, channels=channels or FIRST_TWO, fast=fast, headings=headings)
     calibrated = default_level_known(opened) if level_known is None else level_known
     ears = model
     if not isinstance(ears, Bat):
-        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated)
+        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated, threads=threads)
     try:
         chosen = Settings(**settings)
     except TypeError as error:
         known = ", ".join(Settings.__dataclass_fields__)
         raise BadInput(f"listen takes no such setting ({str(error).split(' ', 1)[-1]}); there are {known}") from error
-    sides = sides_of(opened, channels, swap)
+    sides = sides_of(opened, channels, swap, heading_channel)
     recorder = Recorder(save) if isinstance(save, str | os.PathLike) else save
     return LiveEars(opened, ears, chosen, sides=sides, recorder=recorder)
 
@@ -76,9 +83,13 @@ def open_source(
     *,
     channels: tuple[int, int] = FIRST_TWO,
     fast: bool = False,
+    headings: str | os.PathLike[str] | None = None,
 ) -> SoundSource:
     """The source of a name; see :func:`listen`. It is not opened yet."""
     found: SoundSource
+    is_file = isinstance(source, str | os.PathLike) and Path(source).is_file()
+    if headings is not None and not is_file:
+        raise BadInput("a table of headings is for a file: others send theirs with the sound")
     if source is None or isinstance(source, int):
         found = Microphone(source, channels=channels)
     elif isinstance(source, str | os.PathLike):
@@ -90,7 +101,7 @@ def open_source(
         elif name == "-":
             found = feeds.Raw()
         elif Path(name).exists() or Path(name).suffix:
-            return open_file(name, fast=fast, ambisonics="auto" if channels == (1, 2) else "no")
+            return open_file(name, fast=fast, ambisonics="auto" if channels == (1, 2) else "no", headings=headings)
         else:
             found = Microphone(name, channels=channels)
     else:
@@ -108,6 +119,7 @@ def open_file(
     loop: bool = False,
     seconds: float | None = None,
     ambisonics: Ambisonics = "auto",
+    headings: str | os.PathLike[str] | None = None,
 ) -> SoundSource:
     """An audio file, or a scene file, which is rendered for ``seconds``; it is not opened yet.
 
@@ -116,15 +128,19 @@ def open_file(
     pace = "fast" if fast else "real"
     if Path(path).suffix.lower() not in SCENE_FILES:
         recording = ambisonic_file(path, ambisonics)
+        if recording is not None and headings is not None:
+            raise BadInput(f"{path} is ambisonic, which is rendered for a head at rest: leave the headings out")
         if recording is not None:
             return AmbisonicFile(recording, pace=pace, start_s=start_s, loop=loop)
-        return feeds.File(path, pace=pace, start_s=start_s, loop=loop)
+        return feeds.File(path, pace=pace, start_s=start_s, loop=loop, headings=headings)
     if start_s or loop:
         raise BadInput(f"{path} is a scene file, which begins at 0 s and goes on as it says: leave start and loop out")
     return simulated.scene(os.fspath(path), pace=pace, seconds=seconds)
 
 
-def sides_of(source: SoundSource, channels: tuple[int, int] | None, swap: bool) -> Sides:
+def sides_of(
+    source: SoundSource, channels: tuple[int, int] | None, swap: bool, heading_channel: int | None = None
+) -> Sides:
     """Which channels of its blocks are the ears, for a microphone with what ``bat-listen calibrate`` found.
 
     Raises :class:`~bat_agent.errors.BadInput` for no such pair.
@@ -132,8 +148,15 @@ def sides_of(source: SoundSource, channels: tuple[int, int] | None, swap: bool) 
     left, right = channels or FIRST_TWO
     if left == right or min(left, right) < 1:
         raise BadInput(f"channels must be two different numbers from 1, left first, got {left},{right}")
+    heading = None if heading_channel is None else heading_channel - 1
+    if heading is not None and (heading < 0 or heading_channel in (left, right)):
+        raise BadInput(
+            f"the heading must come in another channel than {left} and {right}, from 1, got {heading_channel}"
+        )
     if not isinstance(source, Microphone):
-        return Sides(left - 1, right - 1, swap, named=channels is not None)
+        return Sides(left - 1, right - 1, swap, heading=heading, named=channels is not None)
+    if heading is not None:
+        raise BadInput("a microphone brings no heading: send samples and heading to --tcp, --ws or --raw")
     # It hands over the two ears alone.
     known = load_sides(source.name) or DeviceSides(False, 0.0)
     return Sides(0, 1, known.swap != swap, -known.gain_db)

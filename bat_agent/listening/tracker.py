@@ -63,6 +63,14 @@ class Tracker:
         """Nothing that was heard is still there; numbers go on."""
         self._tracks.clear()
 
+    def turn(self, by_deg: float) -> None:
+        """The head has turned counter-clockwise by so much: what is followed lies elsewhere for it."""
+        cosine, sine = math.cos(math.radians(by_deg)), math.sin(math.radians(by_deg))
+        for track in self._tracks:
+            if track.direction is not None:
+                right, front, up = track.direction
+                track.direction = np.array([cosine * right + sine * front, cosine * front - sine * right, up])
+
     def look(self, sources: Sequence[PerceivedSource], t_s: float) -> tuple[TrackedSource, ...]:
         """All tracks as of now: those heard now first, by confidence."""
         step_s = 0.25 if self._t_s is None else max(t_s - self._t_s, 1e-3)

@@ -1,8 +1,13 @@
-"""A WebSocket to which a robot sends interleaved samples, as binary messages of any length."""
+"""A WebSocket to which a robot sends interleaved samples, as binary messages of any length.
+
+A text message ``{"heading_deg": 12.5}`` says where its head faces at the end of the samples that come next.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import socket
 import threading
 import time
@@ -17,6 +22,19 @@ from bat_agent.listening.feeds import QUIET_S, Decoder, check_host
 
 _MOST_WAITING = 1000
 """Messages that wait to be read; the oldest go, and are missed, where nobody reads."""
+
+
+EXPECTED = 'expected binary messages of interleaved samples, or {"heading_deg": NUMBER} for those that follow'
+
+
+def heading_of(message: str) -> float | None:
+    """The heading in a text message, ``{"heading_deg": 12.5}``; ``None`` where it is something else."""
+    try:
+        heading = json.loads(message)["heading_deg"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    known = isinstance(heading, int | float) and not isinstance(heading, bool) and math.isfinite(heading)
+    return float(heading) if known else None
 
 
 class WebSocketFeed:
@@ -68,14 +86,17 @@ class WebSocketFeed:
             missing_s = 0.0 if self._lost_s is None else self.clock_s() - self._lost_s
             kind, text = ("note", "connected") if self._lost_s is None else ("back", "connected again")
             self._put(Notice(kind, f"{self.name}: {text}", self.clock_s(), missing_s))  # type: ignore[arg-type]
-            decoder = Decoder(self._form, self.channels, self.sample_rate_hz)
+            decoder, heading_deg = Decoder(self._form, self.channels, self.sample_rate_hz), None
             for message in _messages(connection):
-                if isinstance(message, str):
-                    connection.close(1003, "expected binary messages of interleaved samples")
-                    break
                 self._sent_s = self.clock_s()
+                if isinstance(message, str):
+                    heading_deg = heading_of(message)
+                    if heading_deg is None:
+                        connection.close(1003, EXPECTED)
+                        break
+                    continue
                 for samples in decoder.decode(message):
-                    self._put(Block(samples, self.clock_s()))
+                    self._put(Block(samples, self.clock_s(), heading_deg))
         finally:
             self._lost_s = self.clock_s()
             text = f"nobody sends to {self.name} any more: waiting for a connection"

@@ -16,9 +16,11 @@ data decide, so that a CUDA graph can hold it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor
 
@@ -100,10 +102,11 @@ def stft(waveform: Float[Tensor, "B E N"]) -> Complex[Tensor, "B E T F"]:
 
 def log_mel(magnitude: Float[Tensor, "B E T K"], filters: Float[Tensor, "K 128"]) -> Float[Tensor, "B E T 128"]:
     """10·log10(max(|X|·melW, 1e-10)) in dB; silence is exactly −100 dB."""
-    return _decibel(magnitude @ filters)
+    return decibel(magnitude @ filters)
 
 
-def _decibel(mel: Tensor) -> Tensor:
+def decibel(mel: Tensor) -> Tensor:
+    """10·log10(max(mel, 1e-10))."""
     return 10.0 * torch.log10(torch.clamp(mel, min=LOG_FLOOR))
 
 
@@ -118,13 +121,30 @@ def binaural_features(
     filters = filters[low:high]
     if waveform.device.type != "cpu" or torch.compiler.is_compiling():
         mel, phase = _project(stft(waveform)[..., low:high], filters, power, look=False)
-        return _decibel(mel), phase
+        return decibel(mel), phase
     clips = [
         [_project(frames, filters, power, look=True) for frames in spectrum.split(CACHED_FRAMES, dim=2)]
         for spectrum in (stft(clip)[..., low:high] for clip in waveform.split(1))
     ]
     mel, phase = (torch.cat([torch.cat([part[i] for part in clip], dim=2) for clip in clips]) for i in (0, 1))
-    return _decibel(mel), phase
+    return decibel(mel), phase
+
+
+def some_frames(
+    clip: Float[Tensor, "2 N"], wanted: Sequence[int], filters: Float[Tensor, "513 128"], power: bool = False
+) -> tuple[Float[Tensor, "2 W 128"], Float[Tensor, "2 W 128"]]:
+    """Of :func:`binaural_features` these frames of one clip, the first map before the logarithm."""
+    low, high = mel_support()
+    frames = F.pad(clip[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0].unfold(-1, N_FFT, HOP)
+    chosen = frames[:, torch.as_tensor(wanted, dtype=torch.long)]
+    parts = [
+        _project(
+            torch.fft.rfft(some * hann_window(clip.device))[None, ..., low:high], filters[low:high], power, look=True
+        )
+        for some in chosen.split(CACHED_FRAMES, dim=1)
+    ]
+    mel, phase = (torch.cat([part[i] for part in parts], dim=2)[0] for i in (0, 1))
+    return mel, phase
 
 
 def _project(

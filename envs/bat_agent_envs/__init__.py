@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bat_agent_envs.check import check_hearing_env
     from bat_agent_envs.client import HearingClient
     from bat_agent_envs.habitat import HabitatHearing
-    from bat_agent_envs.record_sound import RecordSound
+    from bat_agent_envs.record_sound import RecordSound, with_sound
     from bat_agent_envs.vector import VectorSpatialHearing
     from bat_agent_envs.wrapper import SpatialHearing
 
@@ -21,6 +21,7 @@ _HOME = {
     "SpatialHearing": "wrapper",
     "VectorSpatialHearing": "vector",
     "check_hearing_env": "check",
+    "with_sound": "record_sound",
 }
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SpatialHearing",
     "VectorSpatialHearing",
     "check_hearing_env",
+    "with_sound",
 ]
 
 

@@ -14,19 +14,26 @@ from bat_agent_envs.wrapper import SpatialHearing, attribute
 
 _SAME = 1e-4
 _LOUD = 100.0
+LATE_S = 1e-6
 
 
-def check_hearing_env(env: gym.Env[Any, Any], *, steps: int = 12, seed: int = 0) -> list[str]:
-    """Try an environment with :class:`SpatialHearing` around it for some steps; returns what deserves a look.
+def check_hearing_env(env: gym.Env[Any, Any], *, steps: int = 12, seed: int = 0, **hearing: Any) -> list[str]:
+    """Try an environment for some steps; returns what deserves a look.
+
+    One without ears gets them for the trial, :class:`SpatialHearing` with the arguments ``hearing``.
 
     Checked are: that observations lie in their spaces; that directions are unit vectors where a slot is valid and 0
     elsewhere; that ``age`` is 0 in steps that listen; that the same seed and actions give the same sound and hearing,
     whatever was heard in the episode before. Noted are: silence throughout, ears that are always alike, samples far
     beyond full scale, and an environment that cannot be repeated.
 
-    Raises :class:`~bat_agent.errors.BadInput` for the first thing that is wrong, and for an environment without ears.
+    Raises :class:`~bat_agent.errors.BadInput` for the first thing that is wrong.
     """
     ears = _ears(env)
+    if ears is None:
+        env = ears = SpatialHearing(env, **hearing)
+    elif hearing:
+        raise BadInput(f"the environment has ears already: leave {', '.join(hearing)} out, or give it without them")
     env.action_space.seed(seed)
     actions = [env.action_space.sample() for _ in range(steps)]
     first = _episode(env, ears, actions, seed)
@@ -52,13 +59,13 @@ def check_hearing_env(env: gym.Env[Any, Any], *, steps: int = 12, seed: int = 0)
     return notes
 
 
-def _ears(env: Any) -> SpatialHearing:
+def _ears(env: Any) -> SpatialHearing | None:
     wrapped = env
     while isinstance(wrapped, gym.Wrapper):
         if isinstance(wrapped, SpatialHearing):
             return wrapped
         wrapped = wrapped.env
-    raise BadInput("the environment has no ears: wrap it first, as in SpatialHearing(env)")
+    return None
 
 
 def _episode(env: gym.Env[Any, Any], ears: SpatialHearing, actions: list[Any], seed: int) -> list[dict[str, Any]]:
@@ -86,8 +93,8 @@ def _checked(env: gym.Env[Any, Any], ears: SpatialHearing, observation: Any, inf
         if not np.allclose(length, valid, atol=1e-3):
             raise BadInput(f"directions must have length 1 where valid and 0 elsewhere, got {length} for {valid}")
     fresh = info.get("bat", {}).get("fresh")
-    if fresh and heard.get(PREFIX + "age", np.zeros(1))[0] != 0:
-        raise BadInput("audio/age must be 0 in a step that listens")
+    if fresh and heard.get(PREFIX + "age", np.zeros(1))[0] > LATE_S:
+        raise BadInput("audio/age must be 0 in a step that listens to the sound of that step")
     window = hearing.window(0)
     chunk_s = attribute(env, "step_s")
     newest = window if chunk_s is None else window[:, -round(chunk_s * SAMPLE_RATE_HZ) :]

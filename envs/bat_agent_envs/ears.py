@@ -31,17 +31,21 @@ class Shapes:
 class Ears:
     """A model in this process. Shared by all wrappers that name it; calls from several threads take turns."""
 
-    def __init__(self, model: str, device: str | None, level_known: bool) -> None:
+    def __init__(self, model: str, device: str | None, level_known: bool, threads: int | None = None) -> None:
         import bat_agent
         from bat_agent.hearing.arrays import hearing_shapes
 
-        self._bat = bat_agent.load(model, device=device, level_known=level_known)
+        self._bat = bat_agent.load(model, device=device, level_known=level_known, threads=threads)
         self._lock = threading.Lock()
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="bat-agent-ask")
         shapes = hearing_shapes(self._bat)
         self.shapes = Shapes(*shapes["slot_probs"], *shapes["embedding"])
         self.labels: tuple[str, ...] = self._bat.encoder.labels
         self.longest_s: float = self._bat.encoder.clip_seconds
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ears:
+        """Copies of an environment share the model, as all that name it do."""
+        return self
 
     def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays of :func:`bat_agent.hearing.arrays.hearing_arrays` of windows (B, 2, N)."""
@@ -97,6 +101,10 @@ class RemoteEars:
         self.labels: tuple[str, ...] = tuple(self._client.labels)
         self.longest_s: float = self._client.health()["model"]["clip_seconds"]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> RemoteEars:
+        """Copies of an environment share the server."""
+        return self
+
     def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """As :meth:`Ears.hear`."""
         return self._client.arrays(windows)
@@ -112,7 +120,9 @@ class RemoteEars:
         return self._asking.submit(self.ask, window, questions)
 
 
-def open_ears(model: str, device: str | None = None, level_known: bool = True) -> Ears | RemoteEars:
+def open_ears(
+    model: str, device: str | None = None, level_known: bool = True, threads: int | None = None
+) -> Ears | RemoteEars:
     """The ears of this process for a model: its name, its directory, or the address of a server (``http://…``).
 
     Raises :class:`~bat_agent.errors.WeightsError` where there is no such model.
@@ -120,13 +130,15 @@ def open_ears(model: str, device: str | None = None, level_known: bool = True) -
     if not isinstance(model, str) or not model:
         raise BadInput(f"model must be the name or directory of a model, or http://address of a server, got {model!r}")
     if model.startswith(("http://", "https://")):
+        if threads is not None:
+            raise BadInput(f"{model} computes on its own machine: give threads to its bat-agent serve, and none here")
         return RemoteEars(model)
-    return _loaded(model, device, level_known)
+    return _loaded(model, device, level_known, threads)
 
 
 @cache
-def _loaded(model: str, device: str | None, level_known: bool) -> Ears:
-    return Ears(model, device, level_known)
+def _loaded(model: str, device: str | None, level_known: bool, threads: int | None) -> Ears:
+    return Ears(model, device, level_known, threads)
 
 
 def hear_all(ears: Ears | RemoteEars, windows: Sequence[np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
@@ -159,6 +171,8 @@ def nothing(shapes: Shapes, count: int) -> dict[str, np.ndarray]:
         "embedding": np.zeros((count, shapes.width), np.float32),
         "valid": np.zeros((count, slots), bool),
         "sides": np.zeros((count, slots, 3), np.float32),
+        "azimuth_probs": np.zeros((count, slots, 360), np.float32),
+        "elevation_probs": np.zeros((count, slots, 180), np.float32),
     }
 
 

@@ -17,7 +17,7 @@ from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.intake import Waveform
 from bat_agent_envs.old_gym import as_gymnasium
 from bat_agent_envs.wrapper import SpatialHearing
-from bat_agent_soundspaces.habitat_api import setting
+from bat_agent_soundspaces.habitat_api import find_simulator, listener_of, setting
 
 Places = Sequence[Source | Vector] | np.ndarray
 STEP_S = 0.25
@@ -106,7 +106,8 @@ class HabitatHearing(SpatialHearing):
         sources: See :class:`HabitatSound`.
         step_s: Seconds that pass in a step; of SoundSpaces read from its configuration, as is the rate of its sound.
         options: Of the simulator plugin ``habitat``, such as ``{"quality": "high"}``; ``agent_id`` acts and listens.
-        **hearing: Arguments of :class:`SpatialHearing`.
+        **hearing: Arguments of :class:`SpatialHearing`; ``turn_key`` is where the agent of the simulator faces unless
+            given, so that what is heard while it turns is joined.
     """
 
     def __init__(
@@ -125,6 +126,9 @@ class HabitatHearing(SpatialHearing):
             hearing = {"audio": sound, "sample_rate_hz": sound.sample_rate_hz, **hearing}
         else:
             hearing = {**self._own_sound(sim_or_env, step_s), **hearing}
+        agent_id = int((options or {}).get("agent_id", 0))
+        if "turn_key" not in hearing and (facing := _facing(sim_or_env, agent_id)) is not None:
+            hearing["turn_key"] = facing
         # The arguments hold a live simulator, so no spec can rebuild this.
         super().__init__(env, **hearing)
 
@@ -139,6 +143,16 @@ class HabitatHearing(SpatialHearing):
             # SoundSpaces cuts a step off to whole samples, and the next begins there: one sample more is padding.
             found["chunk_s"] = float(step) if rate is None else int(int(rate) * float(step)) / int(rate)
         return found
+
+
+def _facing(holder: Any, agent_id: int) -> Callable[[Any], float] | None:
+    """Where the agent faces, degrees counter-clockwise from above; ``None`` where the simulator does not tell."""
+    try:
+        sim = find_simulator(holder)
+        listener_of(sim, agent_id, 0.0)
+    except (BadInput, AttributeError):
+        return None
+    return lambda env: listener_of(sim, agent_id, 0.0).heading_deg
 
 
 def goals_of(holder: Any) -> list[Vector]:

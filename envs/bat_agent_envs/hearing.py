@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.labels import class_number
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, hear_all, in_words, name_of, nothing, top_labels
+from bat_agent_envs.heading import Head, heading_error, heading_errors
 from bat_agent_envs.intake import Intake, Waveform
 from bat_agent_envs.metrics import direction_error_deg
 from bat_agent_envs.options import PREFIX, HearingOptions
@@ -42,10 +44,15 @@ class Hearing:
     ) -> None:
         options.check_window(ears)
         self.ears, self.options, self.count = ears, options, count
-        self._step_s = step_s if options.feed == "window" else None
+        self._step_s = step_s
         self._intakes = [Intake(options.window_s, sample_rate_hz, options.feed, options.chunk_s) for _ in range(count)]
+        self._heads = [Head() for _ in range(count)]
         self._heard = nothing(ears.shapes, count)
-        self._age_s = np.zeros((count, 1), np.float32)
+        self._named = [class_number(name) for name in options.named]
+        self._goals: list[int | None] = [None] * count
+        self._now_s, self._newest_s, self._heard_s = np.zeros((3, count))
+        """Time of the episode, of its newest sample, and of the newest that was listened to."""
+        self._heard_samples = np.zeros(count, int)
         self._steps = np.zeros(count, int)
         self._latency_ms = np.zeros(count)
         self._fresh = np.zeros(count, bool)
@@ -53,30 +60,71 @@ class Hearing:
     def begin(self, agent: int) -> None:
         """Begin an episode: nothing of the last one is left."""
         self._intakes[agent].clear()
+        self._heads[agent].begin()
         for name, empty in nothing(self.ears.shapes, 1).items():
             self._heard[name][agent] = empty[0]
-        self._age_s[agent], self._steps[agent], self._latency_ms[agent] = 0, 0, 0
+        for clock in (self._now_s, self._newest_s, self._heard_s, self._heard_samples, self._steps, self._latency_ms):
+            clock[agent] = 0
 
-    def take(self, agent: int, sound: Any, *, turned: bool = False) -> None:
-        """The sound of a step, (2, n); what came before the head ``turned`` is forgotten."""
-        if turned:
-            self._intakes[agent].forget()
-        seconds = self._intakes[agent].take(sound)
-        self._age_s[agent] += seconds if self._step_s is None else self._step_s
+    def take(self, agent: int, sound: Any, *, heading_deg: float | None = None, goal: int | None = None) -> None:
+        """The sound of a step, (2, n), with the heading of the head in it, and the class that is looked for."""
+        intake = self._intakes[agent]
+        before = intake.came
+        seconds = intake.take(sound)
+        chunks = self.options.feed == "chunk"
+        # A step without sound takes its time, too; sound that takes longer than its step is believed.
+        self._now_s[agent] += max(seconds, self._step_s or 0.0) if chunks else self._step_s or seconds
+        if intake.came > before:
+            self._newest_s[agent] = self._now_s[agent]
         self._steps[agent] += 1
+        self._goals[agent] = goal
+        if heading_deg is not None:
+            self._heads[agent].face(self._clock_s(agent), heading_deg)
+            self._heads[agent].turn(self._of(agent))
 
     def listen(self, agents: Sequence[int], last: Sequence[int] = ()) -> None:
-        """Let those perceive whose turn it is: in the first step of an episode, every k-th after and its ``last``."""
+        """Let those perceive whose turn it is: in the first step of an episode, every k-th after and its ``last``.
+
+        Who has heard nothing new since it listened keeps what it heard.
+        """
         due = [agent for agent in agents if (self._steps[agent] - 1) % self.options.every_k_steps == 0 or agent in last]
         self._fresh[list(agents)] = False
-        windows = {agent: self._intakes[agent].window() for agent in due}
+        due = [agent for agent in due if self._intakes[agent].came > self._heard_samples[agent]]
+        windows = {agent: self._look_at(agent) for agent in due}
         due = [agent for agent in due if windows[agent].shape[1] >= _LEAST]
         if not due:
             return
         heard, milliseconds = hear_all(self.ears, [windows[agent] for agent in due])
         for name, values in heard.items():
             self._heard[name][due] = values
-        self._age_s[due], self._fresh[due], self._latency_ms[due] = 0, True, milliseconds
+        for agent in due:
+            new_s = (self._intakes[agent].came - self._heard_samples[agent]) / SAMPLE_RATE_HZ
+            self._heard_samples[agent] = self._intakes[agent].came
+            if self._turns(agent):
+                window_s = windows[agent].shape[1] / SAMPLE_RATE_HZ
+                self._heads[agent].look(self._of(agent), self._clock_s(agent), window_s, new_s)
+        self._heard_s[due] = self._newest_s[due]
+        self._fresh[due], self._latency_ms[due] = True, milliseconds
+
+    def _turns(self, agent: int) -> bool:
+        """Whether its heading is known."""
+        return self._heads[agent].faces
+
+    def _clock_s(self, agent: int) -> float:
+        """Time by the sound that came: a step of the feed ``window`` is all of one heading."""
+        if self.options.feed == "chunk":
+            return self._intakes[agent].came / SAMPLE_RATE_HZ
+        return float(self._steps[agent]) * self.options.window_s
+
+    def _look_at(self, agent: int) -> Waveform:
+        """What is listened to: of a head that turns, what came near the heading of now."""
+        if not self._turns(agent):
+            return self._intakes[agent].window()
+        return self._intakes[agent].window(self._heads[agent].steady_s(self._clock_s(agent), self.options.window_s))
+
+    def _of(self, agent: int) -> dict[str, np.ndarray]:
+        """What one agent hears: views, without the batch axis."""
+        return {name: values[agent] for name, values in self._heard.items()}
 
     def observation(self, agents: Sequence[int]) -> dict[str, np.ndarray]:
         """The observations that were asked for, each with the agents as its first axis."""
@@ -84,7 +132,9 @@ class Hearing:
         found: dict[str, np.ndarray] = {}
         for key in self.options.keys:
             if key == "age":
-                found[PREFIX + key] = self._age_s[rows]
+                found[PREFIX + key] = (self._now_s - self._heard_s)[rows, None].astype(np.float32)
+            elif key == "heading_error":
+                found[PREFIX + key] = np.stack([self._errors(agent) for agent in rows]).astype(np.float32)
             elif key in ("waveform", "logmel"):
                 sound = np.stack([self._padded(agent) for agent in rows])
                 found[PREFIX + key] = sound if key == "waveform" else _log_mel(sound)
@@ -92,12 +142,17 @@ class Hearing:
                 found[PREFIX + key] = self._heard[key][rows].astype(np.float32)
         return found
 
+    def _errors(self, agent: int) -> np.ndarray:
+        goal = self._goals[agent]
+        return heading_errors(self._of(agent), (*self._named, *(() if goal is None else (goal,))))
+
     def info(self, agent: int, env_info: dict[str, Any]) -> dict[str, Any]:
         """What goes to ``info["bat"]``; where the environment tells the truth, also how far off the direction is."""
-        heard = {name: values[agent] for name, values in self._heard.items()}
+        heard = self._of(agent)
         found: dict[str, Any] = {
             "labels": top_labels(heard["class_probs"], self.ears.labels, self.options.top_k),
             "text": in_words(heard, self.ears.labels),
+            "sources": self.sources(agent),
             "fresh": bool(self._fresh[agent]),
             "latency": Latency(float(self._latency_ms[agent])),
         }
@@ -118,14 +173,18 @@ class Hearing:
             raise BadInput("nothing has been heard in this episode yet: call reset, then step, and ask after that")
         return self.ears.ask_later(window, questions) if later else self.ears.ask(window, questions)
 
-    def directions(self, agent: int) -> list[dict[str, Any]]:
-        """For drawing: of each source heard, ``direction`` (3,), ``distance_m``, ``label``."""
-        heard = {name: values[agent] for name, values in self._heard.items()}
+    def sources(self, agent: int) -> list[dict[str, Any]]:
+        """Of each source heard, strongest first, ``label`` with its ``probability``, ``direction`` (3,),
+        ``heading_error`` (radians, left positive) and ``distance_m``, which is 0 where it is not known.
+        """
+        heard = self._of(agent)
         return [
             {
-                "direction": heard["direction"][slot].copy(),
-                "distance_m": float(heard["distance"][slot]),
                 "label": name_of(heard["slot_probs"][slot], self.ears.labels),
+                "probability": round(float(heard["slot_probs"][slot].max()), 4),
+                "direction": heard["direction"][slot].copy(),
+                "heading_error": heading_error(heard["direction"][slot]),
+                "distance_m": float(heard["distance"][slot]),
             }
             for slot in np.flatnonzero(heard["valid"])
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.sound.ring import Ring, Waveform
@@ -18,6 +18,8 @@ from bat_agent_envs.client import SAMPLE_RATE_HZ
 
 Feed = Literal["chunk", "window"]
 LOWEST_HZ, HIGHEST_HZ = 8_000, 192_000
+RECENT_S = 0.1
+"""What is kept of the sound as it came, so that a copy of an environment hears on without a seam."""
 
 
 class Intake:
@@ -37,12 +39,23 @@ class Intake:
     def clear(self) -> None:
         """Begin an episode: nothing of the last one may be heard."""
         self._ring.clear()
+        self._came = 0
         if self.sample_rate_hz != SAMPLE_RATE_HZ and self.feed == "chunk":
-            self._stream = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", quality="HQ")
+            self._stream = self._new_stream()
+        self._recent: Waveform = np.zeros((2, 0), np.float32)
 
-    def forget(self) -> None:
-        """Listen from now on, in the same stream."""
-        self._ring.clear()
+    def __deepcopy__(self, memo: dict[int, Any]) -> Intake:
+        """The stream of a resampler cannot be copied: another one hears the last of what this one heard."""
+        other = copy.copy(self)
+        other._ring, other._recent = copy.deepcopy(self._ring, memo), self._recent.copy()
+        if self._stream is not None:
+            other._stream = self._new_stream()
+            other._stream.resample_chunk(np.ascontiguousarray(self._recent.T))
+        return other
+
+    def _new_stream(self) -> soxr.ResampleStream:
+        # Of variable rate, as the other kind hands over many samples at once after several steps of none.
+        return soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 2, dtype="float32", vr=True)
 
     def take(self, sound: Any) -> float:
         """Hear (2, n) at the environment's rate; returns the seconds it lasts."""
@@ -50,17 +63,29 @@ class Intake:
         seconds = chunk.shape[1] / self.sample_rate_hz
         if self.sample_rate_hz != SAMPLE_RATE_HZ and chunk.shape[1]:
             if self._stream is not None:
+                # Cut after whole periods, at which input and output are in step, so that a copy's samples fall as
+                # these.
+                period = self.sample_rate_hz // math.gcd(self.sample_rate_hz, SAMPLE_RATE_HZ)
+                recent = np.concatenate((self._recent, chunk), axis=1)
+                spare = max(recent.shape[1] - round(RECENT_S * self.sample_rate_hz), 0) // period * period
+                self._recent = recent[:, spare:]
                 chunk = np.ascontiguousarray(self._stream.resample_chunk(np.ascontiguousarray(chunk.T)).T)
             else:
                 chunk = np.ascontiguousarray(soxr.resample(chunk.T, self.sample_rate_hz, SAMPLE_RATE_HZ).T)
         if self.feed == "window":
             self._ring.clear()
         self._ring.append(chunk)
+        self._came += chunk.shape[1]
         return seconds
 
-    def window(self) -> Waveform:
-        """What was heard last, (2, N) at 32 kHz."""
-        return self._ring.window()
+    def window(self, seconds: float | None = None) -> Waveform:
+        """What was heard last, (2, N) at 32 kHz; with ``seconds`` no more than that of it."""
+        return self._ring.window(None if seconds is None else round(seconds * SAMPLE_RATE_HZ))
+
+    @property
+    def came(self) -> int:
+        """Samples at 32 kHz of this episode so far."""
+        return self._came
 
 
 def checked(sound: Any) -> Waveform:
@@ -157,11 +182,16 @@ def rate_of(env: Any, given: int | None) -> int:
     return int(rate)
 
 
-_STILL_DEG = 2.0
+def turns_of(space: gym.Space[Any], key: str | Callable[[Any], float]) -> Callable[[Any, Any], float]:
+    """``(env, observation) -> heading`` in degrees; ``key`` as ``turn_key`` of ``SpatialHearing``."""
+    if callable(key):
+        return lambda env, observation: float(key(env))
+    turns = Turns(space, key)
+    return lambda env, observation: turns.heading_deg(observation[turns.key])
 
 
 class Turns:
-    """Tells of each step whether the head has turned in it, from the cosine and sine of its heading."""
+    """The heading of each step in degrees, from the cosine and sine of it in an observation."""
 
     def __init__(self, space: gym.Space[Any], key: str) -> None:
         inner = space.spaces.get(key) if isinstance(space, gym.spaces.Dict) else None
@@ -171,14 +201,8 @@ class Turns:
                 "and sine of the heading: name another one, or leave it out"
             )
         self.key = key
-        self._before: NDArray[np.float64] | None = None
 
-    def begin(self) -> None:
-        """An episode begins."""
-        self._before = None
-
-    def turned(self, values: Any) -> bool:
-        """Whether the heading differs from that of the step before."""
-        now = np.asarray(values, np.float64)[-2:]
-        before, self._before = self._before, now
-        return before is not None and float(now @ before) < math.cos(math.radians(_STILL_DEG))
+    def heading_deg(self, values: Any) -> float:
+        """Counter-clockwise from above."""
+        cosine, sine = np.asarray(values, np.float64)[-2:]
+        return math.degrees(math.atan2(sine, cosine))

@@ -11,12 +11,13 @@ import gymnasium as gym
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.labels import class_number
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, Shapes
 from bat_agent_envs.intake import Feed
 
 DEFAULT_KEYS = ("direction", "distance", "class_probs", "embedding", "valid", "age")
-MORE_KEYS = ("slot_probs", "sides", "waveform", "logmel")
+MORE_KEYS = ("slot_probs", "sides", "waveform", "logmel", "heading_error", "azimuth_probs", "elevation_probs")
 PREFIX = "audio/"
 NUM_MELS = 128
 FRAME_S = 0.01
@@ -37,11 +38,15 @@ class HearingOptions:
     top_k: int
     questions: tuple[str, ...]
     ask_every: int
+    named: tuple[str, ...] = ()
+    goal: str | None = None
 
     def __post_init__(self) -> None:
         known = DEFAULT_KEYS + MORE_KEYS
         if unknown := [key for key in self.keys if key not in known]:
             raise BadInput(f"keys has no {unknown[0]!r}, expected some of {', '.join(known)}")
+        for name in self.named:
+            class_number(name)  # refuses what is none
         for name in ("every_k_steps", "top_k"):
             _check_whole(name, getattr(self, name), 1)
         _check_whole("ask_every", self.ask_every, 0)
@@ -71,10 +76,24 @@ class HearingOptions:
             "embedding": _box(-np.inf, np.inf, shapes.width),
             "valid": _box(0, 1, shapes.slots),
             "age": _box(0, np.inf, 1),
+            "heading_error": _box(-np.pi, np.pi, 1 + len(self.named) + (self.goal is not None)),
+            "azimuth_probs": _box(0, 1, shapes.slots, 360),
+            "elevation_probs": _box(0, 1, shapes.slots, 180),
             "waveform": _box(-np.inf, np.inf, 2, samples),
             "logmel": _box(-np.inf, np.inf, 2, samples // round(FRAME_S * SAMPLE_RATE_HZ) + 1, NUM_MELS),
         }
         return {PREFIX + key: boxes[key] for key in self.keys}
+
+
+def split_named(space: gym.Space[Any], named: str | Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """The classes of ``named``, and the one that is a Discrete of the observation, such as the ``goal`` of
+    ``SemanticAudioGoal-v0``: it stands for the class of that number in each step.
+    """
+    spaces = space.spaces if isinstance(space, gym.spaces.Dict) else {}
+    goals = [name for name in as_tuple(named) if isinstance(spaces.get(name), gym.spaces.Discrete)]
+    if len(goals) > 1:
+        raise BadInput(f"named has {' and '.join(goals)}, which both change from step to step: leave one out")
+    return tuple(name for name in as_tuple(named) if name not in goals), goals[0] if goals else None
 
 
 def as_tuple(texts: str | Sequence[str]) -> tuple[str, ...]:

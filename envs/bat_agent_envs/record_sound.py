@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import soundfile
 from gymnasium.utils.save_video import capped_cubic_video_schedule
 
 from bat_agent.errors import BadInput
@@ -19,9 +22,9 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     """Writes the sound of whole episodes, stereo, left ear first, at the rate of the environment.
 
     The companion of :class:`gymnasium.wrappers.RecordVideo`: with the same ``episode_trigger`` and ``name_prefix`` it
-    writes ``<prefix>-episode-<n>.wav`` where that writes ``<prefix>-episode-<n>.mp4``, both as long as the episode. It
-    must wrap the environment before anything that takes the sound out of the observation, such as
-    :class:`~bat_agent_envs.SpatialHearing`.
+    writes ``<prefix>-episode-<n>.wav`` where that writes ``<prefix>-episode-<n>.mp4``, both as long as the episode;
+    :func:`with_sound` makes one file of both. It must wrap the environment before anything that takes the sound out
+    of the observation, such as :class:`~bat_agent_envs.SpatialHearing`.
 
     Args:
         env: Its observations bring the chunk of each step, (2, samples).
@@ -93,3 +96,48 @@ class RecordSound(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
             path = self._folder / f"{self._prefix}-episode-{self.episode_id}.wav"
             write_wav(path, np.concatenate(self._chunks, axis=1), self._rate_hz)
         self._chunks, self._recording = [], False
+
+
+LATE_S = 0.1
+"""By so much, or one frame, picture and sound may differ in length."""
+
+
+def with_sound(video: str | Path, sound: str | Path | None = None, out: str | Path | None = None) -> Path:
+    """One file of a video of ``RecordVideo`` and the sound of the same episode; the pictures are not encoded again.
+
+    ``sound`` is the WAV of :class:`RecordSound` beside it unless given, ``out`` is ``<video>-heard.mp4``; returned is
+    where it was written. Needs ffmpeg, which comes with ``moviepy``, as does ``RecordVideo``.
+
+    Raises :class:`~bat_agent.errors.BadInput` for files that are missing or differ in length: ``render_fps`` of the
+    environment must be one over the seconds of its steps.
+    """
+    video = Path(video)
+    sound = video.with_suffix(".wav") if sound is None else Path(sound)
+    out = video.with_name(f"{video.stem}-heard.mp4") if out is None else Path(out)
+    for path in (video, sound):
+        if not path.is_file():
+            raise BadInput(f"there is no file {path}: give the video of RecordVideo and the sound of RecordSound")
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise BadInput(
+            f"joining video and sound needs ffmpeg ({error}): install it with pip install moviepy"
+        ) from error
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
+    heard_s = soundfile.info(sound).duration
+    if abs(seconds - heard_s) > max(LATE_S, 1.5 * seconds / max(frames, 1)):
+        raise BadInput(
+            f"{video.name} lasts {seconds:.2f} s, but {sound.name} {heard_s:.2f} s: they are of one episode only if "
+            "render_fps in the environment's metadata is one over the seconds of a step"
+        )
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", str(video), "-i", str(sound),
+        "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", "-b:a", "192k", str(out),
+    ]  # fmt: skip
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        said = re.sub(r"\s+", " ", ended.stderr).strip()
+        raise BadInput(
+            f"{video.name} and {sound.name} cannot be joined ({said}): give files of RecordVideo, RecordSound"
+        )
+    return out

@@ -14,7 +14,7 @@ from bat_agent.errors import BadInput
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
 from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
-from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple
+from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple, split_named
 from bat_agent_envs.wrapper import heard_observation, heard_space
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ class VectorSpatialHearing(_VectorWrapper):
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
         turn_key: str | None = None,
+        named: str | Sequence[str] = (),
         keep_audio: bool = False,
         top_k: int = 3,
         questions: str | Sequence[str] = (),
         ask_every: int = 0,
         device: str | None = None,
         level_known: bool = True,
+        threads: int | None = None,
     ) -> None:
         super().__init__(env)
         space = env.single_observation_space
@@ -64,13 +66,13 @@ class VectorSpatialHearing(_VectorWrapper):
             )
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every,
+            ask_every, *split_named(space, named),
         )  # fmt: skip
-        self._turns = None if turn_key is None else [Turns(space, turn_key) for _ in range(env.num_envs)]
+        self._turns = None if turn_key is None else Turns(space, turn_key)
         self._sound = find_sound(space, audio)
         rate = _same_in_all(env, "sample_rate_hz") if sample_rate_hz is None else sample_rate_hz
-        ears = open_ears(model, device, level_known)
-        step_s = None if feed == "chunk" else _same_in_all(env, "step_s")
+        ears = open_ears(model, device, level_known, threads)
+        step_s = _same_in_all(env, "step_s")
         self.hearing = Hearing(ears, options, rate_of(env, rate), env.num_envs, step_s)
         self.labels = ears.labels
         """Names of the classes, in the order of ``audio/class_probs``."""
@@ -117,10 +119,8 @@ class VectorSpatialHearing(_VectorWrapper):
         sound = self._sound(self.env, observations)
         for index in begun:
             self.hearing.begin(index)
-            if self._turns is not None:
-                self._turns[index].begin()
         for index in who:
-            self.hearing.take(index, sound[index], turned=self._turned(index, observations, index))
+            self.hearing.take(index, sound[index], **self._pose(observations, index))
         self.hearing.listen(who.tolist(), list(last))
 
     def _hear_the_end(self, observations: Any, infos: dict[str, Any], over: np.ndarray) -> dict[str, Any]:
@@ -130,8 +130,8 @@ class VectorSpatialHearing(_VectorWrapper):
         for index in range(self.num_envs):
             end = finals[index] if over[index] and finals is not None else None
             heard = sound[index] if end is None else self._sound(self.env, end)
-            turned = self._turned(index, observations if end is None else end, index if end is None else None)
-            self.hearing.take(index, heard, turned=turned)
+            pose = self._pose(observations, index) if end is None else self._pose(end, None)
+            self.hearing.take(index, heard, **pose)
         ended = np.flatnonzero(over).tolist()
         self.hearing.listen(list(range(self.num_envs)), last=ended)
         if not ended or finals is None:
@@ -145,12 +145,17 @@ class VectorSpatialHearing(_VectorWrapper):
             final_info = self._add_info(final_info, {"bat": self.hearing.info(index, _of(final_info, index))}, index)
         return {**infos, "final_obs": heard, "final_info": final_info}
 
-    def _turned(self, index: int, observations: Any, row: int | None) -> bool:
-        """Whether an environment's head has turned; ``row`` is its place in batched observations."""
-        if self._turns is None:
-            return False
-        values = observations[self._turns[index].key]
-        return self._turns[index].turned(values if row is None else values[row])
+    def _pose(self, observations: Any, row: int | None) -> dict[str, Any]:
+        """Heading of an environment's head, and what it looks for; ``row`` is its place in batched observations."""
+
+        def of(key: str) -> Any:
+            return observations[key] if row is None else observations[key][row]
+
+        goal = self.hearing.options.goal
+        return {
+            "heading_deg": None if self._turns is None else self._turns.heading_deg(of(self._turns.key)),
+            "goal": None if goal is None else int(of(goal)),
+        }
 
     def _with_hearing(self, observations: Any) -> dict[str, Any]:
         return heard_observation(observations, self.hearing.observation(range(self.num_envs)), self.hearing)

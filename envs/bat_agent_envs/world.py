@@ -12,6 +12,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.scene import STANDING_HEIGHT_M, Listener, Room, Scene, Source
 from bat_agent.scenes.moving import StreamState, Track, render_step
+from bat_agent.threads import computing
 from bat_agent_envs.floor import Box, Floor, Point, floor_of
 
 AGENT_RADIUS_M = 0.2
@@ -179,7 +180,8 @@ class Soundscape:
     def step(self, scene: Scene, seconds: float) -> NDArray[np.float32]:
         """The next chunk, (2, n) at 32 kHz, with the noise of the microphones."""
         samples = round(seconds * SAMPLE_RATE_HZ)
-        heard, self._state = render_step(self._simulator, scene, self._tracks, samples, self._state)
+        with computing(1):  # a step is small: more threads would only wait for one another
+            heard, self._state = render_step(self._simulator, scene, self._tracks, samples, self._state)
         sound = heard.cpu().numpy()
         if self._noise is not None:
             sound = sound + self._noise * self._rng.standard_normal(sound.shape, np.float32)

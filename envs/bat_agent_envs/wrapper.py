@@ -9,8 +9,8 @@ import gymnasium as gym
 
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
-from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple
+from bat_agent_envs.intake import Feed, find_sound, rate_of, turns_of
+from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple, split_named
 
 
 class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -25,15 +25,19 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     * ``audio/embedding`` (D,): mean of the encoder's tokens
     * ``audio/valid`` (S,): 1 where the slot holds a source whose direction is known (no model without a head of either
       angle, no sound of one microphone); its direction is 0 otherwise, and so is its distance where none is known
-    * ``audio/age`` (1,): seconds since the end of what was listened to
-    * on request ``audio/slot_probs`` (S, C); ``audio/sides`` (S, 3), the probability of left, behind and below, near
-      0.5 where it cannot be told; ``audio/waveform`` (2, N) and ``audio/logmel`` (2, T, 128), both of the whole window,
-      silence before the episode began
+    * ``audio/age`` (1,): seconds since the newest sound that was listened to; it grows where no new sound comes
+    * on request ``audio/heading_error`` (1 + named,): radians from straight ahead, left positive, of the strongest
+      source, then of each sound in ``named``, 0 where it is not heard; ``audio/slot_probs`` (S, C); ``audio/sides``
+      (S, 3), the probability of left, behind and below, near 0.5 where it cannot be told; ``audio/waveform`` (2, N)
+      and ``audio/logmel`` (2, T, 128), both of the whole window, silence before the episode began;
+      ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180)
 
-    ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``fresh`` (whether this step
-    listened), ``latency`` (``.ms`` of the last listening), ``answers`` with ``ask_every``, and ``direction_error_deg``
-    where the environment tells the truth in ``info["truth"]`` (which is never part of the observation). The agent
-    listens to the last ``window_s`` of its episode; nothing of an episode is heard in the next.
+    ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``sources`` (of each, strongest
+    first, ``label``, ``probability``, ``direction``, ``heading_error``, ``distance_m``), ``fresh`` (whether this step
+    listened to sound that no step before it did), ``latency`` (``.ms`` of the last listening), ``answers`` with
+    ``ask_every``, and ``direction_error_deg`` where the environment tells the truth in ``info["truth"]`` (which is
+    never part of the observation). The agent listens to the last ``window_s`` of its episode; nothing of an episode
+    is heard in the next.
 
     Args:
         env: The environment. Its sound must be (2, samples), left ear first, full scale ±1.
@@ -47,14 +51,21 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: ``chunk`` if each step brings the next samples, ``window`` if it brings all there is to hear.
         chunk_s: Seconds at the beginning of each step's sound that count (SoundSpaces pads the rest).
         sample_rate_hz: Rate of the sound, if the environment has no attribute of that name; resampled to 32 kHz.
-        turn_key: Observation whose last two numbers are cosine and sine of the heading. What was heard before the head
-            turned came from elsewhere, so it is then forgotten: the window begins anew with each turn.
+        turn_key: Observation whose last two numbers are cosine and sine of the heading in the sound of this step, or a
+            function of the environment that returns it in degrees, counter-clockwise from above. What
+            is heard is then joined over the headings of the last seconds, which tells front from behind, and what is
+            held turns with the head (:mod:`bat_agent.hearing.turning`). The head must not turn by half a circle in a
+            step.
+        named: Sounds whose ``heading_error`` is wanted: labels, or the key of a Discrete in the observation that is the
+            number of a class, as ``goal`` in ``SemanticAudioGoal-v0``.
         keep_audio: Leave the sound itself in the observation, too.
         top_k: Labels in ``info``.
         questions: Asked every ``ask_every`` steps, answers in ``info``; 0 asks nothing.
         ask_every: See ``questions``.
         device: Of the model, such as ``cuda``.
         level_known: False where full scale means nothing, so that distances are not judged by level.
+        threads: Of the processor that the model computes with; by itself what is fastest, one for bat-small, whatever
+            ``OMP_NUM_THREADS`` says. Your own models keep the number that you set for them.
 
     Raises :class:`~bat_agent.errors.BadInput` for an environment whose sound cannot be heard, now or, for NaN and the
     like, in the step that brings it; :class:`~bat_agent.errors.WeightsError` where the model is missing.
@@ -72,33 +83,35 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         feed: Feed = "chunk",
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
-        turn_key: str | None = None,
+        turn_key: str | Callable[[Any], float] | None = None,
+        named: str | Sequence[str] = (),
         keep_audio: bool = False,
         top_k: int = 3,
         questions: str | Sequence[str] = (),
         ask_every: int = 0,
         device: str | None = None,
         level_known: bool = True,
+        threads: int | None = None,
     ) -> None:
         # Not copied: what audio is called on may hold a live simulator.
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
             window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
-            keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions), ask_every=ask_every, device=device,
-            level_known=level_known,
+            named=as_tuple(named), keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions),
+            ask_every=ask_every, device=device, level_known=level_known, threads=threads,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every,
+            ask_every, *split_named(env.observation_space, named),
         )  # fmt: skip
-        self._turns = None if turn_key is None else Turns(env.observation_space, turn_key)
+        self._turns = None if turn_key is None else turns_of(env.observation_space, turn_key)
         self._audio = audio
         self._sound = find_sound(env.observation_space, audio)
         rate = rate_of(env, sample_rate_hz)
         # Environments that draw what is heard have a method show_heard.
         self._show = attribute(env, "show_heard")
-        ears = open_ears(model, device, level_known)
+        ears = open_ears(model, device, level_known, threads)
         self.hearing = Hearing(ears, options, rate, step_s=attribute(env, "step_s"))
         self.labels = ears.labels
         """Names of the classes, in the order of ``audio/class_probs``."""
@@ -108,8 +121,6 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         """Begin an episode with empty ears."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.hearing.begin(0)
-        if self._turns is not None:
-            self._turns.begin()
         if callable(begin := getattr(self._audio, "reset", None)):
             begin(self.env)
         return self._hear(observation, info, last=False)
@@ -136,11 +147,12 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _hear(self, observation: Any, info: dict[str, Any], last: bool) -> tuple[Any, dict[str, Any]]:
         hearing = self.hearing
-        turned = self._turns is not None and self._turns.turned(observation[self._turns.key])
-        hearing.take(0, self._sound(self.env, observation), turned=turned)
+        heading_deg = None if self._turns is None else self._turns(self.env, observation)
+        goal = None if hearing.options.goal is None else int(observation[hearing.options.goal])
+        hearing.take(0, self._sound(self.env, observation), heading_deg=heading_deg, goal=goal)
         hearing.listen([0], last=[0] if last else [])
         if self._show is not None:
-            self._show(hearing.directions(0))
+            self._show(hearing.sources(0))
         added = {name: values[0] for name, values in hearing.observation([0]).items()}
         return heard_observation(observation, added, hearing), {**info, "bat": hearing.info(0, info)}
 

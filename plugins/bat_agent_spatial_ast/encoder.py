@@ -29,13 +29,16 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
+from bat_agent.sound import features
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.front_end import Heard, front_end
-from bat_agent_spatial_ast.int8 import narrow_layers, quantise_layers
+from bat_agent_spatial_ast.half import reads_half
+from bat_agent_spatial_ast.int8 import half_layers, narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
-from bat_agent_spatial_ast.level import LevelToken, to_reference
+from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
+from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
 from bat_agent_spatial_ast.recolour import recolour
 from bat_agent_spatial_ast.slots import SlotSummary
 from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
@@ -100,8 +103,10 @@ class SpatialAST(nn.Module):
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
-        # In a tuple it is no submodule: neither saved, nor moved, nor trained.
         self._faster: tuple[nn.ModuleList] | None = None
+        # In a tuple and in a dictionary they are no submodules: neither saved, nor moved, nor trained.
+        self._half: dict[str, nn.Module] = {}
+        self._frames = FrameMemory()
         if config.level != "absolute":
             self.level_known = config.level == "token"
 
@@ -132,17 +137,21 @@ class SpatialAST(nn.Module):
     def _listen(self, waveform: Tensor, heads_only: bool, mirrored: bool = False) -> _Listened:
         level = level_dbfs = None
         with torch.autocast(waveform.device.type, enabled=False):
+            sound, gain = waveform, None
             if self.config.level != "absolute":
-                waveform, level_dbfs = to_reference(waveform)
+                gain, level_dbfs = reference_gain(waveform)
+                waveform = waveform * gain[:, None, None]
                 level = self.level_token(level_dbfs, self.level_known) if self.config.level == "token" else None
-            maps, mel, phase = self._front_end(waveform, mirrored)
+            maps, mel, phase = self._front_end(waveform, mirrored, self._remembered(sound, gain))
             sums = None
             if self.config.row_frames:
                 sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
                 sums = torch.cat((sums, swap_ears_of_sums(sums))) if mirrored else sums
         if mirrored and level is not None:
             level = level.repeat(2, 1)
-        summary = None if sums is None or not self.config.summary_frames else self.summary(sums, mel.shape[2])
+        summary = (
+            None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
+        )
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
         return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
 
@@ -153,9 +162,10 @@ class SpatialAST(nn.Module):
         own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
         patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
         places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
-        masks = self.slot_summary.masks(what[:, :, 0], patches)
-        means = self.slot_summary.means(masks, sums)
-        placed = torch.cat((self.slot_summary(means, heard.level, places), what), dim=2)
+        placing = self._few_rows("slot_summary")
+        masks = placing.masks(what[:, :, 0], patches)
+        means = placing.means(masks, sums)
+        placed = torch.cat((placing(means, heard.level, places), what), dim=2)
         encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
         encoding.slots.masks = masks
@@ -171,8 +181,20 @@ class SpatialAST(nn.Module):
                 waveform, _ = to_reference(waveform)
             return self._front_end(waveform).maps
 
-    def _front_end(self, waveform: Tensor, mirrored: bool = False) -> Heard:
-        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored)
+    def _front_end(self, waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None) -> Heard:
+        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored, known=known)
+
+    def _remembered(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Log-mel and phase of clips, of which only what no clip before had is computed; ``None`` where that is not
+        done: in training, on other devices, for large batches and very short clips.
+        """
+        alone = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        long = sound.shape[2] > 2 * features.N_FFT
+        if alone or sound.device.type != "cpu" or len(sound) > MOST_CLIPS or not long:
+            return None
+        if self.config.features != "mel+ipd" or sound.dtype != torch.float32:
+            return None
+        return self._frames.features(sound, gain, self.logmel_extractor.melW, self.config.mel_of == "power")
 
     def encode_maps(
         self,
@@ -217,17 +239,28 @@ class SpatialAST(nn.Module):
             self._faster = (make(self.blocks),)
         return self._faster[0]
 
+    def _few_rows(self, name: str) -> Any:
+        """A part that sees few rows of each clip, for inference with its weights as they are stored."""
+        part = self.get_submodule(name)
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not reads_half():
+            return part
+        if next(part.parameters()).device.type != "cpu":
+            return part
+        if name not in self._half:
+            self._half[name] = half_layers(part)
+        return self._half[name]
+
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode."""
-        self._faster = None
+        self._faster, self._half = None, {}
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._faster = None
+        self._faster, self._half = None, {}
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        self._faster = None
+        self._faster, self._half = None, {}
         super()._load_from_state_dict(*args)
 
     @torch.no_grad()

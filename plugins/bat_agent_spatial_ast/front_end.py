@@ -32,18 +32,20 @@ def front_end(
     config: SpatialASTConfig,
     *,
     mirrored: bool = False,
+    known: tuple[Tensor, Tensor] | None = None,
 ) -> Heard:
     """The maps as the configuration has them; ``norm`` normalises the log-mel.
 
     What the configuration does not hear is as if both ears were alike, in the summaries too. With ``mirrored`` the
-    maps, and they alone, are also those of the clips with their ears swapped, which come after them.
+    maps, and they alone, are also those of the clips with their ears swapped, which come after them. ``known``: the
+    log-mel and the phase of both ears, where they are known already.
     """
     power = config.mel_of == "power"
     if config.features == "mono":
         mel = features.monaural_features(waveform, filters, power=power)
         maps = norm(mel.repeat(2, 1, 1, 1) if mirrored else mel)
         return Heard(fit_frames(maps, config), mel.expand(-1, 2, -1, -1), _no_phase(mel))
-    mel, phase = features.binaural_features(waveform, filters, power=power)
+    mel, phase = features.binaural_features(waveform, filters, power=power) if known is None else known
     unit_phase = phase / filters.sum(dim=0)
     maps = norm(torch.cat((mel, mel.flip(1))) if mirrored else mel)
     if config.features == "mel":

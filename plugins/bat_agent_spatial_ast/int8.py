@@ -21,6 +21,7 @@ from jaxtyping import Float, Int8, UInt8
 from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
+from bat_agent_spatial_ast.half import HalfLinear, is_half
 from bat_agent_spatial_ast.transformer import Attention, Mlp
 
 LARGEST = 127.0
@@ -62,6 +63,11 @@ def quantise_layers(module: Network) -> Network:
 def narrow_layers(module: Network) -> Network:
     """``module`` with every ``nn.Linear`` in it in bfloat16; see :func:`narrow`."""
     return _replaced(module, lambda _, layer: BFloat16Linear(layer), lambda mlp: mlp)
+
+
+def half_layers(module: Network) -> Network:
+    """``module`` with every ``nn.Linear`` that is exact in float16 left in that (:mod:`.half`); the same numbers."""
+    return _replaced(module, lambda _, layer: HalfLinear(layer) if is_half(layer) else layer, lambda mlp: mlp)
 
 
 @cache
@@ -173,7 +179,7 @@ def _replaced(
     other = _shallow(module)
     for child, part in module._modules.items():
         other._modules[child] = part and _replaced(part, linear, mlp, child)
-    if isinstance(other, Attention):
+    if isinstance(other, Attention) and not isinstance(other.qkv, nn.Linear | HalfLinear):
         other.inside = torch.bfloat16
     return mlp(other) if isinstance(other, Mlp) else other  # type: ignore[return-value]
 

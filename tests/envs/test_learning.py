@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 import warnings
 from functools import partial
@@ -75,6 +76,33 @@ def test_the_example_of_ppo_learns_and_draws(echo: str, tmp_path: Path) -> None:
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_any_vector_is_one_of_stable_baselines(echo: str, beeper: Any) -> None:
+    """The example broke with KeyError: 'episode_metrics' on environments that measure no success."""
+    pytest.importorskip("stable_baselines3")
+    from gymnasium.vector import AutoresetMode
+    from stable_baselines3 import PPO
+
+    from bat_agent_envs.stable_baselines import HearingVecEnv
+
+    inner = SyncVectorEnv([partial(beeper, 3)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs = HearingVecEnv(VectorSpatialHearing(inner, echo, keys=("direction", "heading_error")), seed=3)
+    envs.reset()
+    for step in range(3):
+        observations, rewards, over, infos = envs.step(np.array([0, 1]))
+        assert over.tolist() == [step == 2] * 2
+    assert rewards.dtype == np.float32
+    ended = infos[0]["terminal_observation"]
+    np.testing.assert_allclose(ended["audio/heading_error"], [np.pi / 2], atol=0.1)  # the left
+    assert not observations["audio/direction"].any()  # the next episode begins in silence
+    assert infos[1]["truth"]["azimuth_deg"] == 0.0
+    assert infos[1]["bat"]["sources"][0]["direction"][0] == pytest.approx(1, abs=0.05)
+    assert infos[0]["TimeLimit.truncated"] is False
+    assert envs.get_attr("length") == [3, 3]
+    PPO("MultiInputPolicy", envs, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(16)
+    with pytest.raises(BadInput, match="SAME_STEP"):
+        HearingVecEnv(VectorSpatialHearing(SyncVectorEnv([beeper]), echo))
+
+
 # --- vectors ---
 
 
@@ -101,7 +129,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "rclpy": {},
         "rclpy.node": {"Node": FakeNode},
         "std_msgs": {},
-        "std_msgs.msg": {"Float32MultiArray": SimpleNamespace, "String": SimpleNamespace},
+        "std_msgs.msg": dict.fromkeys(("Float32", "Float32MultiArray", "String"), SimpleNamespace),
     }
     for name, content in contents.items():
         module = ModuleType(name)
@@ -130,7 +158,7 @@ class FakeNode:
         return SimpleNamespace(publish=lambda message: self.published.append(message.data))
 
     def create_subscription(self, kind: Any, topic: str, told: Any, depth: int) -> None:
-        self.told = told
+        self.subscribed = {**getattr(self, "subscribed", {}), topic: told}
 
     def create_timer(self, every_s: float, call: Any) -> None:
         self.call = call
@@ -145,12 +173,12 @@ def test_the_node_tells_in_the_frame_of_ros(node: ModuleType, echo: str, monkeyp
     hearing.call()
     assert not hearing.published  # nothing has been heard yet
     noise = np.random.default_rng(0).standard_normal((16_000, 2))
-    hearing.told(SimpleNamespace(data=(noise * [0.1, 0.01]).ravel()))
+    hearing.subscribed["audio"](SimpleNamespace(data=(noise * [0.1, 0.01]).ravel()))
     hearing.call()
     (source,) = json.loads(hearing.published[0])["sources"]
     assert source["direction"] == pytest.approx({"x": 0.0, "y": 1.0, "z": 0.0}, abs=1e-3)  # left
     assert source["labels"]
-    hearing.told(SimpleNamespace(data=[0.1, 0.2, 0.3]))
+    hearing.subscribed["audio"](SimpleNamespace(data=[0.1, 0.2, 0.3]))
     assert "send two channels" in hearing.errors[0]
 
 
@@ -161,12 +189,28 @@ def test_the_node_tells_no_direction_of_one_microphone(
     monkeypatch.setattr(FakeNode, "given", {"model": echo})
     hearing = node.HearingNode()
     noise = np.random.default_rng(0).standard_normal(16_000)
-    hearing.told(SimpleNamespace(data=np.stack([0.1 * noise, 0.01 * noise], axis=1).ravel()))
+    hearing.subscribed["audio"](SimpleNamespace(data=np.stack([0.1 * noise, 0.01 * noise], axis=1).ravel()))
     hearing.call()
     told = json.loads(hearing.published[0])
     assert told["sources"][0]["direction"] is None
     assert told["sources"][0]["labels"]
     assert any("no direction can be heard" in note for note in told["notes"])
+
+
+def test_the_node_tells_in_the_frame_of_the_heading_of_now(
+    node: ModuleType, echo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo model hears the louder side: at the left of a head that has turned by 90° to the right since."""
+    monkeypatch.setattr(FakeNode, "given", {"model": echo, "window_s": 0.25})
+    hearing = node.HearingNode()
+    noise = np.random.default_rng(0).standard_normal((8_000, 2)) * [0.1, 0.01]
+    for heading in (0.0, 0.0, -math.pi / 2):
+        hearing.subscribed["heading"](SimpleNamespace(data=heading))
+        hearing.subscribed["audio"](SimpleNamespace(data=noise.ravel()))
+    hearing.call()
+    (source,) = json.loads(hearing.published[0])["sources"]
+    # It turned evenly while this quarter of a second came, so what was heard on the left lies 45° further to the left.
+    assert source["direction"] == pytest.approx({"x": -math.sqrt(0.5), "y": math.sqrt(0.5), "z": 0.0}, abs=0.05)
 
 
 def test_the_node_takes_samples_of_both_ears_in_turn(node: ModuleType) -> None:

@@ -15,7 +15,7 @@ import soundfile
 from bat_agent.errors import BadInput
 from bat_agent_envs import registration
 from bat_agent_envs.navigation import FORWARD, LEFT
-from bat_agent_envs.record_sound import RecordSound
+from bat_agent_envs.record_sound import RecordSound, with_sound
 from bat_agent_envs.world import ahead
 
 registration.register()
@@ -123,3 +123,15 @@ def test_video_and_sound_are_equally_long(tmp_path: Path) -> None:
             seconds, size = clip.duration, clip.size
     assert seconds == pytest.approx(soundfile.info(tmp_path / "rl-video-episode-0.wav").duration, abs=0.05)
     assert size == [640, 544]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with VideoFileClip(str(with_sound(tmp_path / "rl-video-episode-0.mp4"))) as clip:
+            assert clip.duration == pytest.approx(seconds, abs=0.05)
+            assert clip.audio.duration == pytest.approx(seconds, abs=0.1)
+            sound = clip.audio.to_soundarray(fps=32_000)
+    written, _ = soundfile.read(tmp_path / "rl-video-episode-0.wav")
+    levels = [np.sqrt(np.mean(part[:60_000] ** 2, axis=0)) for part in (sound, written)]
+    np.testing.assert_allclose(levels[0], levels[1], rtol=0.1)
+    soundfile.write(tmp_path / "short.wav", written[:39_000], 32_000)
+    with pytest.raises(BadInput, match=r"lasts 2\.00 s, but short\.wav 1\.22 s"):
+        with_sound(tmp_path / "rl-video-episode-0.mp4", tmp_path / "short.wav")

@@ -86,16 +86,30 @@ def test_at_other_rates_too_nothing_is_left_in_the_resampler(beeper: Make, echo:
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_chunks_of_another_rate_are_resampled_without_seams(rate_hz: int) -> None:
-    """As the whole signal resampled at once, but for what the filter still holds back at the end."""
-    sound = np.random.default_rng(0).standard_normal((2, rate_hz)).astype(np.float32)
-    intake = Intake(2.0, rate_hz, "chunk", None)
-    for start in range(0, rate_hz, rate_hz // 10):
-        intake.take(sound[:, start : start + rate_hz // 10])
+def test_chunks_of_another_rate_are_resampled_without_seams_and_evenly(rate_hz: int) -> None:
+    """Tones come as from the whole signal resampled at once, less than two samples later, both ears alike; and in
+    every step alike: another kind of stream gave 0, 0 and 1660 samples in turn for steps of 20 ms.
+    """
+    tones_hz = np.array([300.0, 2_000.0, 5_000.0, 0.4 * min(rate_hz, 32_000)])
+    times = np.arange(rate_hz) / rate_hz
+    sound = np.stack([sum(gain * np.sin(2 * np.pi * f * times + f) for f in tones_hz) for gain in (0.1, 0.2)])
+    intake, step = Intake(2.0, rate_hz, "chunk", None), rate_hz // 50
+    came = []
+    for start in range(0, rate_hz, step):
+        before = intake.came
+        intake.take(sound[:, start : start + step].astype(np.float32))
+        came.append(intake.came - before)
+    assert set(came[1:]) == {640}
     heard = intake.window()
     whole = soxr.resample(sound.T, rate_hz, 32_000).T
-    assert heard.shape[1] > 0.95 * 32_000
-    np.testing.assert_allclose(heard, whole[:, : heard.shape[1]], atol=2e-3)
+    middle = slice(3_200, 28_800)
+    probes = np.exp(-2j * np.pi * tones_hz[:, None] * np.arange(32_000)[middle] / 32_000) * np.hanning(25_600)
+    ratio = (probes @ heard[:, middle].T) / (probes @ whole[:, middle].T)
+    np.testing.assert_allclose(np.abs(ratio), 1, atol=2e-3)
+    np.testing.assert_allclose(ratio[:, 0], ratio[:, 1], atol=1e-3)  # both ears alike
+    delays = -np.angle(ratio[:3, 0]) / (2 * np.pi * tones_hz[:3]) * 32_000
+    np.testing.assert_allclose(delays, delays[1], atol=0.1)
+    assert abs(delays[1]) < 2
 
 
 def test_it_listens_every_k_steps_and_at_the_end_and_says_how_old_it_is(beeper: Make, echo: str) -> None:

@@ -1,0 +1,181 @@
+"""How well a head that turns hears: rendered scenes in which it turns back and forth, heard step by step.
+
+Each scene is a furnished room of ``AudioGoal-v0`` with one sound. The head turns by ±60° at one speed for 4 s; the
+simulator renders each step with the head where it is. What is heard of the strongest sound is compared with the truth:
+
+* at the end, the angle between (mean and median over scenes)
+* from 2 s on, how often front and behind are told right
+* between looks, how far what is held lies from what was said turned by the truth's turn (the largest)
+
+``joined`` is the product with ``turn_key``, ``alone`` the same looks one by one, ``whole window`` without ``turn_key``;
+``bat-listen`` hears the same sound as a file with its table of headings.
+
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_turning.py [--scenes 100] [--steps 20,50,250] [--speeds 0,10,…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+import bat_agent
+from bat_agent.scene import unit_vector
+from bat_agent_envs import SpatialHearing
+from bat_agent_envs.ears import hear_all, open_ears
+
+SECONDS, SWING_DEG, HOP_S, WINDOW_S = 4.0, 60.0, 0.25, 2.0
+FIRST_SEED = 0
+Seen = dict[str, list[float]]
+
+
+def heading_deg(t_s: float, speed: float) -> float:
+    """Back and forth: a triangle that begins at 0 to the left."""
+    place = (speed * t_s) % (4 * SWING_DEG)
+    if place <= SWING_DEG:
+        return place
+    return 2 * SWING_DEG - place if place <= 3 * SWING_DEG else place - 4 * SWING_DEG
+
+
+def steps_of(seed: int, step_s: float, speed: float, most_deg: float, ears: bool) -> Iterator[tuple[Any, Any, float]]:
+    """Observation, info and heading of each step; ``most_deg`` is what an action of 1 turns."""
+    room = gym.make(
+        "bat_agent_envs/AudioGoal-v0", disable_env_checker=True, action_space="continuous", step_s=step_s,
+        turn_deg=most_deg, forward_m=1e-9, max_steps=10**6,
+    )  # fmt: skip
+    every = max(round(HOP_S / step_s), 1)
+    options: dict[str, Any] = {"turn_key": "pose"} if ears else {}
+    env = SpatialHearing(room, every_k_steps=every, window_s=WINDOW_S, keep_audio=True, **options)
+    env.reset(seed=seed)
+    now = 0.0
+    for number in range(1, round(SECONDS / step_s) + 1):
+        wanted = heading_deg(number * step_s, speed)
+        turn = (wanted - now) / most_deg
+        observation, _, _, _, info = env.step(np.array([0.0, -turn, 0.0], np.float32))
+        now = wanted
+        yield observation, info, wanted
+    env.close()
+
+
+def angle_deg(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.degrees(np.arccos(np.clip(one @ other, -1, 1))))
+
+
+def vector(truth: dict[str, Any]) -> np.ndarray:
+    return np.array(unit_vector(truth["azimuth_deg"], truth["elevation_deg"]))
+
+
+def turned(direction: np.ndarray, left_deg: float) -> np.ndarray:
+    """A direction (x right, y up, z back) for a head that turned left by so much."""
+    cosine, sine = np.cos(np.radians(left_deg)), np.sin(np.radians(left_deg))
+    x, y, z = direction
+    return np.array([cosine * x - sine * z, y, sine * x + cosine * z])
+
+
+def walk(seed: int, step_s: float, speed: float, seen: Seen, how: str) -> tuple[np.ndarray, list[float], np.ndarray]:
+    """Hear one scene; returns its sound (2, n), the heading of each step and the truth at the end."""
+    sound, headings, held = [], [], 0.0
+    before: tuple[np.ndarray, float] | None = None
+    truth = said = np.zeros(3)
+    for number, (observation, info, heading) in enumerate(
+        steps_of(seed, step_s, speed, max(speed * step_s, 1e-3), how == "joined"), start=1
+    ):
+        sound.append(observation["audio"])
+        headings.append(heading)
+        truth, said = vector(info["truth"]), observation["audio/direction"][0]
+        heard = observation["audio/valid"][0] > 0
+        if heard and before is not None and not info["bat"]["fresh"]:
+            held = max(held, angle_deg(said, turned(before[0], heading - before[1])))
+        before = (said, heading) if heard else None
+        if number * step_s >= 2.0 and info["bat"]["fresh"]:
+            seen[f"{how} front"].append(float(heard and (said[2] < 0) == (truth[2] < 0)))
+    seen[f"{how} error"].append(angle_deg(said, truth) if said.any() else 90.0)
+    seen[f"{how} held"].append(held)
+    return np.concatenate(sound, axis=1), headings, truth
+
+
+def one_by_one(sound: np.ndarray, headings: list[float], truth: np.ndarray, step_s: float, seen: Seen) -> None:
+    """The last look alone, of the sound that came within 20° of turn, at the heading of its middle."""
+    from bat_agent.hearing.turning import Headings
+
+    trace = Headings(jumps=True)
+    for number, heading in enumerate(headings, start=1):
+        trace.say(number * step_s, heading)
+    steady_s = trace.steady_s(SECONDS, WINDOW_S)
+    heard, _ = hear_all(open_ears("bat-small"), [sound[:, -round(steady_s * 32_000) :]])
+    said = heard["direction"][0, 0]
+    meant = float(trace.over(SECONDS - steady_s, SECONDS).mean())
+    seen["alone error"].append(angle_deg(turned(said, trace.now_deg - meant), truth) if said.any() else 90.0)
+
+
+def as_file(sound: np.ndarray, headings: list[float], truth: np.ndarray, step_s: float, seen: Seen) -> None:
+    """What bat-listen has at the end of the same sound."""
+    with tempfile.TemporaryDirectory() as folder:
+        wav, table = Path(folder) / "turning.wav", Path(folder) / "headings.csv"
+        soundfile.write(wav, sound.T, 32_000, "FLOAT")
+        with open(table, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("t_s", "heading_deg"))
+            writer.writerows((f"{(n + 1) * step_s:.4f}", heading) for n, heading in enumerate(headings))
+        *_, last = bat_agent.listen(wav, fast=True, headings=table, window_s=WINDOW_S, hop_s=HOP_S)
+    source = last.sources[0].source if last.sources else None
+    if source is None or source.azimuth_deg is None or source.elevation_deg is None:
+        seen["bat-listen error"].append(90.0)
+    else:
+        said = np.array(unit_vector(source.azimuth_deg, source.elevation_deg))
+        seen["bat-listen error"].append(angle_deg(said, truth))
+
+
+def row(step_ms: float, speed: float, seen: Seen) -> list[str]:
+    def mean(name: str) -> float:
+        return float(np.mean(seen[name])) if seen[name] else float("nan")
+
+    joined, whole = mean("joined error"), mean("whole error")
+    return [
+        f"{step_ms:g} ms", f"{speed:g}°/s", f"{whole:.1f}°", f"{mean('alone error'):.1f}°", f"{joined:.1f}°",
+        f"{np.median(seen['joined error']):.1f}°", f"{mean('bat-listen error'):.1f}°", f"{whole / joined:.1f}",
+        f"{100 * mean('whole front'):.0f} %", f"{100 * mean('joined front'):.0f} %", f"{max(seen['joined held']):.2f}°",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
+    parser.add_argument("--steps", default="20,50,250", help="ms, separated by commas")
+    parser.add_argument("--speeds", default="0,10,25,50,100,200", help="degrees a second")
+    parser.add_argument("--only-joined", action="store_true", help="leave out what it is compared with")
+    given = parser.parse_args()
+    columns = [
+        "step", "turn", "whole window", "alone", "joined (≤ 12°)", "median", "bat-listen", "times better",
+        "front, whole", "front, joined (≥ 97 %)", "held (≤ 2°)",
+    ]  # fmt: skip
+    table = Table(*columns, title=f"bat-small, {given.scenes} scenes, error of the strongest source at the end")
+    for step_ms in map(float, given.steps.split(",")):
+        for speed in map(float, given.speeds.split(",")):
+            seen: Seen = defaultdict(list)
+            for seed in range(given.first, given.first + given.scenes):
+                heard = walk(seed, step_ms / 1000, speed, seen, "joined")
+                if not given.only_joined:
+                    one_by_one(*heard, step_ms / 1000, seen)
+                    as_file(*heard, step_ms / 1000, seen)
+                    walk(seed, step_ms / 1000, speed, seen, "whole")
+            cells = row(step_ms, speed, seen)
+            table.add_row(*cells)
+            print(" | ".join(cells), flush=True)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()

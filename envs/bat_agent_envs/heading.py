@@ -1,0 +1,112 @@
+"""The head of one agent: what it hears while it turns, in the frame of now."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
+from bat_agent.hearing.turning import Look, Turning, shifted
+
+Arrays = dict[str, np.ndarray]
+
+
+class Head:
+    """Joins the looks of an agent whose heading is known, and turns what is held (:mod:`bat_agent.hearing.turning`).
+
+    Arrays are those of :func:`bat_agent.hearing.arrays.hearing_arrays` for one clip, without the batch axis.
+    """
+
+    def __init__(self) -> None:
+        self._turning = Turning(jumps=True)
+        self._azimuths: np.ndarray | None = None
+        self._held_deg = self._shown_deg = 0.0
+
+    def begin(self) -> None:
+        """An episode begins: nothing is known."""
+        self._turning.clear()
+        self._azimuths, self._held_deg, self._shown_deg = None, 0.0, 0.0
+
+    @property
+    def faces(self) -> bool:
+        """Whether its heading is known."""
+        return len(self._turning.headings) > 0
+
+    def face(self, t_s: float, heading_deg: float) -> None:
+        """The heading of the sound that came up to ``t_s``, counter-clockwise from above."""
+        self._turning.headings.say(t_s, heading_deg)
+
+    def steady_s(self, t_s: float, longest_s: float) -> float:
+        """How much of the newest sound to look at."""
+        return self._turning.headings.steady_s(t_s, longest_s)
+
+    def look(self, heard: Arrays, t_s: float, window_s: float, new_s: float) -> None:
+        """What one look heard becomes, in place, what all looks of this head tell together."""
+        slots = np.flatnonzero(heard["valid"])
+        looks = [_look(heard, slot) for slot in slots]
+        for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s), strict=True):
+            heard["direction"][slot] = _vector(placed.azimuth_deg, placed.elevation_deg)
+            heard["azimuth_probs"][slot], heard["elevation_probs"][slot] = placed.azimuth, placed.elevation
+        self._azimuths = heard["azimuth_probs"].copy()
+        self._held_deg = self._shown_deg = self._turning.headings.now_deg
+        _tell_sides(heard)
+
+    def turn(self, held: Arrays) -> None:
+        """What is held, in the frame that the head has turned to since, in place."""
+        by_deg = self._shown_deg - self._turning.headings.now_deg
+        if by_deg == 0 or self._azimuths is None:
+            return
+        self._shown_deg = self._turning.headings.now_deg
+        x, z = held["direction"][:, 0].copy(), held["direction"][:, 2].copy()
+        cosine, sine = math.cos(math.radians(by_deg)), math.sin(math.radians(by_deg))
+        held["direction"][:, 0], held["direction"][:, 2] = cosine * x + sine * z, cosine * z - sine * x
+        # From what was heard, not from what was turned before: steps of a fraction of a degree would wash it out.
+        for slot in np.flatnonzero(held["valid"]):
+            held["azimuth_probs"][slot] = shifted(self._azimuths[slot], self._held_deg - self._shown_deg)
+        _tell_sides(held)
+
+
+def heading_errors(heard: Arrays, named: tuple[int, ...]) -> np.ndarray:
+    """(1 + named,) radians from straight ahead, left positive: of the strongest sound, then of each class of ``named``
+    where it is likeliest; 0 where it is not heard.
+    """
+    found = np.zeros(1 + len(named))
+    if heard["valid"][0]:
+        found[0] = heading_error(heard["direction"][0])
+    for place, number in enumerate(named, start=1):
+        likely = heard["slot_probs"][:, number] * heard["valid"]
+        if likely.max() >= LEAST:
+            found[place] = heading_error(heard["direction"][int(likely.argmax())])
+    return found
+
+
+LEAST = 0.1
+"""A named sound is taken to be in no slot where its class is less likely."""
+
+
+def heading_error(direction: np.ndarray) -> float:
+    """Radians to turn left until a direction (x right, y up, z back) lies straight ahead; negative to the right."""
+    return math.atan2(-float(direction[0]), -float(direction[2]))
+
+
+def _look(heard: Arrays, slot: int) -> Look:
+    x, y, z = heard["direction"][slot].tolist()
+    azimuth_deg, elevation_deg = math.degrees(math.atan2(-z, x)) % 360, math.degrees(math.asin(min(max(y, -1.0), 1.0)))
+    return Look(
+        azimuth_deg, elevation_deg, heard["azimuth_probs"][slot], heard["elevation_probs"][slot],
+        heard["slot_probs"][slot],
+    )  # fmt: skip
+
+
+def _vector(azimuth_deg: float, elevation_deg: float) -> tuple[float, float, float]:
+    azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
+    across = math.cos(elevation)
+    return across * math.cos(azimuth), math.sin(elevation), -across * math.sin(azimuth)
+
+
+def _tell_sides(heard: Arrays) -> None:
+    for slot in np.flatnonzero(heard["valid"]):
+        azimuth, elevation = heard["azimuth_probs"][slot], heard["elevation_probs"][slot]
+        sides = (azimuth @ LEFT, azimuth @ BEHIND, elevation @ BELOW)
+        heard["sides"][slot] = np.clip(sides, 0, 1)

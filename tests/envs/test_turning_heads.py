@@ -1,0 +1,132 @@
+"""Agents that turn: what is held turns with them, what is old is said to be old, copies hear what originals hear."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+
+from bat_agent.errors import BadInput
+from bat_agent_envs import SpatialHearing, VectorSpatialHearing, check_hearing_env
+
+Make = Callable[..., Any]
+LEFT = 0
+KEYS = ("direction", "valid", "sides", "age", "heading_error", "azimuth_probs")
+
+
+class Turntable(gym.Wrapper[Any, Any, Any, Any]):
+    """Adds the heading of an agent that turns left by so much in each step, and may be deaf in some."""
+
+    def __init__(self, env: gym.Env[Any, Any], by_deg: float, deaf: tuple[int, ...] = ()) -> None:
+        super().__init__(env)
+        self.by_deg, self.deaf, self.number = by_deg, deaf, 0
+        spaces = dict(env.observation_space.spaces)  # type: ignore[attr-defined]
+        self.observation_space = gym.spaces.Dict({**spaces, "pose": gym.spaces.Box(-1, 1, (2,), np.float32)})
+
+    def reset(self, **options: Any) -> Any:
+        self.number = 0
+        observation, info = self.env.reset(**options)
+        return self._posed(observation), info
+
+    def step(self, action: Any) -> Any:
+        self.number += 1
+        observation, *rest = self.env.step(action)
+        return (self._posed(observation), *rest)
+
+    def _posed(self, observation: dict[str, Any]) -> dict[str, Any]:
+        turn = np.radians(self.by_deg * self.number)
+        sound = observation["audio"][:, :0] if self.number in self.deaf else observation["audio"]
+        return {**observation, "audio": sound, "pose": np.array([np.cos(turn), np.sin(turn)], np.float32)}
+
+
+@pytest.mark.parametrize("by_deg", [0.5, 2.0, -30.0])
+def test_what_is_held_turns_with_the_head(beeper: Make, echo: str, by_deg: float) -> None:
+    """It stayed where it was before the head turned; and turns of less than 2° a step were none at all."""
+    env = SpatialHearing(
+        Turntable(beeper(30, step_s=0.05), by_deg), echo, keys=KEYS, window_s=0.1, every_k_steps=10, turn_key="pose"
+    )
+    env.reset(seed=0)
+    held = None
+    for number in range(1, 20):
+        observation, _, _, _, info = env.step(LEFT)
+        if info["bat"]["fresh"]:
+            held, at = observation["audio/direction"][0].copy(), number
+            continue
+        if held is None or not held.any():
+            continue
+        was, now = (np.degrees(np.arctan2(-d[2], d[0])) for d in (held, observation["audio/direction"][0]))
+        assert (was - now - by_deg * (number - at) + 180) % 360 - 180 == pytest.approx(0, abs=1e-3)
+        error = observation["audio/heading_error"][0]
+        assert np.degrees(error) == pytest.approx((now - 90 + 180) % 360 - 180, abs=1e-3)
+        assert info["bat"]["sources"][0]["heading_error"] == pytest.approx(error, abs=1e-6)
+        assert observation["audio/azimuth_probs"][0].sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_age_is_that_of_the_sound_heard_not_of_the_call(beeper: Make, echo: str) -> None:
+    """It was 0, and fresh, in steps that brought no new sample."""
+    env = SpatialHearing(Turntable(beeper(9), 5.0, deaf=(2, 3)), echo, keys=("age",), window_s=0.5, turn_key="pose")
+    env.reset(seed=0)
+    seen = []
+    for _ in range(4):
+        observation, _, _, _, info = env.step(LEFT)
+        seen.append((float(observation["audio/age"][0]), info["bat"]["fresh"]))
+    assert seen == [(0.0, True), (0.25, False), (0.5, False), (0.0, True)]
+
+
+def test_a_named_sound_has_a_heading_of_its_own(beeper: Make, echo: str) -> None:
+    options: dict[str, Any] = {"keys": ("heading_error", "slot_probs"), "window_s": 0.25}
+    likely = SpatialHearing(beeper(), echo, **options).labels[0]
+    env = SpatialHearing(beeper(), echo, named=(likely, "Siren"), **options)
+    env.reset(seed=0)
+    observation, *_ = env.step(LEFT)
+    assert env.observation_space.contains(observation)
+    strongest, named, other = observation["audio/heading_error"]
+    assert (strongest, named, other) == (pytest.approx(np.pi / 2, abs=0.1), strongest, 0.0)
+    with pytest.raises(BadInput, match="unknown sound class 'Sirene'"):
+        SpatialHearing(beeper(), echo, named="Sirene")
+
+
+def test_environments_of_a_vector_turn_each_for_itself(beeper: Make, echo: str) -> None:
+    options: dict[str, Any] = {"keys": KEYS, "window_s": 0.5, "every_k_steps": 2, "turn_key": "pose"}
+    turns = (7.0, -40.0)
+    envs = VectorSpatialHearing(
+        SyncVectorEnv([partial(lambda by: Turntable(beeper(20), by), by) for by in turns]), echo, **options
+    )
+    singles = [SpatialHearing(Turntable(beeper(20), by), echo, **options) for by in turns]
+    envs.reset(seed=[1, 2])
+    for number, env in enumerate(singles):
+        env.reset(seed=1 + number)
+    for _ in range(5):
+        together, *_ = envs.step(np.array([0, 1]))
+        for number, env in enumerate(singles):
+            alone, *_ = env.step(number)
+            for key in KEYS:
+                np.testing.assert_allclose(together[f"audio/{key}"][number], alone[f"audio/{key}"], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [32_000, 44_100])
+def test_a_copy_hears_what_the_original_hears(beeper: Make, echo: str, rate_hz: int) -> None:
+    """copy.deepcopy raised TypeError: cannot pickle '_thread.lock' object."""
+    env = SpatialHearing(beeper(9, rate_hz=rate_hz), echo, keys=("direction", "waveform"), window_s=0.5)
+    env.reset(seed=0)
+    env.step(LEFT)
+    other = copy.deepcopy(env)
+    assert other.hearing.ears is env.hearing.ears
+    for action in (1, 0):
+        one, two = (each.step(action)[0] for each in (env, other))
+        np.testing.assert_allclose(one["audio/waveform"], two["audio/waveform"], atol=1e-4)
+        np.testing.assert_allclose(one["audio/direction"], two["audio/direction"], atol=1e-4)
+    other.step(1)
+    assert env.get_wrapper_attr("steps") == 3
+
+
+def test_an_environment_without_ears_gets_them_for_the_check(beeper: Make, echo: str) -> None:
+    assert check_hearing_env(beeper(), model=echo, window_s=0.5) == []
+    with pytest.raises(BadInput, match="has ears already"):
+        check_hearing_env(SpatialHearing(beeper(), echo), model=echo)
