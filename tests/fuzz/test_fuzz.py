@@ -37,6 +37,7 @@ from bat_agent.recipes.loading import load_recipe
 from bat_agent.scene import Scene
 from bat_agent.scenes.scene_file import read_scene_file
 from bat_agent.scoring.answers import parse_line
+from bat_agent.serving.protocol import read_samples, read_shape
 from bat_agent.sound.audio import read_audio
 from bat_agent_measured.manifest import read_responses
 
@@ -167,6 +168,8 @@ def changed(whole: bytes) -> st.SearchStrategy[bytes]:
 
 
 CONTENTS = {
+    "shape": st.text(st.sampled_from("0123456789,, -e.\u00b2"), max_size=150).map(lambda text: text.encode("latin-1"))
+    | st.lists(st.integers(0, 3), max_size=70).map(lambda sizes: ",".join(map(str, sizes)).encode()),
     "set.zip": changed(packed(_MEMBERS)),
     "set.tar": changed(taped(_MEMBERS)),
     "sound.wav": changed(_sound("WAV")),
@@ -211,6 +214,7 @@ READERS: dict[str, Read] = {
     "responses": _responses,
     "scene": lambda path: Scene.from_json(path.read_text(encoding="utf-8", errors="replace")),
     "answer": lambda path: parse_line(path.read_text(encoding="utf-8", errors="replace"), "line 1"),
+    "shape": lambda path: read_samples(b"\0" * 24, read_shape(path.read_text(encoding="latin-1"))),
     "set.zip": _archive,
     "set.tar": _archive,
     "sound.wav": read_audio,
