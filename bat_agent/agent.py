@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -124,8 +125,9 @@ class Bat:
         questions = [question] if isinstance(question, str) else list(question)
         if not all(isinstance(q, str) and q.strip() for q in questions):
             raise BadInput('a question is empty: ask something like "Where is the sound coming from?"')
-        prepared = prepare(waveform, self.encoder)
-        encoding = None if all(prepared.silent) else self.encode(prepared)
+        with self.hearing(waveform):
+            prepared = prepare(waveform, self.encoder)
+            encoding = None if all(prepared.silent) else self.encode(prepared)
         answers = [self._answer(prepared, encoding, clip, questions) for clip in range(len(prepared.waveform))]
         every = [answer.failed for found in answers for answer in found]
         if every and None not in every:
@@ -194,14 +196,11 @@ class Bat:
 
         Raises :class:`~bat_agent.errors.BadInput` for another shape, samples that are not finite, or less than 20 ms.
         """
-        prepared = prepare(waveform, self.encoder)
         config = self.config
-        found = perceive(
-            self.encode(prepared, heads_only=True),
-            self.encoder.labels,
-            config.thresholds,
-            calibration=config.calibration,
-        )
+        with self.hearing(waveform):
+            prepared = prepare(waveform, self.encoder)
+            encoding = self.encode(prepared, heads_only=True)
+            found = perceive(encoding, self.encoder.labels, config.thresholds, calibration=config.calibration)
         each = [self._as_perceived(prepared, clip, perceived) for clip, perceived in enumerate(found)]
         return each if prepared.batched else each[0]
 
@@ -224,9 +223,15 @@ class Bat:
         if self._last is not None and self._last[0] == key and (heads_only or not isinstance(self._last[1], HeadsOnly)):
             return self._last[1]
         encode = getattr(self.encoder, "perceive", self.encoder) if heads_only else self.encoder
-        with self._computing(self._encoder_weights, sound.shape[0] * sound.shape[2] / SAMPLE_RATE_HZ):
+        with self.hearing(sound):
             self._last = (key, encode(sound.to(self.device)))
         return self._last[1]
+
+    def hearing(self, waveform: Any) -> contextlib.AbstractContextManager[None]:
+        """Around all that is computed for a perception of clips: on as many threads as are fastest for it."""
+        clips = waveform if isinstance(waveform, list | tuple) else [waveform]
+        samples = sum(math.prod(getattr(clip, "shape", ())) for clip in clips)
+        return self._computing(self._encoder_weights, samples / 2 / SAMPLE_RATE_HZ)
 
     def _computing(self, weights: int, seconds: float | None = None) -> contextlib.AbstractContextManager[None]:
         """On as many threads as are fastest for the encoder or the reasoner; other devices have none to spare."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +76,11 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """
+    with getattr(bat, "hearing", contextlib.nullcontext)(waveforms):
+        return _arrays(bat, waveforms)
+
+
+def _arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     prepared = prepare(waveforms, bat.encoder)
     # All tokens, not those of the heads alone: the embedding must not depend on what was asked before.
     encoding = bat.encode(prepared)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.extras import needed
-from bat_agent.hearing.spread import sphere
+from bat_agent.hearing.spread import along, sphere
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES, parse_distance, parse_labels, parse_location, parse_yes_no
 from bat_agent.registry import fitted
@@ -160,8 +160,8 @@ def direction_confidence(
     """Probability within 20° (great circle) of the direction said; azimuth (360,) and elevation (180,) independent."""
     azimuth, elevation = np.radians([azimuth_deg, elevation_deg])
     said = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    near = sphere()[0] @ said >= np.cos(np.radians(WITHIN_DEG))
-    return float(azimuth_probs @ near @ elevation_probs)
+    near = along(sphere()[0], said) >= np.cos(np.radians(WITHIN_DEG))
+    return float((azimuth_probs * (near * elevation_probs).sum(axis=1)).sum())
 
 
 def distance_confidence(probs: NDArray[Any], distance_m: float) -> float:

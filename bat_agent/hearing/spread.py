@@ -134,18 +134,23 @@ def spread_of(
     directions, lateral_deg = sphere()
     probs = np.outer(azimuth[1], elevation[1])
     said, image = (_vector(turned, elevation[0]) for turned in (azimuth[0], -azimuth[0]))
-    apart_deg = np.degrees(np.arccos(np.clip(directions @ said, -1, 1)))
+    apart_deg = np.degrees(np.arccos(np.clip(along(directions, said), -1, 1)))
     aside_deg = np.abs(lateral_deg - np.degrees(np.arcsin(np.clip(said[0], -1, 1))))
     return Spread(
         left,
         behind,
         below,
         cone=float(probs[aside_deg <= CONE_DEG].sum()),
-        mirrored=float(probs[directions @ image >= np.cos(np.radians(NEAR_DEG))].sum()),
+        mirrored=float(probs[along(directions, image) >= np.cos(np.radians(NEAR_DEG))].sum()),
         sigma_deg=float(np.sqrt((probs * apart_deg**2).sum())),
         lateral_sigma_deg=float(np.sqrt((probs * aside_deg**2).sum())),
         borders=(borders[0], borders[1], borders[2]),
     )
+
+
+def along(directions: Floats, said: Floats) -> Floats:
+    """Dot products (…) of unit vectors (…, 3) with one of them, on one thread: the product of numpy takes them all."""
+    return np.asarray(directions[..., 0] * said[0] + directions[..., 1] * said[1] + directions[..., 2] * said[2])
 
 
 _BORDER = np.sin(np.radians(NEAR_DEG))

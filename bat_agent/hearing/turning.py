@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from bat_agent.hearing.spread import along
+
 Floats = NDArray[np.float64]
 
 SWEEP_DEG, WIDE_DEG = 20.0, 50.0
@@ -262,7 +264,7 @@ def _sphere() -> _Sphere:
         ],
         axis=-1,
     )
-    return _Sphere(azimuth, elevation, level[None], vectors)
+    return _Sphere(azimuth, elevation, np.asarray(level[None], np.float64), vectors)
 
 
 def _likelihood(look: Look, heading_deg: float) -> Floats:
@@ -298,7 +300,7 @@ def _bins_of_side() -> tuple[NDArray[np.intp], Floats]:
     side = _sphere().vectors[..., 0]
     bins = np.minimum(((side + 1) / 2 * _LATERAL_BINS).astype(int), _LATERAL_BINS - 1).ravel()
     areas = np.broadcast_to(_sphere().area, side.shape).ravel()
-    return bins, np.bincount(bins, weights=areas, minlength=_LATERAL_BINS)
+    return np.asarray(bins), np.asarray(np.bincount(bins, weights=areas, minlength=_LATERAL_BINS))
 
 
 def _lateral(density: Floats) -> Floats:
@@ -314,8 +316,8 @@ def _peak(mass: Floats) -> Floats:
     density = mass / _sphere().area
     at = vectors[np.unravel_index(int(density.argmax()), mass.shape)]
     for _ in range(4):
-        weight = mass * np.exp((vectors @ at - 1) / 0.035)  # a standard deviation of 10.7°
-        at = np.tensordot(weight, vectors, axes=2)
+        weight = mass * np.exp((along(vectors, at) - 1) / 0.035)  # a standard deviation of 10.7°
+        at = (weight[..., None] * vectors).sum(axis=(0, 1))
         at = at / np.linalg.norm(at)
     return np.asarray(at)
 

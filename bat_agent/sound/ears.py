@@ -72,7 +72,7 @@ class BetweenEars:
 def between_ears(sound: NDArray[Any]) -> BetweenEars:
     """Look at two channels (2, N), floats at 32 kHz without an offset; of silence nothing is said."""
     left, right = np.asarray(sound, np.float64)
-    powers = float(left @ left), float(right @ right)
+    powers = float(np.square(left).sum()), float(np.square(right).sum())  # a product would take all threads there are
     if not max(powers):
         return BetweenEars()
     if min(powers) < max(powers) * 10 ** (-ONE_SIDED_DB / 10):

@@ -44,7 +44,7 @@ class Head:
     def look(self, heard: Arrays, t_s: float, window_s: float, new_s: float) -> None:
         """What one look heard becomes, in place, what all looks of this head tell together."""
         slots = np.flatnonzero(heard["valid"])
-        looks = [_look(heard, slot) for slot in slots]
+        looks = [_look(heard, int(slot)) for slot in slots]
         for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s), strict=True):
             heard["direction"][slot] = _vector(placed.azimuth_deg, placed.elevation_deg)
             heard["azimuth_probs"][slot], heard["elevation_probs"][slot] = placed.azimuth, placed.elevation

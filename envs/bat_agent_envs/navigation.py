@@ -16,6 +16,7 @@ from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import load_simulator
 from bat_agent.scene import Scene, relative_position
+from bat_agent.threads import computing
 from bat_agent_envs.metrics import Walk, direction_error_deg, episode_metrics, least_actions
 from bat_agent_envs.top_view import TopView
 from bat_agent_envs.world import (
@@ -140,6 +141,10 @@ class NavigationEnv(gym.Env[dict[str, Any], Any]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A new room with new sounds, all drawn from ``np_random``; nothing of the last episode is heard in it."""
         super().reset(seed=seed)
+        with computing(1):  # what is drawn and rendered is small
+            return self._begin()
+
+    def _begin(self) -> tuple[dict[str, Any], dict[str, Any]]:
         drawn = [self.sounds[number] for number in self._draw_sounds()]
         self.world = self._draw_world([sound.labels for sound in drawn])
         phases = self.np_random.random(len(drawn))
