@@ -6,11 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bat_agent.hearing.perception import (
+from bat_agent.hearing.heads import (
+    as_array,
     decode_azimuth_deg,
     decode_distance_m,
     decode_elevation_deg,
     exclusive_directions,
+    sigmoid,
+    softmax,
 )
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder, Encoding, SlotEncoding
@@ -73,7 +76,7 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     valid = there & (heads.azimuth_logits is not None and heads.elevation_logits is not None)
     classes = len(bat.encoder.labels)
     direction, distance = _places(encoding, order)
-    embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
+    embedding = as_array(encoding.tokens).mean(axis=1)
     return {
         "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
         "distance": np.where(there, distance, 0).astype(np.float32),
@@ -99,7 +102,7 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
     if encoding.slots is None:
         shape = (len(encoding.tokens), 1)
         return np.zeros(shape, np.intp), np.ones(shape, bool)
-    activity = encoding.slots.activity_logits.detach().float().sigmoid().cpu().numpy().astype(float)
+    activity = sigmoid(encoding.slots.activity_logits).astype(float)
     order = np.argsort(-activity, axis=1, kind="stable")
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
@@ -129,7 +132,7 @@ def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
     heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
     for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
         if logits is not None:
-            mass = logits.detach().float().softmax(dim=-1).cpu().numpy() @ share
+            mass = softmax(logits) @ share
             found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
     return np.clip(found, 0, 1)
 
@@ -137,11 +140,11 @@ def _sides(encoding: Encoding, order: np.ndarray) -> np.ndarray:
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:
     if encoding.class_logits is None:
         return np.zeros((len(encoding.tokens), classes))
-    return encoding.class_logits.detach().float().sigmoid().cpu().numpy()
+    return sigmoid(encoding.class_logits)
 
 
 def _slot_probs(encoding: Encoding, order: np.ndarray, classes: int) -> np.ndarray:
     if encoding.slots is None:
         return _class_probs(encoding, classes)[:, None]
-    said = encoding.slots.class_logits.detach().float().sigmoid().cpu().numpy()
+    said = sigmoid(encoding.slots.class_logits)
     return np.take_along_axis(said, order[..., None], axis=1)

@@ -20,7 +20,7 @@ from bat_agent.serving.batching import Batcher
 from bat_agent.serving.ears import Ears, Heard, Job
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears as Hearing
 
 __all__ = [
     "MEGABYTE", "HearingServer", "Limits", "ServerOptions", "choose_token", "listen", "until_signalled", "url_of",
@@ -118,7 +118,7 @@ class HearingServer(uvicorn.Server):
 
     def __init__(
         self,
-        bat: Bat,
+        bat: Hearing,
         listening: socket.socket,
         token: str,
         options: ServerOptions | None = None,

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from scipy.linalg import solve_toeplitz
 
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 
@@ -92,8 +90,8 @@ class _Spectra:
     @classmethod
     def of(cls, ears: Floats) -> _Spectra:
         length = ears.shape[1] + round(LONGEST_S * SAMPLE_RATE_HZ)
-        length = scipy.fft.next_fast_len(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
-        left, right = scipy.fft.rfft(ears, length)
+        length = _next_smooth(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
+        left, right = np.fft.rfft(ears, length)
         power = np.abs(left) ** 2 + np.abs(right) ** 2
         sums = np.concatenate([[0.0], np.cumsum(power)])
         half = max(int(_SMOOTHED_HZ * length / SAMPLE_RATE_HZ), 1)
@@ -118,7 +116,7 @@ class _Spectra:
         weight = inside * np.maximum(smooth, floor) ** -whiten
         left, right = self.left[:bins], self.right[:bins]
         products = (np.abs(left) ** 2, np.abs(right) ** 2, np.conj(left) * right)
-        auto_left, auto_right, cross = (scipy.fft.irfft(weight * product, 2 * (bins - 1)) for product in products)
+        auto_left, auto_right, cross = (np.fft.irfft(weight * product, 2 * (bins - 1)) for product in products)
         return auto_left, auto_right, cross
 
 
@@ -145,7 +143,21 @@ def _explained(left: Floats, right: Floats, cross: Floats, rate_hz: int, seconds
     found = (right - left + cross - back)[lags]
     column = both[:taps].copy()
     column[0] *= 1.003  # what the band leaves out must not be inverted
-    return float(found @ solve_toeplitz(column, found)) / max(float(apart[0]), 1e-300)
+    toeplitz = column[np.abs(np.subtract.outer(np.arange(taps), np.arange(taps)))]
+    return float(found @ np.linalg.solve(toeplitz, found)) / max(float(apart[0]), 1e-300)
+
+
+def _next_smooth(number: int) -> int:
+    """The smallest product of twos, threes and fives that is no less: a fast length of an FFT."""
+    best = 1 << max(number - 1, 1).bit_length()
+    fives = 1
+    while fives < best:
+        odd = fives
+        while odd < best:
+            best = min(best, odd << max(-(-number // odd) - 1, 0).bit_length())
+            odd *= 3
+        fives *= 5
+    return best
 
 
 def _steps(spectra: _Spectra) -> tuple[float | None, bool]:

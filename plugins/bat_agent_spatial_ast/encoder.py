@@ -29,6 +29,7 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.labels import labels
+from bat_agent.sound.features import binaural_features
 from bat_agent.training.helpers import keep_patches, spec_augment
 from bat_agent_spatial_ast.checkpoint import load
 from bat_agent_spatial_ast.config import SpatialASTConfig
@@ -100,6 +101,7 @@ class SpatialAST(nn.Module):
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
+        self.hear: Callable[..., tuple[Tensor, Tensor]] = binaural_features
         # In a tuple it is no submodule: neither saved, nor moved, nor trained.
         self._faster: tuple[nn.ModuleList] | None = None
         if config.level != "absolute":
@@ -114,7 +116,7 @@ class SpatialAST(nn.Module):
             return self._encode(waveform, heads_only=False)
         both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
-        return _strongest(both.tokens[: len(waveform)], averaged(both.slots))
+        return _strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
@@ -151,7 +153,8 @@ class SpatialAST(nn.Module):
         slots, sums = self.config.num_slots, heard.sums
         assert sums is not None
         own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
-        patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
+        num_patches = max(heard.frames // self.config.patch_frames, 1) * self.config.grid[1]
+        patches = rest.narrow(1, rest.shape[1] - num_patches, num_patches)
         places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
         masks = self.slot_summary.masks(what[:, :, 0], patches)
         means = self.slot_summary.means(masks, sums)
@@ -172,7 +175,8 @@ class SpatialAST(nn.Module):
             return self._front_end(waveform).maps
 
     def _front_end(self, waveform: Tensor, mirrored: bool = False) -> Heard:
-        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored)
+        filters = self.logmel_extractor.melW
+        return front_end(waveform, filters, self.bn, self.config, mirrored=mirrored, hear=self.hear)
 
     def encode_maps(
         self,
@@ -194,7 +198,7 @@ class SpatialAST(nn.Module):
         patches = patches + self._positions(patches.shape[1] // config.grid[1])
         if self.training:
             patches = keep_patches(patches, config.grid[1], config.mask_time, config.mask_mels)
-        own = self.cls_tokens.expand(len(patches), -1, -1).to(patches.dtype)
+        own = self.cls_tokens.expand(patches.shape[0], -1, -1).to(patches.dtype)
         if level is not None:
             tells_distance = torch.zeros(TOKENS_PER_SLOT, 1, device=own.device)
             tells_distance[DISTANCE] = 1
@@ -321,7 +325,7 @@ class SpatialAST(nn.Module):
         """Positions of ``rows`` time steps; a short training clip starts anywhere, so that all of them are trained."""
         total, mels = self.config.grid
         if not self.training or rows == total:
-            return self.pos_embed[:, 1 : 1 + rows * mels]
+            return self.pos_embed.narrow(1, 1, rows * mels)
         device = self.pos_embed.device
         start = (torch.rand((), device=device) * (total - rows + 1)).long()
         table = self.pos_embed[:, 1:].unflatten(1, (total, mels))
@@ -358,7 +362,7 @@ class _Listened(NamedTuple):
 def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
     """One answer for the clip: the heads of its most active slot; a class is heard if any slot hears it."""
     assert slots.class_logits is not None
-    rows, best = torch.arange(len(tokens), device=tokens.device), slots.activity_logits.argmax(dim=1)
+    rows, best = torch.arange(tokens.shape[0], device=tokens.device), slots.activity_logits.argmax(dim=1)
     heard = slots.activity_logits.float().sigmoid()[..., None] * slots.class_logits.float().sigmoid()
     class_probs = (1 - (1 - heard).prod(dim=1)).clamp(1e-6, 1 - 1e-6)
     return Encoding(

@@ -81,7 +81,7 @@ class SlotSummary(nn.Module):
     def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B W 5 rows 128"]) -> Float[Tensor, "B S V"]:
         """Weighted means of the four quantities under each slot's mask, V = weightings · quantities · 128."""
         with torch.autocast(sums.device.type, enabled=False):
-            claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums[:, :, :, : masks.shape[2]])
+            claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums.narrow(3, 0, masks.shape[2]))
             return means_of(claimed).flatten(2)
 
     def masks(self, slots: Float[Tensor, "B S D"], patches: Float[Tensor, "B P D"]) -> Float[Tensor, "B S R 128"]:
