@@ -11,7 +11,21 @@ from typing import Annotated, NoReturn
 import typer
 
 import bat_agent
-from bat_agent.cli import ask, dataset, demo, doctor, evaluate, llm, new_plugin, perceive, plugins, render, serve, train
+from bat_agent.cli import (
+    ask,
+    dataset,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    llm,
+    new_plugin,
+    perceive,
+    plugins,
+    render,
+    serve,
+    train,
+)
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.renamed import BAT_AGENT
 
@@ -45,6 +59,7 @@ for _command in (ask.ask, perceive.perceive, demo.demo, render.render, serve.ser
     app.command()(_command)
 app.command("new-plugin")(new_plugin.new_plugin)
 app.command("train")(train.main)
+app.command("export")(export.export)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(llm.app, name="llm")

@@ -310,6 +310,12 @@ class SpatialAST(nn.Module):
             return Encoding(tokens, category, distance, azimuth, elevation)
         return _strongest(tokens, SlotEncoding(self.activity_head(category).squeeze(-1), **said))
 
+    def graph(self) -> nn.Module:
+        """The encoder as plain operators on tensors, to be exported to ONNX (:mod:`bat_agent_spatial_ast.graph`)."""
+        from bat_agent_spatial_ast.graph import Graph
+
+        return Graph(self)
+
     def load_weights(self, path: Path | str) -> None:
         """Fill the encoder from a file or folder; the transformer of an AudioMAE checkpoint begins it, with a warning.
 

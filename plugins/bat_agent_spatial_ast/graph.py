@@ -21,13 +21,15 @@ from torch import Tensor, nn
 
 from bat_agent.sound import features
 from bat_agent_spatial_ast.encoder import SpatialAST
+from bat_agent_spatial_ast.transformer import PatchEmbed, cut_patches
 
 HALF = 32
 """The transform is HALF · HALF samples long."""
 OUTER = math.ceil(features.mel_support()[1] / HALF)
 """Values of k2 that are needed: 14, bins up to 448."""
-FAINTEST = 1e-30
-"""A power below it counts as silent: its phase is 0 by convention, as that of a bin that is exactly zero."""
+FAINTEST = 1e-18
+"""Added to the real part of every bin, −360 dB: a bin that is exactly zero has the phase 0 by convention, and no
+magnitude that something is divided by is zero, nor is its square too small for float32."""
 SLOTS = ("activity_logits", "class_logits", "distance_logits", "azimuth_logits", "elevation_logits")
 HEADS = SLOTS[1:]
 
@@ -38,7 +40,8 @@ class Graph(nn.Module):
     def __init__(self, encoder: SpatialAST) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).eval().float().cpu()
-        self.encoder.hear = PlainFeatures()
+        self.encoder.hear = PlainFeatures(self.encoder.logmel_extractor.melW)
+        self.encoder.patch_embed = PlainPatches(self.encoder.patch_embed)
         _fix_norms(self.encoder)
         config = encoder.config
         self.inputs = ("waveform", "level_known") if config.level == "token" else ("waveform",)
@@ -78,6 +81,21 @@ class FixedNorm(nn.Module):
         return x * self.factor + self.summand
 
 
+class PlainPatches(nn.Module):
+    """A patch embedding whose weight already is the matrix that the product is with."""
+
+    def __init__(self, embed: PatchEmbed) -> None:
+        super().__init__()
+        self.patch = embed.patch
+        weight = embed.proj.weight.detach().flatten(1)
+        self.proj = nn.Linear(weight.shape[1], weight.shape[0])
+        self.proj.load_state_dict({"weight": weight, "bias": embed.proj.bias.detach()})
+
+    def forward(self, maps: Float[Tensor, "B C T M"]) -> Float[Tensor, "B P D"]:
+        """As :class:`~bat_agent_spatial_ast.transformer.PatchEmbed`."""
+        return self.proj(cut_patches(maps, *self.patch))
+
+
 def _fix_norms(module: nn.Module) -> None:
     for name, part in module.named_children():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -89,24 +107,25 @@ def _fix_norms(module: nn.Module) -> None:
 class PlainFeatures(nn.Module):
     """:func:`bat_agent.sound.features.binaural_features` in real numbers and matrix products."""
 
+    filters: Tensor
     window: Tensor
-    first: Tensor
-    twist_cos: Tensor
-    twist_sin: Tensor
-    second: Tensor
+    cos_first: Tensor
+    sin_first: Tensor
+    cos_twist: Tensor
+    sin_twist: Tensor
+    cos_second: Tensor
+    sin_second: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, filters: Float[Tensor, "513 128"]) -> None:
         super().__init__()
         index = torch.arange(HALF, dtype=torch.float64)
         turn = torch.outer(index, index) * (2 * torch.pi / HALF)
         twist = torch.outer(index, index) * (2 * torch.pi / features.N_FFT)
-        cos, sin = turn.cos()[:, :OUTER], turn.sin()[:, :OUTER]
         self._keep("window", features.hann_window().double().view(HALF, HALF))
-        self._keep("first", torch.cat((turn.cos(), -turn.sin())))
-        self._keep("twist_cos", twist.cos())
-        self._keep("twist_sin", twist.sin())
-        self._keep("second", torch.stack((torch.cat((cos, -sin), dim=1), torch.cat((sin, cos), dim=1))))
-        self.bins = (torch.arange(HALF)[:, None] + HALF * torch.arange(OUTER)).flatten()
+        for name, angle in (("first", turn), ("twist", twist), ("second", turn[:, :OUTER])):
+            self._keep(f"cos_{name}", angle.cos())
+            self._keep(f"sin_{name}", angle.sin())
+        self._keep("filters", filters[(torch.arange(HALF)[:, None] + HALF * torch.arange(OUTER)).flatten()])
 
     def _keep(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values.float())
@@ -114,31 +133,32 @@ class PlainFeatures(nn.Module):
     def forward(
         self, waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "513 128"], power: bool = False
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
-        """As the function."""
-        filters = filters[self.bins]
-        real, imag = self._stft(waveform)
-        squared = real * real + imag * imag
-        mel = (squared if power else squared.sqrt()) @ filters
-        silent = squared < FAINTEST
-        inverse = torch.where(silent, 1.0, squared).rsqrt()
-        real, imag = torch.where(silent, 1.0, real * inverse), torch.where(silent, 0.0, imag * inverse)
-        cosine = real[:, 1] * real[:, 0] + imag[:, 1] * imag[:, 0]
-        sine = imag[:, 1] * real[:, 0] - real[:, 1] * imag[:, 0]
+        """As the function; the ``filters`` are those that it was made with."""
+        filters = self.filters
+        real, minus = self._stft(waveform)
+        squared = real * real + minus * minus
+        magnitude = squared.sqrt()
+        mel = (squared if power else magnitude) @ filters
+        (real_left, real_right), (minus_left, minus_right) = real.unbind(1), minus.unbind(1)
+        both = magnitude[:, 0] * magnitude[:, 1]
+        cosine = (real_right * real_left + minus_right * minus_left) / both
+        sine = (real_right * minus_left - minus_right * real_left) / both
         decibel = 10.0 * torch.log10(mel.clamp(min=features.LOG_FLOOR))
-        return decibel, torch.stack((cosine, sine), dim=1) @ filters
+        return decibel, torch.stack((cosine @ filters, sine @ filters), dim=1)
 
     def _stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2, T, 448) real and imaginary parts, bins in the order (k1, k2)."""
+        """(B, 2, T, 448) real parts, and imaginary ones with their sign changed; bins in the order (k1, k2)."""
         batch, ears, samples = waveform.shape
         half = features.N_FFT // 2
         padded = F.pad(waveform, (half, half), mode="reflect")
         frames, step = samples // features.HOP + 1, features.HOP // HALF
-        rows = padded[..., : ((frames - 1) * step + HALF) * HALF].reshape(batch * ears, -1, HALF)
+        rows = padded.narrow(2, 0, ((frames - 1) * step + HALF) * HALF).reshape(batch * ears, -1, HALF)
         here = torch.arange(frames, device=waveform.device)[:, None] * step + torch.arange(HALF)
-        cut = (rows[:, here] * self.window).flatten(0, 1)  # (frames of all, h, l)
-        halfway = self.first @ cut
-        real, imag = halfway[:, :HALF], halfway[:, HALF:]  # (…, k1, l)
-        turned = real * self.twist_cos + imag * self.twist_sin, imag * self.twist_cos - real * self.twist_sin
-        done = turned[0].reshape(-1, HALF) @ self.second[0] + turned[1].reshape(-1, HALF) @ self.second[1]
-        done = done.reshape(batch, ears, frames, HALF, 2 * OUTER)
-        return done[..., :OUTER].flatten(3), done[..., OUTER:].flatten(3)
+        cut = rows.index_select(1, here.flatten()).reshape(-1, HALF, HALF) * self.window  # (frames of all, h, l)
+        real, minus = self.cos_first @ cut, self.sin_first @ cut  # (…, k1, l)
+        turned_real = (real * self.cos_twist - minus * self.sin_twist).flatten(0, 1)
+        turned_minus = (real * self.sin_twist + minus * self.cos_twist).flatten(0, 1)
+        shape = (batch, ears, frames, HALF * OUTER)
+        done_real = turned_real @ self.cos_second - turned_minus @ self.sin_second
+        done_minus = turned_real @ self.sin_second + turned_minus @ self.cos_second
+        return done_real.reshape(shape) + FAINTEST, done_minus.reshape(shape)

@@ -33,7 +33,7 @@ def noise(seconds: float = 1.0, level: float = 0.1) -> np.ndarray:
 
 
 def mended(sound: np.ndarray) -> Any:
-    return mend(torch.from_numpy(sound.astype(np.float32)))
+    return mend(sound.astype(np.float32))
 
 
 def test_a_good_clip_stays_the_very_same() -> None:
