@@ -158,7 +158,23 @@ def _exported(graph: nn.Module, config: GraphConfig) -> Any:
         node.ClearField("doc_string")
     del model.graph.value_info[:]
     del model.metadata_props[:]
-    return model
+    return _folded(model)
+
+
+def _folded(model: Any) -> Any:
+    """With all that depends on constants alone computed."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = (str(Path(folder) / name) for name in ("given.onnx", "found.onnx"))
+        onnx.save(model, given)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = found
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        return onnx.load(found)
 
 
 def _sounds(clips: int, samples: int, seed: int) -> torch.Tensor:

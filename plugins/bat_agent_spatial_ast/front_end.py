@@ -29,7 +29,7 @@ class Heard(NamedTuple):
 def front_end(
     waveform: Float[Tensor, "B 2 N"],
     filters: Float[Tensor, "K 128"],
-    norm: nn.BatchNorm2d,
+    norm: nn.Module,
     config: SpatialASTConfig,
     *,
     mirrored: bool = False,

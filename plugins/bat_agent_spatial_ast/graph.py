@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bat_agent.sound import features
 from bat_agent_spatial_ast.encoder import SpatialAST
-from bat_agent_spatial_ast.transformer import PatchEmbed, cut_patches
+from bat_agent_spatial_ast.transformer import Attention, Block, PatchEmbed, cut_patches
 
 HALF = 32
 """The transform is HALF · HALF samples long."""
@@ -42,6 +42,9 @@ class Graph(nn.Module):
         self.encoder = copy.deepcopy(encoder).eval().float().cpu()
         self.encoder.hear = PlainFeatures(self.encoder.logmel_extractor.melW)
         self.encoder.patch_embed = PlainPatches(self.encoder.patch_embed)
+        for block in self.encoder.blocks:
+            assert isinstance(block, Block)
+            block.attn = PlainAttention(block.attn)  # type: ignore[assignment]
         _fix_norms(self.encoder)
         config = encoder.config
         self.inputs = ("waveform", "level_known") if config.level == "token" else ("waveform",)
@@ -59,6 +62,27 @@ class Graph(nn.Module):
             inside = name.startswith("slots.")
             found.append(getattr(encoding.slots if inside else encoding, name.removeprefix("slots.")))
         return tuple(found)
+
+
+class PlainAttention(nn.Module):
+    """:class:`~bat_agent_spatial_ast.transformer.Attention` with 1/√d in the weights of the queries."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.qkv, self.proj = attention.qkv, attention.proj
+        width = attention.proj.in_features
+        with torch.no_grad():
+            for values in (self.qkv.weight, self.qkv.bias):
+                values[:width] *= (width // self.heads) ** -0.5
+
+    def forward(self, x: Float[Tensor, "B K D"], first: int | None = None) -> Float[Tensor, "B Q D"]:
+        """As the attention."""
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
+        query = query if first is None else query[:, :, :first]
+        heard = (query @ key.transpose(-1, -2)).softmax(dim=-1) @ value
+        return self.proj(heard.transpose(1, 2).flatten(2))
 
 
 class FixedNorm(nn.Module):
@@ -109,22 +133,23 @@ class PlainFeatures(nn.Module):
 
     filters: Tensor
     window: Tensor
-    cos_first: Tensor
-    sin_first: Tensor
-    cos_twist: Tensor
-    sin_twist: Tensor
-    cos_second: Tensor
-    sin_second: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, filters: Float[Tensor, "513 128"]) -> None:
         super().__init__()
         index = torch.arange(HALF, dtype=torch.float64)
         turn = torch.outer(index, index) * (2 * torch.pi / HALF)
         twist = torch.outer(index, index) * (2 * torch.pi / features.N_FFT)
-        self._keep("window", features.hann_window().double().view(HALF, HALF))
-        for name, angle in (("first", turn), ("twist", twist), ("second", turn[:, :OUTER])):
-            self._keep(f"cos_{name}", angle.cos())
-            self._keep(f"sin_{name}", angle.sin())
+        # exp(−i·angle) of real samples is a cosine, less i times a sine; the latter's sign is kept out of all that
+        # follows. Cosines and sines of h and k1 are one matrix:
+        self._keep("first", torch.cat((turn.cos(), turn.sin())))  # (2·k1, h)
+        # of l and k2 with the twiddle factors in them, for each k1 and for what is cosine and sine so far, another.
+        angle = twist.T[:, :, None] + turn[:, :OUTER]  # (k1, l, k2)
+        of_cosine = torch.cat((angle.cos(), angle.sin()), dim=2)
+        of_sine = torch.cat((-angle.sin(), angle.cos()), dim=2)
+        self._keep("second", torch.cat((of_cosine, of_sine)))  # (2·k1, l, 2·k2)
+        self._keep("window", features.hann_window().double().view(HALF, 1, HALF))
         self._keep("filters", filters[(torch.arange(HALF)[:, None] + HALF * torch.arange(OUTER)).flatten()])
 
     def _keep(self, name: str, values: Tensor) -> None:
@@ -153,12 +178,9 @@ class PlainFeatures(nn.Module):
         padded = F.pad(waveform, (half, half), mode="reflect")
         frames, step = samples // features.HOP + 1, features.HOP // HALF
         rows = padded.narrow(2, 0, ((frames - 1) * step + HALF) * HALF).reshape(batch * ears, -1, HALF)
-        here = torch.arange(frames, device=waveform.device)[:, None] * step + torch.arange(HALF)
-        cut = rows.index_select(1, here.flatten()).reshape(-1, HALF, HALF) * self.window  # (frames of all, h, l)
-        real, minus = self.cos_first @ cut, self.sin_first @ cut  # (…, k1, l)
-        turned_real = (real * self.cos_twist - minus * self.sin_twist).flatten(0, 1)
-        turned_minus = (real * self.sin_twist + minus * self.cos_twist).flatten(0, 1)
-        shape = (batch, ears, frames, HALF * OUTER)
-        done_real = turned_real @ self.cos_second - turned_minus @ self.sin_second
-        done_minus = turned_real @ self.sin_second + turned_minus @ self.cos_second
-        return done_real.reshape(shape) + FAINTEST, done_minus.reshape(shape)
+        here = torch.arange(HALF)[:, None] + torch.arange(frames, device=waveform.device) * step
+        cut = rows.index_select(1, here.flatten()).reshape(-1, HALF, frames, HALF) * self.window  # (B·2, h, T, l)
+        halfway = (self.first @ cut.flatten(2)).reshape(-1, 2 * HALF, frames, HALF)
+        done = (halfway @ self.second).reshape(-1, 2, HALF, frames, 2 * OUTER).sum(dim=1)  # (B·2, k1, T, 2·k2)
+        done = done.transpose(1, 2).reshape(batch, ears, frames, HALF, 2 * OUTER)
+        return done[..., :OUTER].flatten(3) + FAINTEST, done[..., OUTER:].flatten(3)

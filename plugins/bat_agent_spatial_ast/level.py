@@ -20,7 +20,7 @@ POWERS = 3
 
 def to_reference(waveform: Float[Tensor, "B 2 N"]) -> tuple[Float[Tensor, "B 2 N"], Float[Tensor, " B"]]:
     """Clips at −30 dBFS (RMS of both ears together; silence stays as it is), and their level in dBFS before."""
-    power = waveform.square().mean(dim=(1, 2))
+    power = (waveform * waveform).mean(dim=(1, 2))
     level_dbfs = 10 * torch.log10(power.clamp(min=1e-12))
     gain = torch.where(power > 0, 10 ** ((REFERENCE_DBFS - level_dbfs) / 20), 1.0)
     return waveform * gain[:, None, None], level_dbfs

@@ -94,5 +94,7 @@ class SlotSummary(nn.Module):
         here = here.unflatten(1, (-1, NUM_MELS // self.patch_mels)).flatten(2, 3)
         wanted = self.slot_factors(self.slot_norm(slots)).unflatten(-1, (NUM_MELS, FACTORS))
         if torch.compiler.is_exporting():
-            return (here[:, None] * wanted[:, :, None]).sum(dim=-1).softmax(dim=1)
+            shares = (here[:, None] * wanted[:, :, None]).sum(dim=-1)
+            shares = torch.exp(shares - shares.amax(dim=1, keepdim=True))
+            return shares / shares.sum(dim=1, keepdim=True)
         return torch.einsum("bpmf,bsmf->bspm", here, wanted).softmax(dim=1)

@@ -8,6 +8,8 @@ They reach the direction token on a short path, so that the little there is to s
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -132,7 +134,7 @@ def _loudest_before(louder: Float[Tensor, "B T 128"], frames: int) -> Float[Tens
 def _energy(louder: Float[Tensor, "B T 128"]) -> tuple[Float[Tensor, "B T 128"], Float[Tensor, "B T 128"]]:
     """Energy re the loudest frame of each band, and which frames are audible beside that."""
     below_peak = louder - louder.amax(dim=1, keepdim=True)
-    return 10 ** (below_peak / 10), (below_peak > -AUDIBLE_DB).to(louder.dtype)
+    return torch.exp(below_peak * (math.log(10) / 10)), (below_peak > -AUDIBLE_DB).to(louder.dtype)
 
 
 def scaled(means: Float[Tensor, "*batch 4 128"]) -> Float[Tensor, "*batch 4 128"]:
