@@ -259,7 +259,9 @@ def _with_int8_products(model: Any) -> Any:
             nodes_to_exclude=left,
             extra_options={"MatMulConstBOnly": True},
         )
-        return onnx.load(file)
+        small = _weights_as_float16(onnx.load(file))  # what is left of them
+    del small.graph.value_info[:]
+    return small
 
 
 # --- beside torch ---

@@ -175,7 +175,6 @@ def open_bat(model: str, device: str | None = None, instead: Instead | None = No
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
     """
     instead = instead or Instead()
-    instead.check()
     if is_exported(model):
         if instead.encoder is not None or instead.reasoner is not None:
             raise BadInput(
@@ -183,6 +182,7 @@ def open_bat(model: str, device: str | None = None, instead: Instead | None = No
                 "out, or name the model that it was exported from"
             )
         return bat_agent.load(model, device=device, level_known=level_known, **_given)
+    instead.check()
     if find_spec("torch"):
         check_device(device)
     bat = bat_agent.load(model, device=device, level_known=level_known)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.sound import features
-from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.transformer import Attention, Block, PatchEmbed, cut_patches
 
 HALF = 32
@@ -35,9 +35,10 @@ HEADS = SLOTS[1:]
 
 
 class Graph(nn.Module):
-    """A Spatial-AST whose inputs and outputs are tensors alone; see :meth:`SpatialAST.graph`."""
+    """A Spatial-AST whose inputs and outputs are tensors alone."""
 
-    def __init__(self, encoder: SpatialAST) -> None:
+    def __init__(self, encoder: Any) -> None:
+        """From a :class:`~bat_agent_spatial_ast.encoder.SpatialAST`, which stays as it is."""
         super().__init__()
         self.encoder = copy.deepcopy(encoder).eval().float().cpu()
         self.encoder.hear = PlainFeatures(self.encoder.logmel_extractor.melW)

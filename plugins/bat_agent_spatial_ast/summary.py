@@ -46,17 +46,19 @@ def row_sums(
     weights, quantities = interaural(mel, phase)
     if direct_sound:
         weights = torch.cat((weights, direct_weights(mel)), dim=1)
+    weights, quantities = _in_groups(weights, row_frames), _in_groups(quantities, row_frames)
     parts = [weights * quantity[:, None] for quantity in quantities.unbind(dim=1)]
-    return torch.stack([_in_groups(part, 2, row_frames) for part in (*parts, weights)], dim=2)
+    return torch.stack([part.sum(dim=3) for part in (*parts, weights)], dim=2)
 
 
-def _in_groups(values: Tensor, axis: int, size: int) -> Tensor:
-    """Sums over groups of ``size`` along the last axis but one, which is ``axis``; the last group may be smaller.
+def _in_groups(values: Float[Tensor, "*batch T M"], size: int) -> Float[Tensor, "*batch G S M"]:
+    """Groups of ``size`` along the last axis but one; zeros fill up the last.
 
-    What is appended does not depend on the length: a graph for any length (:mod:`.graph`) knows no other way.
+    What is appended first does not depend on the length: a graph for any length (:mod:`.graph`) knows no other way.
     """
-    groups = (values.shape[axis] + size - 1) // size
-    return F.pad(values, (0, 0, 0, size - 1)).narrow(axis, 0, groups * size).unflatten(axis, (groups, size)).sum(axis + 1)
+    groups = (values.shape[-2] + size - 1) // size
+    filled = F.pad(values, (0, 0, 0, size - 1)).narrow(-2, 0, groups * size)
+    return filled.unflatten(-2, (groups, size))
 
 
 def means_of(sums: Float[Tensor, "*batch 5 128"]) -> Float[Tensor, "*batch 4 128"]:
@@ -73,7 +75,8 @@ def summarise(
     """Means under each weighting (V = 4 · W), first of the whole clip, then of the first ``segments`` (all without it),
     from sums over rows.
     """
-    both = torch.cat((sums.sum(dim=3, keepdim=True), _in_groups(sums, 3, rows_a_segment)), dim=3).permute(0, 3, 1, 2, 4)
+    parts = _in_groups(sums, rows_a_segment).sum(dim=4)
+    both = torch.cat((sums.sum(dim=3, keepdim=True), parts), dim=3).permute(0, 3, 1, 2, 4)
     means = means_of(both).flatten(2, 3)
     return means if segments is None else means.narrow(1, 0, 1 + segments)
 

@@ -76,7 +76,7 @@ def test_read_only_memory_is_taken_and_the_users_array_is_never_shared() -> None
         (np.zeros((32_000, 2), np.float32), r"\(32000, 2\); transpose it"),
         (np.zeros((6, 32_000), np.float32), r"\(2, samples\) or \(batch, 2, samples\), got \(6, 32000\)$"),
         (np.zeros((1, 1, 2, 32_000), np.float32), "must have shape"),
-        (np.zeros((2, 32_000), np.int16), "must hold floats in ±1, got torch.int16: divide integers"),
+        (np.zeros((2, 32_000), np.int16), "must hold floats in ±1, got int16: divide integers"),
         (np.full((2, 32_000), np.nan, np.float32), "NaN or infinite"),
         (np.full((2, 32_000), np.inf, np.float32), "NaN or infinite"),
         (np.zeros((2, 600), np.float32), "lasts 19 ms, expected at least 20 ms"),
