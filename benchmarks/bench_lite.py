@@ -141,19 +141,19 @@ def measured(encoder: Any, bat: Bat, one: Kept, two: Kept, asked: Kept) -> dict[
     return found
 
 
-def print_figures(bat: Bat, lite: dict[str, LiteBat], clips: int) -> list[torch.Tensor]:
+def print_figures(bat: Bat, lite: dict[str, LiteBat], clips: int, others: int) -> list[torch.Tensor]:
     """Figures on held-out clips side by side; gives the clips."""
     recipe = load_recipe("bat-small")
     one = Kept(corpus.validation(recipe, clips, seconds=SECONDS))
-    two = Kept(corpus.validation(recipe, clips // 2, seconds=SECONDS, two_sources=1.0, seed=1))
+    two = Kept(corpus.validation(recipe, others, seconds=SECONDS, two_sources=1.0, seed=1))
     asked = Kept(
         corpus.validation(
-            recipe, clips // 2, seconds=SECONDS, two_sources=0.6, letters=LETTERS, questions_per_clip=4, seed=2
+            recipe, others, seconds=SECONDS, two_sources=0.6, letters=LETTERS, questions_per_clip=4, seed=2
         )
     )
     found = {"torch": measured(bat.encoder, bat, one, two, asked)}
     found |= {name: measured(AsTorch(b.encoder), bat, one, two, asked) for name, b in lite.items()}
-    table = Table("figure", *found, *(f"{name} worse by" for name in lite), title=f"{clips} clips with one source")
+    table = Table("figure", *found, *(f"{name} worse by" for name in lite), title=f"{clips} clips with one source, {others} with two, {others} asked about")
     for name, value in found["torch"].items():
         angle = name.endswith("mae_deg")
         unit = 1.0 if angle else 100.0
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("export", help="folder that bat-agent export wrote of bat-small")
     parser.add_argument("--env", type=Path, help="environment with bat-agent-lite alone")
     parser.add_argument("--clips", type=int, default=500, help="0 leaves figures and equality out")
+    parser.add_argument("--others", type=int, default=250, help="clips with two sources, and as many asked about")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--busy", action="store_true", help="speed once more, beside a busy process")
     given = parser.parse_args()
@@ -229,7 +230,7 @@ def main() -> None:
             busy.wait()
     clips = [0.1 * torch.randn(2, 2 * RATE_HZ, generator=torch.Generator().manual_seed(0))]
     if given.clips:
-        clips = print_figures(bat, lite, given.clips)
+        clips = print_figures(bat, lite, given.clips, given.others)
         print_equality(bat, lite, clips)
     print_cold(given.env, clips[0], 5)
 
