@@ -81,6 +81,7 @@ def export(
     tell("torch.export, which takes a minute or so")
     exported = _exported(graph, config)
     onnx.checker.check_model(exported, full_check=True)
+    _check_beside_torch(exported, config, graph)
     for name, file in config.files.items():
         onnx.save(_as(exported, name), str(directory / file))
         onnx.checker.check_model(str(directory / file))
@@ -265,6 +266,17 @@ def _with_int8_products(model: Any) -> Any:
 
 
 # --- beside torch ---
+
+
+def _check_beside_torch(model: Any, config: GraphConfig, graph: nn.Module) -> None:
+    """Raise where the graph in float32 does not say what torch says, whether or not it is wanted in float32."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        alone = replace(config, files={"float32": "float32.onnx"})
+        onnx.save(model, str(Path(folder) / alone.files["float32"]))
+        write_graph_config(alone, Path(folder))
+        _compared(Path(folder), "float32", alone, graph)
 
 
 def _compared(directory: Path, precision: str, config: GraphConfig, graph: nn.Module) -> Compared:

@@ -107,12 +107,18 @@ NOT_IN_LITE = {
 
 
 @cache
+def installed() -> tuple[str, ...]:
+    """Which of the two distributions are installed here; none, where the packages run from source."""
+    found = []
+    for name in (DISTRIBUTION, LITE_DISTRIBUTION):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(metadata.distribution(name).metadata["Name"])
+    return tuple(found)
+
+
 def is_lite() -> bool:
     """Whether what is installed here is bat-agent-lite."""
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        metadata.distribution(LITE_DISTRIBUTION)
-        return True
-    return False
+    return installed() == (LITE_DISTRIBUTION,)
 
 
 def how_to_have_torch() -> str:
