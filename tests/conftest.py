@@ -28,6 +28,10 @@ if not WITHOUT_TORCH:
 os.environ.pop("COLUMNS", None)
 
 
+collect_ignore = ["envs", "serving"] if WITHOUT_TORCH else []
+"""What is shared by all tests of these folders is a model of torch."""
+
+
 class WithoutTorch(pytest.Module):
     """A file of tests that is skipped where an import of it is missing."""
 
