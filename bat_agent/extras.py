@@ -138,6 +138,8 @@ def how_to_install(extra: str) -> str:
     """The words that bring an extra of ours, from where this installation came from: we are on no package index."""
     if is_lite() and extra == "lite":  # there it is no extra, but what all of it needs
         return "run pip install onnxruntime"
+    if is_lite() and extra not in (metadata.metadata(LITE_DISTRIBUTION).get_all("Provides-Extra") or ()):
+        return f"{how_to_have_torch()}, with the extra {extra}"
     distribution = LITE_DISTRIBUTION if is_lite() else DISTRIBUTION
     origin = _origin(distribution)
     url = origin.get("url", "")

@@ -32,12 +32,15 @@ import bat_agent
 from bat_agent.agent import Bat
 from bat_agent.clips import corpus
 from bat_agent.evaluation import figures
-from bat_agent.evaluation.hearing import listen
+from bat_agent.evaluation.hearing import Heard, listen
+from bat_agent.evaluation.metrics import angular_errors_deg
 from bat_agent.evaluation.questions import answer_all, question_figures
+from bat_agent.evaluation.real_rooms import rooms_data
+from bat_agent.evaluation.runs import Run
+from bat_agent.hearing.heads import sigmoid
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.lite import LiteBat, LiteEncoder
 from bat_agent.recipes.loading import load_recipe
-from bat_agent.scene import unit_vector
 from bat_agent.sound.audio import write_wav
 
 RATE_HZ = 32_000
@@ -103,38 +106,26 @@ def print_speed(encoders: dict[str, Any], rounds: int, title: str) -> None:
     Console().print(table)
 
 
-def print_equality(torch_bat: Bat, lite: dict[str, LiteBat], clips: list[torch.Tensor]) -> None:
-    """How far apart what is perceived lies, clip by clip."""
-    table = Table("export", "clips", "directions ≤ 0.5° apart", "largest class difference", "same sources named")
-    said = [torch_bat.perceive(clip) for clip in clips]
-    for name, bat in lite.items():
-        near, pairs, worst, same = 0, 0, 0.0, 0
-        for clip, one in zip(clips, said, strict=True):
-            other = bat.perceive(clip)
-            same += [s.labels for s in one.sources] == [s.labels for s in other.sources]
-            worst = max(worst, max(abs(one.class_probs[label] - p) for label, p in other.class_probs.items()))
-            for a, b in zip(one.sources, other.sources, strict=False):
-                if a.azimuth_deg is None or b.azimuth_deg is None:
-                    continue
-                cosine = np.dot(_vector(a), _vector(b))
-                pairs += 1
-                near += bool(np.degrees(np.arccos(np.clip(cosine, -1, 1))) <= 0.5)
-        table.add_row(name, str(len(clips)), f"{near} of {pairs} ({near / max(pairs, 1):.1%})", f"{worst:.2g}",
-                      f"{same / len(clips):.1%}")  # fmt: skip
+def print_equality(heard: dict[str, Heard]) -> None:
+    """How far what the exports say of each clip lies from what torch says."""
+    table = Table("export", "clips", "directions at most 0.5° apart", "furthest", "largest difference of a class")
+    own = heard["torch"]
+    for name, other in heard.items():
+        if name == "torch":
+            continue
+        apart = angular_errors_deg(other.directions_deg["kernel"], own.directions_deg["kernel"])
+        classes = float(np.abs(sigmoid(other.scores) - sigmoid(own.scores)).max())
+        near = f"{(apart <= 0.5).sum()} ({(apart <= 0.5).mean():.1%})"
+        table.add_row(name, str(len(own)), near, f"{apart.max():.1f}°", f"{classes:.2g}")
     Console().print(table)
 
 
-def _vector(source: Any) -> Any:
-    return unit_vector(source.azimuth_deg, source.elevation_deg)
-
-
-def measured(encoder: Any, bat: Bat, one: Kept, two: Kept, asked: Kept) -> dict[str, float]:
-    """The figures of README's tables on these clips."""
-    found = {f"one: {n}": f.value for n, f in figures.single_source(listen(encoder, one, "cpu")).items()}
-    found |= {f"two: {n}": f.value for n, f in figures.two_sources(encoder, two, "cpu").items()}
+def of_two(encoder: Any, bat: Bat, two: Kept, asked: Kept) -> dict[str, float]:
+    """README's figures of two sources, and of questions."""
+    found = {f"two: {n}": f.value for n, f in figures.two_sources(encoder, two, "cpu").items()}
     own, bat.encoder = bat.encoder, encoder
     try:
-        questions, answers = answer_all(bat, {"rules": bat.reasoner}, asked)  # type: ignore[arg-type]
+        questions, answers = answer_all(bat, {"rules": bat.reasoner}, asked)
     finally:
         bat.encoder = own
     for kind, part in question_figures(questions, answers["rules"], 4).items():
@@ -142,30 +133,46 @@ def measured(encoder: Any, bat: Bat, one: Kept, two: Kept, asked: Kept) -> dict[
     return found
 
 
-def print_figures(bat: Bat, lite: dict[str, LiteBat], clips: int, others: int) -> list[torch.Tensor]:
-    """Figures on held-out clips side by side; gives the clips."""
+def print_figures(bat: Bat, lite: dict[str, LiteBat], clips: int, others: int, rooms: str | None) -> torch.Tensor:
+    """Figures on held-out clips side by side; gives a clip."""
+    encoders = {"torch": bat.encoder, **{name: AsTorch(b.encoder) for name, b in lite.items()}}
     recipe = load_recipe("bat-small")
     # The furnished houses of the split take minutes to render and an engine to install.
     recipe = dataclasses.replace(recipe, rooms=[one for one in recipe.rooms if one.simulator == "shoebox"])
-    one = Kept(corpus.validation(recipe, clips, seconds=SECONDS))
-    two = Kept(corpus.validation(recipe, others, seconds=SECONDS, two_sources=1.0, seed=1))
-    asked = Kept(
-        corpus.validation(
-            recipe, others, seconds=SECONDS, two_sources=0.6, letters=LETTERS, questions_per_clip=4, seed=2
+    if rooms:
+        run = Run("bat-small", "spatial-ast", {})
+        one = Kept(rooms_data(rooms, run, clips=clips, seconds=SECONDS, batch=32).one)
+    else:
+        one = Kept(corpus.validation(recipe, clips, seconds=SECONDS))
+    heard = {name: listen(encoder, one, "cpu") for name, encoder in encoders.items()}
+    found = {name: {f"one: {n}": f.value for n, f in figures.single_source(h).items()} for name, h in heard.items()}
+    for name, each in heard.items():
+        found[name] |= {"one: lateral_mae_deg": figures.where_it_fails(each)["lateral_mae_deg"].value}
+    _print_table(found, f"{clips} clips of {SECONDS:g} s with one source")
+    print_equality(heard)
+    if others and not rooms:
+        two = Kept(corpus.validation(recipe, others, seconds=SECONDS, two_sources=1.0, seed=1))
+        asked = Kept(
+            corpus.validation(
+                recipe, others, seconds=SECONDS, two_sources=0.6, letters=LETTERS, questions_per_clip=4, seed=2
+            )
         )
-    )
-    found = {"torch": measured(bat.encoder, bat, one, two, asked)}
-    found |= {name: measured(AsTorch(b.encoder), bat, one, two, asked) for name, b in lite.items()}
-    table = Table("figure", *found, *(f"{name} worse by" for name in lite), title=f"{clips} clips with one source, {others} with two, {others} asked about")
+        more = {name: of_two(encoder, bat, two, asked) for name, encoder in encoders.items()}
+        _print_table(more, f"{others} clips with two sources, {others} asked four questions each")
+    return one[0].waveform[0]
+
+
+def _print_table(found: dict[str, dict[str, float]], title: str) -> None:
+    names = [name for name in found if name != "torch"]
+    table = Table("figure", *found, *(f"{name} worse by" for name in names), title=title)
     for name, value in found["torch"].items():
         angle = name.endswith("mae_deg")
         unit = 1.0 if angle else 100.0
         worse = 1 if name.endswith(LOWER_IS_BETTER) else -1
-        apart = (worse * unit * (found[other][name] - value) for other in lite)
+        apart = (worse * unit * (found[other][name] - value) for other in names)
         cells = (f"{unit * each[name]:.2f}{'°' if angle else ' %'}" for each in found.values())
         table.add_row(name, *cells, *(f"{each:+.2f}" for each in apart))
     Console().print(table)
-    return [clip for batch in one.batches for clip in batch.waveform]
 
 
 def cold(python: str, model: str, file: Path, *, path: str | None) -> tuple[float, float, float]:
@@ -184,10 +191,11 @@ def cold(python: str, model: str, file: Path, *, path: str | None) -> tuple[floa
     return usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
-def print_cold(environment: Path | None, clip: torch.Tensor, rounds: int) -> None:
-    kinds = [("torch, bat-agent", sys.executable, "bat-small", os.environ.get("PYTHONPATH"))]
-    if environment is not None:
-        kinds.append(("lite, bat-agent-lite", str(environment / "bin" / "python"), "lite", None))
+def print_cold(environment: Path, clip: torch.Tensor, rounds: int) -> None:
+    kinds = [
+        ("torch, bat-agent", sys.executable, "bat-small", os.environ.get("PYTHONPATH")),
+        ("lite, bat-agent-lite", str(environment / "bin" / "python"), "lite", None),
+    ]
     table = Table("perceive FILE", "CPU, s (median)", "fastest", "wall, s", "memory, MB", "installed, MB")
     with tempfile.TemporaryDirectory() as folder:
         file = write_wav(Path(folder) / "clip.wav", clip[:, : 2 * RATE_HZ])
@@ -214,7 +222,8 @@ def main() -> None:
     parser.add_argument("--env", type=Path, help="environment with bat-agent-lite alone")
     parser.add_argument("--clips", type=int, default=500, help="0 leaves figures and equality out")
     parser.add_argument("--others", type=int, default=250, help="clips with two sources, and as many asked about")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rooms", help="in place of the recipe's: measured:DIR, for which there is one source alone")
+    parser.add_argument("--rounds", type=int, default=60, help="0 leaves speed out")
     parser.add_argument("--busy", action="store_true", help="speed once more, beside a busy process")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -223,7 +232,8 @@ def main() -> None:
     precisions = [name for name in ("float32", "int8") if (folder / f"{name}.onnx").is_file()]
     lite = {name: bat_agent.lite.load(folder, precision=name) for name in precisions}
     encoders = {"torch": getattr(bat.encoder, "perceive", bat.encoder), **{n: b.encoder for n, b in lite.items()}}
-    print_speed(encoders, given.rounds, "a window of 2 s, one thread, CPU time")
+    if given.rounds:
+        print_speed(encoders, given.rounds, "a window of 2 s, one thread, CPU time")
     if given.busy:
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
@@ -231,11 +241,11 @@ def main() -> None:
         finally:
             busy.kill()
             busy.wait()
-    clips = [0.1 * torch.randn(2, 2 * RATE_HZ, generator=torch.Generator().manual_seed(0))]
+    clip = 0.1 * torch.randn(2, 2 * RATE_HZ, generator=torch.Generator().manual_seed(0))
     if given.clips:
-        clips = print_figures(bat, lite, given.clips, given.others)
-        print_equality(bat, lite, clips)
-    print_cold(given.env, clips[0], 5)
+        clip = print_figures(bat, lite, given.clips, given.others, given.rooms)
+    if given.env:
+        print_cold(given.env, clip, 5)
 
 
 if __name__ == "__main__":

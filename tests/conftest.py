@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,27 @@ collect_ignore = ["envs", "serving"] if WITHOUT_TORCH else []
 """What is shared by all tests of these folders is a model of torch."""
 
 
+def lacking(error: BaseException | None) -> str | None:
+    """What an error says is missing in an environment without torch; ``None`` where it is about something else."""
+    for each in (error, getattr(error, "__cause__", None)):
+        if isinstance(each, ModuleNotFoundError):
+            return each.name
+    # The plugins that are not there: whoever asks for one of them by name is told what there is.
+    unknown = re.match(r"unknown (encoder|reasoner|simulator) '\S+", str(error))
+    return unknown[0] if unknown else None
+
+
 class WithoutTorch(pytest.Module):
-    """A file of tests that is skipped where an import of it is missing."""
+    """A file of tests that is skipped where something that it imports or makes is missing."""
 
     def _getobj(self) -> Any:
         try:
             return super()._getobj()
-        except self.CollectError as error:
-            if not isinstance(error.__cause__, ModuleNotFoundError):
+        except Exception as error:
+            what = lacking(error.__cause__ if isinstance(error, self.CollectError) else error)
+            if what is None:
                 raise
-            raise pytest.skip.Exception(f"needs {error.__cause__.name}", allow_module_level=True) from error
+            raise pytest.skip.Exception(f"needs {what}", allow_module_level=True) from error
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
@@ -52,10 +64,11 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
-    except ModuleNotFoundError as error:
-        if not WITHOUT_TORCH:
+    except Exception as error:
+        what = lacking(error) if WITHOUT_TORCH else None
+        if what is None:
             raise
-        pytest.skip(f"needs {error.name}")
+        pytest.skip(f"needs {what}")
 
 
 @pytest.fixture
@@ -86,6 +99,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
+        if WITHOUT_TORCH and "in place of bat-agent-lite" in err:
+            pytest.skip(f"a command that bat-agent-lite goes without: {err.strip()}")
         return int(ended.value.code or 0), out, err
 
     return call

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 
 for needed in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(needed)
@@ -41,11 +43,20 @@ def bat_of(options: dict[str, Any]) -> Bat:
     for name, parameter in encoder.named_parameters():
         if "head" in name and parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    config = ModelConfig("small", {"name": "spatial-ast", "options": options}, {"name": "rules", "options": {}})
-    return Bat(config, encoder, RulesReasoner(RulesConfig()))
+    made = ModelConfig("small", {"name": "spatial-ast", "options": options}, {"name": "rules", "options": {}})
+    return Bat(made, encoder, RulesReasoner(RulesConfig()))
+
+
+@pytest.fixture
+def _unchecked() -> Iterator[None]:
+    """A length that torch.export keeps open is no ``int``, which the shape checks of the tests would refuse."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_unchecked")
 @pytest.mark.parametrize("options", [RELEASED, SLOTS], ids=["released", "slots"])
 def test_what_is_exported_says_what_torch_says(options: dict[str, Any], tmp_path: Path) -> None:
     bat = bat_of(options)
@@ -70,17 +81,17 @@ def test_what_is_exported_says_what_torch_says(options: dict[str, Any], tmp_path
 
 
 def test_an_encoder_without_a_graph_is_refused(tmp_path: Path) -> None:
-    config = ModelConfig("echo", {"name": "echo", "options": {}}, {"name": "rules", "options": {}})
-    bat = Bat(config, EchoEncoder(EchoEncoderConfig()), RulesReasoner(RulesConfig()))
+    made = ModelConfig("echo", {"name": "echo", "options": {}}, {"name": "rules", "options": {}})
+    bat = Bat(made, EchoEncoder(EchoEncoderConfig()), RulesReasoner(RulesConfig()))
     with pytest.raises(BadInput, match=r"encoder 'echo' cannot be exported: it has no method graph"):
         export(bat, tmp_path)
 
 
 def test_a_reasoner_that_needs_torch_is_refused(tmp_path: Path) -> None:
     bat = bat_of(RELEASED)
-    config = ModelConfig("echo", bat.config.encoder, {"name": "echo", "options": {}})
+    made = ModelConfig("echo", bat.config.encoder, {"name": "echo", "options": {}})
     with pytest.raises(BadInput, match=r"reasoner 'echo' needs torch.*take 'rules', or the model"):
-        export(Bat(config, bat.encoder, EchoReasoner(EchoReasonerConfig())), tmp_path)
+        export(Bat(made, bat.encoder, EchoReasoner(EchoReasonerConfig())), tmp_path)
 
 
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
