@@ -94,7 +94,7 @@ def export(
 def _graph_of(bat: Bat) -> Any:
     if not hasattr(bat.encoder, "graph"):
         raise BadInput(
-            f"the encoder {bat.config.encoder['name']!r} cannot be exported: it has no method graph; spatial-ast has one"
+            f"the encoder {bat.config.encoder['name']!r} cannot be exported: it has no method graph; take spatial-ast"
         )
     if bat.encoder.sample_rate_hz != SAMPLE_RATE_HZ:
         raise BadInput(f"only encoders at 32 kHz are exported, this one wants {bat.encoder.sample_rate_hz} Hz")

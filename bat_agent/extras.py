@@ -86,7 +86,9 @@ def sentence_about(error: ImportError) -> str | None:
     """What to say of an import that failed where no purpose is known; ``None`` where no extra brings the module."""
     top = (error.name or "").split(".")[0]
     if is_lite() and top in NOT_IN_LITE and isinstance(error, ModuleNotFoundError):
-        return f"this needs the package {NOT_IN_LITE[top]}, which {LITE_DISTRIBUTION} goes without; {how_to_have_torch()}"
+        return (
+            f"this needs the package {NOT_IN_LITE[top]}, which {LITE_DISTRIBUTION} goes without; {how_to_have_torch()}"
+        )
     extra = extra_with(error.name)
     return f"this needs {_what(error)}; {how_to_install(extra)}" if extra else None
 

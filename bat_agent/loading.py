@@ -24,9 +24,13 @@ def default_model() -> str:
 
 
 @overload
-def load(name_or_dir: Literal["lite"], *, device: str | None = ..., level_known: bool = ..., **lite: Any) -> LiteBat: ...
+def load(
+    name_or_dir: Literal["lite"], *, device: str | None = ..., level_known: bool = ..., **lite: Any
+) -> LiteBat: ...
 @overload
-def load(name_or_dir: str | Path | None = ..., *, device: str | None = ..., level_known: bool = ..., **lite: Any) -> Bat: ...
+def load(
+    name_or_dir: str | Path | None = ..., *, device: str | None = ..., level_known: bool = ..., **lite: Any
+) -> Bat: ...
 def load(
     name_or_dir: str | Path | None = None, *, device: str | None = None, level_known: bool = True, **lite: Any
 ) -> Bat | LiteBat:

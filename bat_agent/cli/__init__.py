@@ -17,7 +17,7 @@ import bat_agent
 from bat_agent.cli.entry import run_app
 from bat_agent.cli.renamed import BAT_AGENT
 
-__all__ = ["app", "main"]  # noqa: F822 - app is built when it is asked for
+__all__ = ["app", "main"]
 
 COMMANDS = {
     "ask": "ask", "perceive": "perceive", "demo": "demo", "render": "render", "serve": "serve", "plugins": "plugins",

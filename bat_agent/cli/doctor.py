@@ -98,7 +98,9 @@ def onnxruntime() -> Check:
         module = importlib.import_module("onnxruntime")
     except (ImportError, OSError) as error:
         return Check("onnxruntime", False, f"import fails: {_line(error)}", "run pip install onnxruntime")
-    return Check("onnxruntime", True, f"onnxruntime {module.__version__}: {', '.join(module.get_available_providers())}")
+    return Check(
+        "onnxruntime", True, f"onnxruntime {module.__version__}: {', '.join(module.get_available_providers())}"
+    )
 
 
 def dependencies() -> Check:
@@ -231,7 +233,9 @@ def tried(kind: Kind, name: str) -> list[Check]:
 def model() -> Check:
     """Whether the model that is loaded by default came with the package."""
     folder = Path(str(resources.files("bat_agent"))) / "models" / DEFAULT_MODEL
-    needed = ("graph.json", "int8.onnx") if is_lite() else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
+    needed = (
+        ("graph.json", "int8.onnx") if is_lite() else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
+    )
     parts = [folder / name for name in ("config.json", *needed)]
     missing = [str(part.relative_to(folder)) for part in parts if not part.is_file()]
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -105,7 +105,9 @@ SimulatorOptions = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads that compute; default: as many as torch takes; without torch 1.", callback=_set_threads),
+    typer.Option(
+        min=1, help="Threads that compute; default: as many as torch takes; without torch 1.", callback=_set_threads
+    ),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
 UnknownLevel = Annotated[
@@ -169,7 +171,9 @@ class Instead:
         return key_values(self.reasoner_options or (), "--reasoner-option")
 
 
-def open_bat(model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True) -> Ears:
+def open_bat(
+    model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True
+) -> Ears:
     """The agent ``model``, with another encoder and another reasoner where ``instead`` names them.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
@@ -178,8 +182,8 @@ def open_bat(model: str, device: str | None = None, instead: Instead | None = No
     if is_exported(model):
         if instead.encoder is not None or instead.reasoner is not None:
             raise BadInput(
-                f"the model {model!r} is exported, so it is heard as it is, without --encoder and --reasoner: leave them "
-                "out, or name the model that it was exported from"
+                f"the model {model!r} is exported, so it is heard as it is, without --encoder and --reasoner: leave "
+                "them out, or name the model that it was exported from"
             )
         return bat_agent.load(model, device=device, level_known=level_known, **_given)
     instead.check()

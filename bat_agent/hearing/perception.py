@@ -33,6 +33,7 @@ from bat_agent.interfaces import (
 )
 from bat_agent.scene import region
 
+
 @dataclass(frozen=True)
 class PerceivedSource:
     """One source as heard; angles in the frame drawn in :mod:`bat_agent.scene`."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
-from bat_agent.ears import Ears
 from bat_agent.chat import Chat
+from bat_agent.ears import Ears
 from bat_agent.errors import BadInput, Unavailable
 from bat_agent.hearing.answers import CANNOT_ANSWER, Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ

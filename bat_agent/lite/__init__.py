@@ -1,9 +1,9 @@
-"""Ears without torch: a model that ``bat-agent export`` wrote, computed by ONNX Runtime; numpy in, the same answers out.
+"""Ears without torch: a model that ``bat-agent export`` wrote, computed by ONNX Runtime; numpy in, the same answers.
 
-    import bat_agent.lite
+import bat_agent.lite
 
-    bat = bat_agent.lite.load()  # bat-small with int8 weights, which ships with the package
-    print(bat.perceive(bat_agent.lite.read_audio("kitchen.wav")))
+bat = bat_agent.lite.load()  # bat-small with int8 weights, which ships with the package
+print(bat.perceive(bat_agent.lite.read_audio("kitchen.wav")))
 """
 
 from __future__ import annotations

@@ -39,7 +39,19 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
-    "answers": ["HeardSource", "answer_labels", "answer_location", "choices_for", "format_distance", "from_scene", "mirror", "parse_distance", "parse_labels", "parse_location", "parse_yes_no"],
+    "answers": [
+        "HeardSource",
+        "answer_labels",
+        "answer_location",
+        "choices_for",
+        "format_distance",
+        "from_scene",
+        "mirror",
+        "parse_distance",
+        "parse_labels",
+        "parse_location",
+        "parse_yes_no",
+    ],
     "builders": ["Margins"],
     "families": ["related", "unrelated_labels"],
     "files": ["RecordFile", "iter_records", "read_records", "write_records"],

@@ -1,4 +1,4 @@
-"""The rules: parse the question, look the answer up in the encoder's heads, say how likely it is. No torch is needed."""
+"""The rules: parse the question, look the answer up in the encoder's heads, say how likely it is. Needs no torch."""
 
 from __future__ import annotations
 

@@ -11,9 +11,6 @@ import pytest
 import torch
 from jaxtyping import config
 
-for needed in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(needed)
-
 import bat_agent
 from bat_agent import lite
 from bat_agent.agent import Bat
@@ -27,6 +24,9 @@ from bat_agent_rules.config import RulesConfig
 from bat_agent_rules.reasoner import RulesReasoner
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
+
+for needed in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(needed)
 
 RELEASED: dict[str, Any] = {"clip_seconds": 1.0, "target_frames": 112, "width": 32, "depth": 1, "heads": 2}
 """The released architecture in small: one length alone, stretched to so many frames."""

@@ -56,7 +56,8 @@ def test_arrays_and_tensors_are_perceived_alike() -> None:
 
 def test_exclusive_directions_keep_the_kind() -> None:
     of_torch, of_numpy = (
-        heads.exclusive_directions(encoding(kind).slots) for kind in (lambda t: t, lambda t: t.numpy())  # type: ignore[arg-type]
+        heads.exclusive_directions(encoding(kind).slots)
+        for kind in (lambda t: t, lambda t: t.numpy())  # type: ignore[arg-type]
     )
     assert isinstance(of_torch.azimuth_logits, torch.Tensor)
     assert isinstance(of_numpy.azimuth_logits, np.ndarray)

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("onnxruntime")
-
 import bat_agent
 from bat_agent import lite
 from bat_agent.errors import BadInput, WeightsError
@@ -25,6 +23,8 @@ from bat_agent.hearing.graph_folder import GRAPH_FILE, read_graph_config
 from bat_agent.hearing.heads import softmax
 from bat_agent.hearing.model_folder import find_model
 from bat_agent.hearing.perception import Perception
+
+pytest.importorskip("onnxruntime")
 
 RATE_HZ = 32_000
 FOLDER = find_model("lite")
@@ -124,7 +124,10 @@ def change(folder: Path, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: change(f, format=2), r"was exported in format 2 by bat-agent .*reads format 1: export the model again"),
+        (
+            lambda f: change(f, format=2),
+            r"was exported in format 2 by bat-agent .*reads format 1: export the model again",
+        ),
         (lambda f: change(f, files={}), r"is broken \(files must name one of int8, float32, float16\)"),
         (lambda f: (f / GRAPH_FILE).write_text("[1]"), r"is broken \(it is no object\): export the model again"),
         (lambda f: (f / "int8.onnx").unlink(), r"is not whole: .*int8.onnx is missing; copy all of the folder"),

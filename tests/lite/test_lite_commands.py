@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("onnxruntime")
-
 from bat_agent import lite
 from bat_agent.cli import listen as listen_command
 from bat_agent.cli.entry import run_app
+
+pytest.importorskip("onnxruntime")
 
 RATE_HZ = 32_000
 Run = Callable[..., tuple[int, str, str]]
