@@ -27,9 +27,12 @@ HALF = 32
 """The transform is HALF · HALF samples long."""
 OUTER = math.ceil(features.mel_support()[1] / HALF)
 """Values of k2 that are needed: 14, bins up to 448."""
-FAINTEST = 1e-18
+LIFT = 2.0**40
+"""Spectra are computed this much larger, which changes no digit of them."""
+FAINTEST = 1e-18 * LIFT
 """Added to the real part of every bin, −360 dB: a bin that is exactly zero has the phase 0 by convention, and no
-magnitude that something is divided by is zero, nor is its square too small for float32."""
+magnitude that something is divided by is zero. Without the lift, the optimiser of the exporter takes it for zero and
+leaves it out."""
 SLOTS = ("activity_logits", "class_logits", "distance_logits", "azimuth_logits", "elevation_logits")
 HEADS = SLOTS[1:]
 
@@ -150,7 +153,7 @@ class PlainFeatures(nn.Module):
         of_cosine = torch.cat((angle.cos(), angle.sin()), dim=2)
         of_sine = torch.cat((-angle.sin(), angle.cos()), dim=2)
         self._keep("second", torch.cat((of_cosine, of_sine)))  # (2·k1, l, 2·k2)
-        self._keep("window", features.hann_window().double().view(HALF, 1, HALF))
+        self._keep("window", LIFT * features.hann_window().double().view(HALF, 1, HALF))
         self._keep("filters", filters[(torch.arange(HALF)[:, None] + HALF * torch.arange(OUTER)).flatten()])
 
     def _keep(self, name: str, values: Tensor) -> None:
@@ -169,11 +172,12 @@ class PlainFeatures(nn.Module):
         both = magnitude[:, 0] * magnitude[:, 1]
         cosine = (real_right * real_left + minus_right * minus_left) / both
         sine = (real_right * minus_left - minus_right * real_left) / both
-        decibel = 10.0 * torch.log10(mel.clamp(min=features.LOG_FLOOR))
+        lift = LIFT**2 if power else LIFT
+        decibel = 10.0 * torch.log10(mel.clamp(min=features.LOG_FLOOR * lift)) - 10.0 * math.log10(lift)
         return decibel, torch.stack((cosine @ filters, sine @ filters), dim=1)
 
     def _stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2, T, 448) real parts, and imaginary ones with their sign changed; bins in the order (k1, k2)."""
+        """(B, 2, T, 448) real parts, and imaginary ones with their sign changed; bins in the order (k1, k2), lifted."""
         batch, ears, samples = waveform.shape
         half = features.N_FFT // 2
         padded = F.pad(waveform, (half, half), mode="reflect")

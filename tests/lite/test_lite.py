@@ -92,6 +92,22 @@ def test_a_window_that_was_not_exported_is_refused(bat: lite.LiteBat) -> None:
             bat.encoder(on_the_left(seconds)[None])
 
 
+def test_what_is_silent_for_a_while_or_has_no_treble_gives_numbers(bat: lite.LiteBat) -> None:
+    """The exporter once left out what kept bins that are exactly zero from being divided by: half of all recordings at
+    16 kHz were heard as NaN.
+    """
+    for seed in range(3):
+        sound = on_the_left(1.7, seed)
+        spectrum = np.fft.rfft(sound)
+        spectrum[:, spectrum.shape[1] // 2 :] = 0
+        dull = np.round(np.fft.irfft(spectrum, sound.shape[1]) * 2**15) / 2**15
+        dull[:, 9_000:20_000] = 0
+        dull[seed % 2, 30_000:40_000] = 0
+        encoding = bat.encoder(dull.astype(np.float32)[None])
+        for values in (*vars(encoding.slots).values(), encoding.tokens, encoding.class_logits):
+            assert values is None or np.isfinite(values).all()
+
+
 def test_distance_can_be_judged_without_the_level() -> None:
     """Another level changes what is said of the distance where it is known, and nothing where it is not."""
     loud, faint = on_the_left()[None], 0.03 * on_the_left()[None]
