@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,8 @@ class Ears(ABC):
             encoder.level_known = encoder.level_known and level_known
         # Perceiving needs no language model, so a reasoner may come as a function that loads it when first asked.
         self._reasoner: Reasoner | None = None
-        self._load_reasoner = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
+        loads = (lambda: reasoner) if hasattr(reasoner, "answer") else reasoner
+        self._load_reasoner = cast("Callable[[], Reasoner]", loads)
         self._last: tuple[str, Encoding] | None = None
 
     def __repr__(self) -> str:

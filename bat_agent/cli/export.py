@@ -37,11 +37,9 @@ def export(
         raise BadInput(f"the model {model!r} is exported already; name the one that it was made from")
     wanted = [each.value for each in precision or Precision]
     bat = inputs.open_bat(model, "cpu", inputs.Instead(encoder, encoder_option, weights))
-    from bat_agent.agent import Bat
     from bat_agent.exporting import export as write
 
-    assert isinstance(bat, Bat)
-    found = write(bat, onnx, wanted, tell=lambda text: typer.echo(text, err=True))
+    found = write(inputs.of_torch(bat), onnx, wanted, tell=lambda text: typer.echo(text, err=True))
     if json:
         print_json([{"precision": one.precision, "bytes": one.num_bytes, "apart": one.apart} for one in found])
         return

@@ -18,6 +18,7 @@ from bat_agent.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
+    from bat_agent.agent import Bat
     from bat_agent.ears import Ears
     from bat_agent.registry import Kind
 
@@ -207,6 +208,18 @@ def open_bat(
                 ]
             )
     return bat
+
+
+def of_torch(ears: Ears) -> Bat:
+    """Ears for what an export cannot do; raises :class:`~bat_agent.errors.BadInput` for an export."""
+    from bat_agent.agent import Bat
+
+    if not isinstance(ears, Bat):
+        raise BadInput(
+            f"the model {ears.config.name!r} is exported, and this needs what torch computes: name the model that it was "
+            "exported from"
+        )
+    return ears
 
 
 def is_exported(model: str) -> bool:

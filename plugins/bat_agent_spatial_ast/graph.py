@@ -92,6 +92,9 @@ class PlainAttention(nn.Module):
 class FixedNorm(nn.Module):
     """A batch norm in evaluation: one factor and one summand for each channel."""
 
+    factor: Tensor
+    summand: Tensor
+
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
         assert norm.running_mean is not None
@@ -115,6 +118,7 @@ class PlainPatches(nn.Module):
     def __init__(self, embed: PatchEmbed) -> None:
         super().__init__()
         self.patch = embed.patch
+        assert embed.proj.bias is not None
         weight = embed.proj.weight.detach().flatten(1)
         self.proj = nn.Linear(weight.shape[1], weight.shape[0])
         self.proj.load_state_dict({"weight": weight, "bias": embed.proj.bias.detach()})
