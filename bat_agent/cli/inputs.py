@@ -216,8 +216,8 @@ def of_torch(ears: Ears) -> Bat:
 
     if not isinstance(ears, Bat):
         raise BadInput(
-            f"the model {ears.config.name!r} is exported, and this needs what torch computes: name the model that it was "
-            "exported from"
+            f"the model {ears.config.name!r} is exported, and this needs what torch computes: name the model that it "
+            "was exported from"
         )
     return ears
 

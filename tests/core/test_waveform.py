@@ -64,7 +64,7 @@ def test_read_only_memory_is_taken_and_the_users_array_is_never_shared() -> None
     wave = noise()
     before = wave.copy()
     wave.flags.writeable = False
-    prepare(wave, encoder()).waveform.zero_()
+    prepare(wave, encoder()).waveform.fill(0)
     np.testing.assert_array_equal(wave, before)
 
 
@@ -135,7 +135,7 @@ def test_another_rate_keeps_pitch_and_duration() -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
     wave = prepare(np.stack((0.1 * tone, 0.2 * tone)), encoder(sample_rate_hz=16_000)).waveform
     assert wave.shape == (1, 2, 16_000)
-    assert torch.fft.rfft(wave[0, 0]).abs().argmax() == 1000
+    assert np.abs(np.fft.rfft(wave[0, 0])).argmax() == 1000
     assert wave[0, 1].std() / wave[0, 0].std() == pytest.approx(2, rel=1e-3)
 
 
