@@ -16,7 +16,7 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 GYMNASIUMS := 1.1.1 1.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs dist lock clean distclean
+.PHONY: help install demo test test-slow test-gymnasium $(GYMNASIUMS:%=test-gymnasium-%) lint format docs dist lite lock clean distclean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -61,12 +61,16 @@ dist: $(STAMP)  ## Build sdist and wheel into dist/, byte for byte the same from
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m build --no-isolation --outdir dist
 
+lite: $(STAMP)  ## Build the wheel of bat-agent-lite, which needs no torch, into dist-lite/
+	rm -rf dist-lite
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m build --no-isolation --wheel --outdir dist-lite lite
+
 lock: | $(BIN)/python  ## Renew requirements/*.txt, the locks with hashes, to the newest releases allowed
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	requirements/renew $(BIN)/uv
 
 clean:  ## Remove what was built and cached; .venv and runs/ stay
-	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist dist-lite demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bat_agent plugins envs tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## As clean, and remove .venv too

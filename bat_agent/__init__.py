@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Bat, load
+    from bat_agent.agent import Bat
     from bat_agent.errors import BadInput, BatAgentError, PluginError, WeightsError
     from bat_agent.hearing.answers import Answer
     from bat_agent.hearing.perception import PerceivedSource, Perception
     from bat_agent.hookspecs import Component, hookimpl
     from bat_agent.interfaces import Encoder, Encoding, Reasoner, Reply, Simulator, SlotEncoding
     from bat_agent.listening.opening import listen
+    from bat_agent.loading import load
     from bat_agent.registry import load_encoder, load_reasoner, load_simulator
     from bat_agent.scene import Listener, MeshRoom, Position, Room, Scene, Source
     from bat_agent.sound.audio import read_audio
@@ -26,7 +27,8 @@ __version__ = "0.1.0"
 find_moved_modules()
 
 _HOME = {
-    "agent": ["Bat", "load"],
+    "agent": ["Bat"],
+    "loading": ["load"],
     "sound.audio": ["read_audio"],
     "errors": ["BadInput", "BatAgentError", "PluginError", "WeightsError"],
     "hookspecs": ["Component", "hookimpl"],

@@ -36,6 +36,9 @@ class Component:
     trial: str = ""
     """Where it is tried for real, ``module:function``, when a user asks for that: a list of (what was tried, whether it
     went well, what was found, what to do about it). Empty where there is no such trial."""
+    without_torch: str = ""
+    """Of a reasoner: where a class is that answers alike and imports no torch, ``module:Class``, for
+    :mod:`bat_agent.lite`. Its encodings hold numpy arrays. Empty where there is none."""
 
 
 @hookspec

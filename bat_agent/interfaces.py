@@ -142,6 +142,9 @@ class Encoder(Protocol):
       would give them, for a stage with ``feature_colour_db``.
     * ``adapt(encoding, truth) -> Encoding``, called in training between forward and loss, for heads that follow the
       statistics of a batch.
+    * ``graph() -> torch.nn.Module``, for ``bat-agent export``: the same in evaluation as operators that ONNX has, with
+      ``inputs``, ``("waveform",)`` or ``("waveform", "level_known")``, the latter a tensor (1,) of 1.0 or 0.0, and
+      ``outputs``, the fields of :class:`Encoding` that its ``forward`` gives as a tuple, those of slots as ``slots.…``.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the
       state dict is not enough.
     """

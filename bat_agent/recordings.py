@@ -18,7 +18,6 @@ import soxr
 from numpy.typing import NDArray
 
 from bat_agent.ambisonics.formats import FORMS, Form, could_be, guess, named_form, to_ambix
-from bat_agent.ambisonics.rendering import Renderer
 from bat_agent.errors import BadInput
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.audio import CLIPS, UNFINISHED, check_length, clips, decode
@@ -115,6 +114,8 @@ class Recording:
             yield from self._resampled(pieces, 2)
             return
         num_in = len(to_ambix(np.zeros((self.num_channels, 1)), self.form))
+        from bat_agent.ambisonics.rendering import Renderer
+
         renderer = Renderer(num_in, heading_deg=self._heading_deg)
         for piece in self._resampled(pieces, num_in):
             yield renderer.push(piece)

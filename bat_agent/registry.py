@@ -117,6 +117,22 @@ def load_reasoner(name: str, *, weights: str | Path | None = None, **options: An
     return cast("Reasoner", _with_weights(create("reasoner", name, options), weights))
 
 
+def load_plain_reasoner(name: str, **options: Any) -> Reasoner:
+    """The reasoner ``name`` as its class without torch builds it.
+
+    Raises :class:`~bat_agent.errors.BadInput` where it has none.
+    """
+    found = _find("reasoner", name)
+    if not found.component.without_torch:
+        able = [other for other, one in components("reasoner").items() if one.component.without_torch]
+        raise BadInput(
+            f"the reasoner '{name}' needs torch, but a model exported to ONNX is heard without it; take "
+            f"{' or '.join(map(repr, able)) or 'another'}, or the model that it was exported from"
+        )
+    config = config_of("reasoner", name, options)
+    return cast("Reasoner", _resolve("reasoner", found, found.component.without_torch)(config))
+
+
 def load_simulator(name: str, **options: Any) -> Simulator:
     """Build the simulator ``name`` with its config's ``options``."""
     return cast("Simulator", create("simulator", name, options))

@@ -90,7 +90,7 @@ def main() -> None:
         count = 0
         for clip in clips:
             count += 1
-            found = mend(clip)
+            found = mend(clip.numpy())
             said.update(note for note in found.notes if "offset" not in note and "silence" not in note)
         print(f"{kind}: {count} clips, {sum(said.values())} accused {dict(said)}", flush=True)
 

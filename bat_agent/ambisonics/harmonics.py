@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import lpmv
 
 Array = NDArray[np.float64]
 ORDERS = (1, 2, 3)
@@ -30,6 +29,8 @@ def order_of(channels: int) -> int | None:
 
 def harmonics(directions: Array, order: int) -> Array:
     """(…, (order + 1)²) what plane waves of pressure 1 from ``directions`` (…, 3) have in each channel."""
+    from scipy.special import lpmv
+
     x, y, z = np.moveaxis(np.asarray(directions, dtype=np.float64), -1, 0)
     azimuth, sine = np.arctan2(y, x), np.clip(z, -1, 1)
     channels = []

@@ -43,7 +43,7 @@ def calibrate(
 
     if not (model / CONFIG_FILE).is_file():
         raise BadInput(f"{model} is no folder of a model, expected one with {CONFIG_FILE}; give the folder itself")
-    bat = inputs.open_bat(str(model), device)
+    bat = inputs.of_torch(inputs.open_bat(str(model), device))
     data = _data((recipe, overrides), manifest, (clips, two_sources), seconds, batch)
     asked = _questions(recipe, overrides, questions, seconds, batch) if recipe and questions else None
     curves, checks = fit(bat, data, asked)

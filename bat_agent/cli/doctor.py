@@ -16,7 +16,7 @@ import typer
 from bat_agent.cli.inputs import DEFAULT_MODEL, AsJson
 from bat_agent.cli.output import print_json, print_table
 from bat_agent.errors import BadInput
-from bat_agent.extras import DISTRIBUTION, EXTRAS, how_to_install
+from bat_agent.extras import DISTRIBUTION, EXTRAS, LITE_DISTRIBUTION, how_to_install, installed, is_lite
 from bat_agent.sound.torchaudio_parts import FAILURES, torchaudio_for
 
 if TYPE_CHECKING:
@@ -66,13 +66,12 @@ def doctor(habitat: Habitat = False, clean: Clean = False, below: Below = None, 
 
         clean_up(below or [Path()], as_json=json)
         return
+    by_torch = [torch(), *torchaudio(), devices(), threads()]
     checks = [
         python(),
+        *distributions(),
         dependencies(),
-        torch(),
-        *torchaudio(),
-        devices(),
-        threads(),
+        *([onnxruntime()] if is_lite() else by_torch),
         audio_files(),
         plugins(),
         *components(),
@@ -101,12 +100,32 @@ def python() -> Check:
     )  # fmt: skip
 
 
+def distributions() -> list[Check]:
+    """That not both are installed: each would overwrite files of the other, and take them along when it goes."""
+    if len(installed()) < 2:
+        return []
+    detail = f"{' and '.join(installed())} are both installed, and are the same packages"
+    fix = f"uninstall both, then install {DISTRIBUTION}, or {LITE_DISTRIBUTION} where there shall be no torch"
+    return [Check("distributions", False, detail, fix)]
+
+
+def onnxruntime() -> Check:
+    """Whether ONNX Runtime loads, and what it computes on."""
+    try:
+        module = importlib.import_module("onnxruntime")
+    except (ImportError, OSError) as error:
+        return Check("onnxruntime", False, f"import fails: {_line(error)}", "run pip install onnxruntime")
+    return Check(
+        "onnxruntime", True, f"onnxruntime {module.__version__}: {', '.join(module.get_available_providers())}"
+    )
+
+
 def dependencies() -> Check:
     """Whether every required distribution is installed in a version that fits."""
     try:
         wanted = _requirements()
     except metadata.PackageNotFoundError:
-        found = f"{DISTRIBUTION} runs from source without being installed"
+        found = f"{_ours()} runs from source without being installed"
         return Check("dependencies", False, found, "install it from its repository (make install)")
     wrong = _unmet(wanted)
     detail = f"needs {'; '.join(wrong)}" if wrong else f"{len(wanted)} of {len(wanted)} fit"
@@ -139,7 +158,8 @@ def torchaudio() -> list[Check]:
 def extras() -> list[Check]:
     """Which extras are installed, and what each of the others would give."""
     try:
-        return [_extra(name, extra.gives) for name, extra in EXTRAS.items()]
+        declared = metadata.metadata(_ours()).get_all("Provides-Extra") or []
+        return [_extra(name, extra.gives) for name, extra in EXTRAS.items() if name in declared]
     except metadata.PackageNotFoundError:  # the check of dependencies says so
         return []
 
@@ -196,7 +216,8 @@ def plugins() -> Check:
         what, _, todo = str(error).rpartition("; ")  # the last clause of such an error says what to do
         return Check("plugins", False, what or todo, todo if what else "fix or uninstall that plugin")
     detail = "; ".join(f"{kind}s: {', '.join(names) or 'none'}" for kind, names in found.items())
-    return Check("plugins", all(found.values()), detail, REINSTALL)
+    needed = ("reasoner",) if is_lite() else tuple(found)
+    return Check("plugins", all(names for kind, names in found.items() if kind in needed), detail, REINSTALL)
 
 
 def components() -> list[Check]:
@@ -228,10 +249,11 @@ def tried(kind: Kind, name: str) -> list[Check]:
 
 def model() -> Check:
     """Whether the model that is loaded by default came with the package."""
-    from bat_agent.checkpoint import WEIGHTS_FILE
-
     folder = Path(str(resources.files("bat_agent"))) / "models" / DEFAULT_MODEL
-    parts = [folder / "config.json", *(folder / part / WEIGHTS_FILE for part in ("encoder", "reasoner"))]
+    needed = (
+        ("graph.json", "int8.onnx") if is_lite() else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
+    )
+    parts = [folder / name for name in ("config.json", *needed)]
     missing = [str(part.relative_to(folder)) for part in parts if not part.is_file()]
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     detail = f"{folder} lacks {', '.join(missing)}" if missing else f"{size / 1e6:.1f} MB in {folder}"
@@ -251,7 +273,7 @@ def _requirements(extra: str = "") -> list[Requirement]:
     """What we declare for this machine: the base, or what one extra adds to it."""
     from packaging.requirements import Requirement
 
-    declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
+    declared = [Requirement(text) for text in metadata.requires(_ours()) or []]
     base = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
     if not extra:
         return base
@@ -264,6 +286,10 @@ def _unmet(requirements: list[Requirement]) -> list[str]:
         for r in requirements
         if not _fits(r.name, str(r.specifier))
     ]
+
+
+def _ours() -> str:
+    return LITE_DISTRIBUTION if is_lite() else DISTRIBUTION
 
 
 def _version(distribution: str) -> str | None:
@@ -282,7 +308,7 @@ def _fits(distribution: str, specifier: str) -> bool:
 
 def _requires_python() -> str:
     try:
-        return metadata.metadata(DISTRIBUTION)["Requires-Python"]
+        return metadata.metadata(_ours())["Requires-Python"]
     except metadata.PackageNotFoundError:
         return ">=3.10"
 

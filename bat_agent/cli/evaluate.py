@@ -192,7 +192,7 @@ def _subject(
     if encoder is None:
         if weights is not None or options:
             raise BadInput("--weights and --encoder-option belong to --encoder NAME; a MODEL brings its own")
-        bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device)
+        bat = inputs.of_torch(inputs.open_bat(model or inputs.DEFAULT_MODEL, device))
         config = bat.config
         kind, options, where = config.encoder["name"], config.encoder["options"], model or inputs.DEFAULT_MODEL
         module, place, called, read = bat.encoder, bat.device, config.name, (config.calibration, config.thresholds)

@@ -74,7 +74,7 @@ def _ask(
 ) -> list[str]:
     from bat_agent.scoring.asked import oracle_encodings
 
-    bat = inputs.open_bat(model or inputs.DEFAULT_MODEL, device, instead)
+    bat = inputs.of_torch(inputs.open_bat(model or inputs.DEFAULT_MODEL, device, instead))
     encode = oracle_encodings(dict(enumerate(records)), bat.encoder.token_dim)
     said: list[str] = []
     with progress_of("questions") as progress:

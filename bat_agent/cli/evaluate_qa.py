@@ -178,7 +178,7 @@ class _Subject:
         paths = [place / kept if self.out is not None else None for kept in (ANSWERS, SWAPPED)]
         log = AnswerLog.open(paths[0], called, questions.keys)
         mirrored = AnswerLog.open(paths[1], called, questions.keys) if self.swap else None
-        bat = inputs.open_bat(self.model or inputs.DEFAULT_MODEL, self.device, self.instead)
+        bat = inputs.of_torch(inputs.open_bat(self.model or inputs.DEFAULT_MODEL, self.device, self.instead))
         if bat.encoder.clip_seconds < CLIP_SECONDS:
             heard = f"{bat.encoder.clip_seconds:g} s of each clip of {CLIP_SECONDS:g} s"
             print_notes([f"{called} hears only the first {heard}, so some of its questions cannot be answered"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,10 @@ from bat_agent.cli.output import print_notes
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from bat_agent.agent import Bat
+    from bat_agent.ears import Ears
     from bat_agent.registry import Kind
 
 
@@ -40,10 +42,16 @@ def _installed(kind: Kind) -> Callable[[], list[str]]:
 
 def _set_threads(threads: int | None) -> int | None:
     if threads is not None:
-        from bat_agent.threads import choose
+        _given["threads"] = threads
+        if find_spec("torch"):
+            from bat_agent.threads import choose
 
-        choose(threads)
+            choose(threads)
     return threads
+
+
+_given: dict[str, int] = {}
+"""What the command line says of threads, for models that torch does not compute."""
 
 
 class Mono(str, Enum):
@@ -99,7 +107,9 @@ SimulatorOptions = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Threads that compute; default: what is fastest, one for bat-small.", callback=_set_threads
+        min=1,
+        help="Threads that compute; default: what is fastest, one for bat-small and without torch.",
+        callback=_set_threads,
     ),
 ]
 """Seen to while the command line is read: the command itself has nothing to do."""
@@ -111,18 +121,19 @@ RecipeChanges = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-DEFAULT_MODEL = "bat-small"
+DEFAULT_MODEL = "bat-small" if find_spec("torch") else "lite"
+"""As :func:`bat_agent.loading.default_model` has it."""
 
 
-def read_ears(path: Path, mono: Mono, channels: tuple[int, int] | None) -> tuple[Tensor, list[str]]:
+def read_ears(path: Path, mono: Mono, channels: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
     """The recording, (2, N) at 32 kHz, and remarks on how it was read.
 
     Raises :class:`~bat_agent.errors.BadInput` for what cannot be read as two ears.
     """
-    from bat_agent.sound.audio import read_recording
+    from bat_agent.sound import audio
 
-    recording = read_recording(path, mono=mono.value, channels=channels)
-    return recording.waveform, list(recording.notes)
+    ears, notes = audio.read_ears(path, mono=mono.value, channels=channels)
+    return ears, list(notes)
 
 
 @dataclass(frozen=True)
@@ -163,14 +174,24 @@ class Instead:
         return key_values(self.reasoner_options or (), "--reasoner-option")
 
 
-def open_bat(model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True) -> Bat:
+def open_bat(
+    model: str, device: str | None = None, instead: Instead | None = None, *, level_known: bool = True
+) -> Ears:
     """The agent ``model``, with another encoder and another reasoner where ``instead`` names them.
 
     Raises :class:`~bat_agent.errors.BatAgentError` where model, device, plugin or weights are not there.
     """
     instead = instead or Instead()
-    check_device(device)
+    if is_exported(model):
+        if instead.encoder is not None or instead.reasoner is not None:
+            raise BadInput(
+                f"the model {model!r} is exported, so it is heard as it is, without --encoder and --reasoner: leave "
+                "them out, or name the model that it was exported from"
+            )
+        return bat_agent.load(model, device=device, level_known=level_known, **_given)
     instead.check()
+    if find_spec("torch"):
+        check_device(device)
     bat = bat_agent.load(model, device=device, level_known=level_known)
     if instead.encoder is not None:
         weights = None if instead.weights is None else str(instead.weights)
@@ -189,6 +210,26 @@ def open_bat(model: str, device: str | None = None, instead: Instead | None = No
                 ]
             )
     return bat
+
+
+def of_torch(ears: Ears) -> Bat:
+    """Ears for what an export cannot do; raises :class:`~bat_agent.errors.BadInput` for an export."""
+    from bat_agent.agent import Bat
+
+    if not isinstance(ears, Bat):
+        raise BadInput(
+            f"the model {ears.config.name!r} is exported, and this needs what torch computes: name the model that it "
+            "was exported from"
+        )
+    return ears
+
+
+def is_exported(model: str) -> bool:
+    """Whether a model is one that ``bat-agent export`` wrote; raises as :func:`bat_agent.load` where there is none."""
+    from bat_agent.hearing.graph_folder import is_graph_folder
+    from bat_agent.hearing.model_folder import find_model
+
+    return is_graph_folder(find_model(model))
 
 
 def has_weights(module: Any) -> bool:

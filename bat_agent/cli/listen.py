@@ -70,6 +70,7 @@ def listen(
     reasoner_option: inputs.ReasonerOptions = None,
     device: inputs.Device = None,
     threads: inputs.Threads = None,
+    lite: options.Lite = False,
     window: options.Window = 2.0,
     hop: options.Hop = 0.25,
     level: options.Level = None,
@@ -97,6 +98,9 @@ def listen(
     )  # fmt: skip
     source = _source(given, pair or FIRST_TWO)
     instead = inputs.Instead(encoder, encoder_option, weights, reasoner, reasoner_option)
+    if lite and model != inputs.DEFAULT_MODEL:
+        raise BadInput(f"--lite is the model lite, but --model names {model!r}: leave one of them out")
+    model = "lite" if lite else model
     bat = inputs.open_bat(model, device, instead, level_known=default_level_known(source) if level is None else level)
     ears = open_ears(
         source,

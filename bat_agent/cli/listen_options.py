@@ -69,6 +69,7 @@ AllowHost = Annotated[list[str] | None, typer.Option(help="A name under which th
 
 # --- how to listen, and what of it to tell and to keep ---
 
+Lite = Annotated[bool, typer.Option("--lite", help="Without torch, on one thread: the same as --model lite.")]
 Window = Annotated[float, typer.Option(metavar="SECONDS", help="How much sound a look is about.")]
 Hop = Annotated[float, typer.Option(metavar="SECONDS", help="Time between looks.")]
 Level = Annotated[

@@ -57,8 +57,6 @@ def perceive(
 
     A long recording, several, or a stretch of one is told as a timeline: from when to when each source sounded.
     """
-    from bat_agent.evaluation import plotting
-
     instead = inputs.Instead(encoder, encoder_option, weights)
     if known:
         _print_known(inputs.open_bat(model, device, instead).labels, json)
@@ -70,6 +68,8 @@ def perceive(
     reading = recordings.Reading(mono, inputs.two_channels(channels), ambisonics, heading)
     one = None if len(files) > 1 or audio[0].is_dir() else reading.open(files[0])
     if plot is not None and one is not None and not plot.is_dir():
+        from bat_agent.evaluation import plotting
+
         plotting.check_figure_path(plot)
     bat = inputs.open_bat(model, device, instead, level_known=not unknown_level)
     if one is None or wanted.asks_for_time or one.seconds > bat.encoder.clip_seconds:
@@ -81,6 +81,8 @@ def perceive(
     if any(source.distance_m is not None for source in perception.sources):
         notes.append(bat.level_note)
     if plot is not None:
+        from bat_agent.evaluation import plotting
+
         plotting.save_figure(plotting.perception_figure(perception, waveform), plot)
     if json:
         print_json({**perception.to_dict(), "notes": notes})

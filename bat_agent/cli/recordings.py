@@ -16,7 +16,7 @@ from bat_agent.cli import inputs
 from bat_agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from bat_agent.recordings import Recording
 
@@ -74,10 +74,8 @@ class Reading:
 
     def read(
         self, recording: Recording, most_s: float, start: float | None = None, seconds: float | None = None
-    ) -> tuple[Tensor, list[str]]:
+    ) -> tuple[np.ndarray, list[str]]:
         """What is heard of a recording at once, ``most_s`` at most: (2, N), and which stretch that is, if not all."""
-        import torch
-
         begin_s = start or 0.0
         wanted_s = recording.seconds - begin_s if seconds is None else seconds
         heard_s = min(wanted_s, most_s)
@@ -89,7 +87,7 @@ class Reading:
             more = "" if wanted_s <= most_s else f"; the model hears {most_s:g} s at once, --start says which"
             end_s = min(begin_s + heard_s, recording.seconds)
             notes.append(f"heard: {begin_s:g} s to {end_s:.1f} s of {recording.seconds:.1f} s{more}")
-        return torch.from_numpy(ears), notes
+        return ears, notes
 
 
 def expanded(names: Sequence[Path]) -> list[Path]:

@@ -17,7 +17,7 @@ from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.files.writing import whole_lines, write_text
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears
     from bat_agent.recordings import Recording
     from bat_agent.timeline import Timeline, Track
 
@@ -49,7 +49,7 @@ class Wanted:
         return any(value is not None for value in (self.csv, self.jsonl, self.labels))
 
 
-def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) -> None:
+def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Ears) -> None:
     """Hear each file, one after the other; one that cannot be heard is told, and the others are heard all the same.
 
     Raises :class:`~bat_agent.errors.BadInput` where none can be heard, or a place cannot be written.
@@ -85,7 +85,7 @@ def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) ->
         print_notes([f"{len(failed)} of {len(files)} recordings could not be heard, the others were"])
 
 
-def _heard(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) -> Iterator[tuple[Path, Timeline | str]]:
+def _heard(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Ears) -> Iterator[tuple[Path, Timeline | str]]:
     from bat_agent.timeline import hear
 
     what = "recordings" if len(files) > 1 else "seconds"
@@ -114,8 +114,6 @@ def _heard(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Bat) -> I
 
 
 def _check_places(wanted: Wanted, many: bool) -> None:
-    from bat_agent.evaluation import plotting
-
     for option, place in (("--labels", wanted.labels), ("--plot", wanted.plot)):
         if place is None:
             continue
@@ -124,6 +122,8 @@ def _check_places(wanted: Wanted, many: bool) -> None:
         if many:
             place.mkdir(parents=True, exist_ok=True)
         elif option == "--plot" and not place.is_dir():
+            from bat_agent.evaluation import plotting
+
             plotting.check_figure_path(place)
         elif not place.is_dir() and not place.parent.is_dir():
             raise BadInput(f"cannot write {place}: the folder {place.parent} does not exist; make it first")
@@ -176,7 +176,7 @@ def _place(wanted: Path, file: Path, ending: str) -> Path:
     return wanted / f"{file.name if file.name != '-' else 'stdin'}{ending}" if wanted.is_dir() else wanted
 
 
-def _print(timeline: Timeline, bat: Bat) -> None:
+def _print(timeline: Timeline, bat: Ears) -> None:
     notes = list(timeline.notes)
     if any(track.distance_m is not None for track in timeline.tracks):
         notes.append(bat.level_note)

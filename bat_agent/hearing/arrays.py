@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bat_agent.hearing.perception import (
+from bat_agent.hearing.heads import (
+    as_array,
     decode_azimuth_deg,
     decode_distance_m,
     decode_elevation_deg,
     exclusive_directions,
+    sigmoid,
+    softmax,
 )
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.interfaces import (
@@ -93,7 +96,7 @@ def _arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     classes = len(bat.encoder.labels)
     said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
     direction, distance = _places(said, order)
-    embedding = encoding.tokens.detach().float().mean(dim=1).cpu().numpy()
+    embedding = as_array(encoding.tokens).mean(axis=1)
     return {
         "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
         "distance": np.where(there, distance, 0).astype(np.float32),
@@ -120,7 +123,7 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
     if encoding.slots is None:
         shape = (len(encoding.tokens), 1)
         return np.zeros(shape, np.intp), np.ones(shape, bool)
-    activity = encoding.slots.activity_logits.detach().float().sigmoid().cpu().numpy().astype(float)
+    activity = sigmoid(encoding.slots.activity_logits).astype(float)
     order = np.argsort(-activity, axis=1, kind="stable")
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
@@ -148,7 +151,7 @@ def _sides(said: Encoding | SlotEncoding, order: np.ndarray) -> np.ndarray:
     heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
     for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
         if logits is not None:
-            mass = logits.detach().float().softmax(dim=-1).cpu().numpy() @ share
+            mass = softmax(logits) @ share
             found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
     return np.clip(found, 0, 1)
 
@@ -163,7 +166,7 @@ def _angles(said: Encoding | SlotEncoding, order: np.ndarray) -> list[tuple[str,
     for name, logits, bins in heads:
         probs = np.zeros((*order.shape, bins))
         if logits is not None:
-            probs = logits.detach().float().softmax(dim=-1).cpu().numpy().reshape(*order.shape, bins)
+            probs = softmax(logits).reshape(*order.shape, bins)
         found.append((name, np.take_along_axis(probs, order[..., None], axis=1)))
     return found
 
@@ -171,11 +174,11 @@ def _angles(said: Encoding | SlotEncoding, order: np.ndarray) -> list[tuple[str,
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:
     if encoding.class_logits is None:
         return np.zeros((len(encoding.tokens), classes))
-    return encoding.class_logits.detach().float().sigmoid().cpu().numpy()
+    return sigmoid(encoding.class_logits)
 
 
 def _slot_probs(encoding: Encoding, order: np.ndarray, classes: int) -> np.ndarray:
     if encoding.slots is None:
         return _class_probs(encoding, classes)[:, None]
-    said = encoding.slots.class_logits.detach().float().sigmoid().cpu().numpy()
+    said = sigmoid(encoding.slots.class_logits)
     return np.take_along_axis(said, order[..., None], axis=1)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bat_agent.hearing.confidence import Calibration, direction_confidence, distance_confidence
+from bat_agent.hearing.heads import DIRECTION_KERNEL_DEG as DIRECTION_KERNEL_DEG
+from bat_agent.hearing.heads import (
+    decode_azimuth_deg,
+    decode_distance_m,
+    decode_elevation_deg,
+    exclusive_directions,
+    sigmoid,
+    softmax,
+)
 from bat_agent.hearing.spread import BEHIND as BEHIND
 from bat_agent.hearing.spread import BELOW as BELOW
 from bat_agent.hearing.spread import LEFT as LEFT
@@ -27,12 +33,6 @@ from bat_agent.interfaces import (
     SlotEncoding,
 )
 from bat_agent.scene import region
-
-DIRECTION_KERNEL_DEG = 10.0
-APART_DEG = 30.0
-SHARED_DIRECTION = 0.2
-"""How likely it is, compared with elsewhere, that another source lies in the direction of one already named. Chosen
-with the width on validation clips with two sources: there are none in one direction in BAT's mixtures, some in life."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def perceive(
     """
     calibration = calibration or Calibration()
     clips = len(encoding.tokens)
-    probs = _probabilities(encoding.class_logits, torch.sigmoid)
+    probs = _probabilities(encoding.class_logits, sigmoid)
     return [
         Perception(
             _sources(sources, labels, thresholds, calibration, encoding.slots is None),
@@ -276,9 +276,9 @@ def _heard(encoding: Encoding) -> list[list[_Heard]]:
     def per_slot(values: np.ndarray | None, *bins: int) -> np.ndarray | None:
         return None if values is None else values.reshape(*shape, *bins)
 
-    classes = per_slot(_probabilities(said.class_logits, torch.sigmoid), NUM_CLASSES)
+    classes = per_slot(_probabilities(said.class_logits, sigmoid), NUM_CLASSES)
     decoded = [
-        (per_slot(decode(logits)), per_slot(_probabilities(logits, _softmax), bins))
+        (per_slot(decode(logits)), per_slot(_probabilities(logits, softmax), bins))
         for decode, logits, bins in (
             (decode_azimuth_deg, said.azimuth_logits, NUM_AZIMUTH_BINS),
             (decode_elevation_deg, said.elevation_logits, NUM_ELEVATION_BINS),
@@ -286,7 +286,7 @@ def _heard(encoding: Encoding) -> list[list[_Heard]]:
         )
     ]
     if isinstance(said, SlotEncoding):
-        activity = _probabilities(said.activity_logits, torch.sigmoid)
+        activity = _probabilities(said.activity_logits, sigmoid)
     else:
         activity = np.ones((len(encoding.tokens), 1)) if classes is None else classes.max(axis=-1)
     assert activity is not None
@@ -306,37 +306,8 @@ def _heard(encoding: Encoding) -> list[list[_Heard]]:
     ]
 
 
-def _probabilities(logits: Tensor | None, squash: Callable[[Tensor], Tensor]) -> np.ndarray | None:
-    return None if logits is None else squash(logits.detach().float()).cpu().numpy()
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return logits.softmax(dim=-1)
-
-
-def exclusive_directions(slots: SlotEncoding) -> SlotEncoding:
-    """The slots with their azimuths made exclusive: what one has is less likely to be another's.
-
-    Where two sounds mix, the slots of an encoder often hear both directions and are unsure which is whose: each then
-    has two peaks, and taken alone they would all name the higher one. The most active slot keeps what it says; for each
-    after it, directions near those already named count less (a fifth, within some 30°). A slot that hears one
-    direction only keeps it all the same. Azimuth logits become log-probabilities; everything else stays.
-    """
-    if slots.azimuth_logits is None:
-        return slots
-    logits = slots.azimuth_logits.detach().float().log_softmax(dim=-1)
-    order = slots.activity_logits.argsort(dim=1, descending=True)
-    rows = torch.arange(len(logits), device=logits.device)
-    bins = torch.arange(NUM_AZIMUTH_BINS, device=logits.device)
-    taken = torch.zeros_like(logits[:, 0])
-    out = logits.clone()
-    for slot in order.unbind(dim=1):
-        own = (logits[rows, slot] + taken).log_softmax(dim=-1)
-        out[rows, slot] = own
-        said = _best_bins(own, DIRECTION_KERNEL_DEG, circular=True)
-        apart = (bins - said[:, None] + 180) % NUM_AZIMUTH_BINS - 180
-        taken = taken + torch.log(1 - (1 - SHARED_DIRECTION) * torch.exp(-0.5 * (apart / APART_DEG) ** 2))
-    return dataclasses.replace(slots, azimuth_logits=out)
+def _probabilities(logits: Any, squash: Callable[[Any], np.ndarray]) -> np.ndarray | None:
+    return None if logits is None else squash(logits)
 
 
 told_apart = exclusive_directions
@@ -349,41 +320,5 @@ def hears_nothing(encoding: Encoding, thresholds: Thresholds) -> list[float | No
     """
     if encoding.slots is None:
         return [None] * len(encoding.tokens)
-    activity = encoding.slots.activity_logits.detach().float().sigmoid().amax(dim=1).tolist()
+    activity = sigmoid(encoding.slots.activity_logits).max(axis=1).tolist()
     return [None if likeliest >= thresholds.activity else 1 - likeliest for likeliest in activity]
-
-
-def decode_azimuth_deg(logits: Tensor | None) -> np.ndarray | None:
-    """(…, 360) logits → (…) degrees in [0, 360)."""
-    return None if logits is None else _best_bin(logits, DIRECTION_KERNEL_DEG, circular=True).astype(float)
-
-
-def decode_elevation_deg(logits: Tensor | None) -> np.ndarray | None:
-    """(…, 180) logits → (…) degrees in [−90, 89]."""
-    return None if logits is None else _best_bin(logits, DIRECTION_KERNEL_DEG, circular=False) - 90.0
-
-
-def decode_distance_m(logits: Tensor | None) -> np.ndarray | None:
-    """(…, 21) logits → (…) metres in [0, 10]."""
-    return None if logits is None else _best_bin(logits, 0.8, circular=False) / 2.0
-
-
-def _best_bin(logits: Tensor, width: float, circular: bool) -> np.ndarray:
-    return _best_bins(logits, width, circular).cpu().numpy()
-
-
-def _best_bins(logits: Tensor, width: float, circular: bool) -> Tensor:
-    """The bin with most probability in a Gaussian window of standard deviation ``width`` bins around it."""
-    window = _window(logits.shape[-1], width, circular, logits.device)
-    return (logits.detach().float().softmax(dim=-1) @ window).argmax(dim=-1)
-
-
-@functools.lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def _window(bins: int, width: float, circular: bool, device: torch.device) -> Tensor:
-    """(bins, bins): how much each bin counts for each, a Gaussian of standard deviation ``width`` bins."""
-    index = torch.arange(bins, device=device, dtype=torch.float32)
-    apart = (index[:, None] - index).abs()
-    if circular:
-        apart = torch.minimum(apart, bins - apart)
-    return torch.exp(-0.5 * (apart / width) ** 2)

@@ -11,20 +11,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from bat_agent.errors import BadInput
-from bat_agent.hearing.perception import (
-    BEHIND,
-    BELOW,
-    LEFT,
-    PerceivedSource,
-    Thresholds,
-    exclusive_directions,
-    perceive,
-)
+from bat_agent.hearing.heads import as_array, exclusive_directions, sigmoid, softmax
+from bat_agent.hearing.perception import BEHIND, BELOW, LEFT, PerceivedSource, Thresholds, perceive
 from bat_agent.interfaces import NUM_AZIMUTH_BINS, NUM_CLASSES, NUM_DISTANCE_BINS, NUM_ELEVATION_BINS, Encoding
 from bat_agent.labels import labels
 from bat_agent.questions.answers import AXES
@@ -167,8 +160,7 @@ def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
 
     Raises :class:`~bat_agent.errors.BadInput` for an encoder of other classes than the 355.
     """
-    encoding = encoding.detach()
-    logits = encoding.class_logits
+    logits = None if encoding.class_logits is None else as_array(encoding.class_logits)
     if logits is not None and logits.shape[-1] != NUM_CLASSES:
         raise BadInput(
             f"this reasoner knows the {NUM_CLASSES} classes of the label table, but this encoder has "
@@ -176,10 +168,11 @@ def hear(encoding: Encoding, thresholds: Thresholds) -> list[Clip]:
         )
     named = logits
     if named is None:  # directions and distances can be told without it
-        named = encoding.tokens.new_zeros(len(encoding.tokens), NUM_CLASSES)
+        named = np.zeros((len(encoding.tokens), NUM_CLASSES), np.float32)
     # Below every activity: all slots are wanted here, sorted as perceive sorts them.
     everything = dataclasses.replace(thresholds, activity=-1.0)
-    perceptions = perceive(dataclasses.replace(encoding, class_logits=named), labels(), everything)
+    named_too: Any = named  # an array where the rest may be tensors
+    perceptions = perceive(dataclasses.replace(encoding, class_logits=named_too), labels(), everything)
     activity, class_probs, posteriors = _heads(encoding, named)
     clips = []
     for number, perception in enumerate(perceptions):
@@ -206,26 +199,22 @@ def lacks(head: str) -> BadInput:
     )
 
 
-def _heads(encoding: Encoding, class_logits: Tensor) -> tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]:
+def _heads(encoding: Encoding, class_logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]:
     """Activity (B, S), class probabilities (B, S, 355), and those of azimuth, elevation and distance (B, S, bins)."""
     slots = encoding.slots
     if slots is None:
-        class_probs = _numpy(class_logits.float().sigmoid())[:, None]
+        class_probs = sigmoid(class_logits)[:, None]
         singles = [getattr(encoding, f"{name}_logits") for name in _HEADS]
-        posteriors = [None if head is None else _posterior(head[:, None]) for head in singles]
+        posteriors = [None if head is None else _posterior(head)[:, None] for head in singles]
         return class_probs.max(axis=2), class_probs, posteriors
     slots = exclusive_directions(slots)
     heads = [getattr(slots, f"{name}_logits") for name in _HEADS]
     posteriors = [None if head is None else _posterior(head) for head in heads]
-    return _numpy(slots.activity_logits.float().sigmoid()), _numpy(slots.class_logits.float().sigmoid()), posteriors
+    return sigmoid(slots.activity_logits), sigmoid(slots.class_logits), posteriors
 
 
-def _posterior(logits: Tensor) -> np.ndarray:
-    return _numpy(logits.float().cpu().double().softmax(dim=-1))  # not every device knows doubles
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.cpu().numpy()
+def _posterior(logits: Any) -> np.ndarray:
+    return softmax(as_array(logits).astype(np.float64))
 
 
 def _clipped(probability: float) -> float:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
-from bat_agent.agent import Bat
 from bat_agent.chat import Chat
+from bat_agent.ears import Ears
 from bat_agent.errors import BadInput, Unavailable
 from bat_agent.hearing.answers import CANNOT_ANSWER, Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -45,7 +45,7 @@ class _Job:
 class Answering:
     """Answers questions, each about a copy of the sound of its moment; what is typed is one conversation."""
 
-    def __init__(self, bat: Bat, questions: Sequence[str] = (), every_s: float | None = None) -> None:
+    def __init__(self, bat: Ears, questions: Sequence[str] = (), every_s: float | None = None) -> None:
         """``questions`` are asked by themselves; raises :class:`~bat_agent.errors.BadInput` for an empty one."""
         self._bat = copy.copy(bat)  # which remembers the last clip, and another thread hears others
         self._chat = Chat(self._bat)  # of those who type

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bat_agent.agent import Bat
+from bat_agent.ears import Ears
 from bat_agent.errors import BadInput
 from bat_agent.hearing.answers import Answer
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -54,7 +54,7 @@ class LiveEars:
     def __init__(
         self,
         source: SoundSource,
-        bat: Bat,
+        bat: Ears,
         settings: Settings | None = None,
         *,
         sides: Sides | None = None,

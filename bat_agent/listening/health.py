@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.events import HealthNote
-from bat_agent.sound.acoustics import rms_dbfs
 from bat_agent.sound.audio import CLIPPED, CLIPPED_SHARE
 from bat_agent.sound.ears import between_ears
 from bat_agent.sound.ring import Waveform
+from bat_agent.sound.samples import rms_dbfs
 
 NOTHING_DBFS = -120.0
 DC = 0.02
@@ -47,18 +45,21 @@ _TEXTS = {
 
 def level_dbfs(samples: Waveform) -> tuple[float, float]:
     """RMS of both ears, dBFS."""
-    return _both(rms_dbfs(torch.from_numpy(samples)) if samples.size else None)
+    return _both(rms_dbfs(samples) if samples.size else None)
 
 
 def peak_dbfs(samples: Waveform) -> tuple[float, float]:
     """The largest sample of both ears, dBFS."""
-    return _both(20 * torch.from_numpy(samples).abs().amax(dim=1).log10() if samples.size else None)
+    if not samples.size:
+        return _both(None)
+    with np.errstate(divide="ignore"):
+        return _both(20 * np.log10(np.abs(samples).max(axis=1)))
 
 
-def _both(levels: Tensor | None) -> tuple[float, float]:
+def _both(levels: np.ndarray | None) -> tuple[float, float]:
     if levels is None:
         return NOTHING_DBFS, NOTHING_DBFS
-    left, right = levels.clamp(min=NOTHING_DBFS).tolist()
+    left, right = np.maximum(levels, NOTHING_DBFS).tolist()
     return left, right
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bat_agent.agent import Bat
+from bat_agent.ears import Ears
 from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.hearing.turning import Headings
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -35,7 +35,7 @@ class Look:
 class Looking:
     """Looks at one window after the other; it remembers sources and the health of the input. One thread's alone."""
 
-    def __init__(self, bat: Bat, settings: Settings) -> None:
+    def __init__(self, bat: Ears, settings: Settings) -> None:
         self._bat, self._settings = bat, settings
         self._health, self._tracker = Health(), Tracker()
         self._joining = Joining(bat)

@@ -21,7 +21,7 @@ from bat_agent.recordings import Ambisonics
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears
 
 FIRST_TWO = (1, 2)
 SCENE_FILES = (".yaml", ".yml", ".json")
@@ -30,7 +30,7 @@ SCENE_FILES = (".yaml", ".yml", ".json")
 def listen(
     source: SoundSource | str | os.PathLike[str] | int | None = None,
     *,
-    model: str | os.PathLike[str] | Bat = "bat-small",
+    model: str | os.PathLike[str] | Ears | None = None,
     device: str | None = None,
     level_known: bool | None = None,
     threads: int | None = None,
@@ -61,13 +61,15 @@ def listen(
 
     Raises :class:`~bat_agent.errors.BadInput` where the source or a setting cannot be used.
     """
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears
+    from bat_agent.loading import load
 
     opened = open_source(source, channels=channels or FIRST_TWO, fast=fast, headings=headings)
     calibrated = default_level_known(opened) if level_known is None else level_known
     ears = model
-    if not isinstance(ears, Bat):
-        ears = Bat.from_pretrained(os.fspath(ears), device=device, level_known=calibrated, threads=threads)
+    if not isinstance(ears, Ears):
+        more = {} if threads is None else {"threads": threads}
+        ears = load(None if ears is None else os.fspath(ears), device=device, level_known=calibrated, **more)
     try:
         chosen = Settings(**settings)
     except TypeError as error:

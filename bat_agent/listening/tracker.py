@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from bat_agent.hearing.perception import PerceivedSource
 from bat_agent.hearing.spread import WORDS
@@ -92,9 +91,27 @@ class Tracker:
     def _pairs(self, sources: Sequence[PerceivedSource]) -> list[tuple[int, _Track]]:
         if not sources or not self._tracks:
             return []
-        costs = np.array([[_cost(source, track) for track in self._tracks] for source in sources])
-        rows, columns = linear_sum_assignment(costs)
-        return [(int(r), self._tracks[c]) for r, c in zip(rows, columns, strict=True) if costs[r, c] < 1 + STRANGE]
+        costs = [[_cost(source, track) for track in self._tracks] for source in sources]
+        return [(row, self._tracks[column]) for row, column in assigned(costs) if costs[row][column] < 1 + STRANGE]
+
+
+def assigned(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """(row, column) pairs of least total cost, as many as there can be, each row and column once, by rows.
+
+    Columns are taken one after the other; of all ways to have served the same rows the cheapest is kept. That is exact,
+    and quick as long as rows, the sources of one look, are few.
+    """
+    best: dict[int, tuple[float, tuple[tuple[int, int], ...]]] = {0: (0.0, ())}
+    for column in range(len(costs[0])):
+        for served, (total, pairs) in list(best.items()):
+            for row, each in enumerate(costs):
+                with_it = served | 1 << row
+                cost = total + each[column]
+                if with_it != served and cost < best.get(with_it, (math.inf, ()))[0]:
+                    best[with_it] = (cost, (*pairs, (row, column)))
+    most = min(len(costs), len(costs[0]))
+    full = [found for served, found in best.items() if bin(served).count("1") == most]
+    return sorted(min(full)[1])
 
 
 def _cost(source: PerceivedSource, track: _Track) -> float:

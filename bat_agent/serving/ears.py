@@ -15,7 +15,7 @@ from bat_agent.serving.protocol import ARRAYS, PERCEPTIONS
 from bat_agent.sound.waveform import prepare
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears as Hearing
 
 BATCH_ON_CPU_S = 20.0
 """Sound in one batch on a CPU. Measured with bat-small, a clip of 1 s takes 44 % of the time in a batch of 16, of 4 s
@@ -52,7 +52,7 @@ class Heard:
 class Ears:
     """A :class:`~bat_agent.agent.Bat` as the server needs it. :meth:`run` is called by the inference thread alone."""
 
-    def __init__(self, bat: Bat) -> None:
+    def __init__(self, bat: Hearing) -> None:
         self.bat = bat
         self._conversations = Conversations(bat)
         self.labels = list(bat.encoder.labels)
@@ -68,7 +68,7 @@ class Ears:
 
         A CPU gains from batches while what they hold in memory is small; beyond, all would only wait for the last.
         """
-        if self.bat.device.type != "cpu":
+        if not str(self.bat.device).startswith("cpu"):
             return max_batch
         heard_s = min(samples / SAMPLE_RATE_HZ, self.bat.encoder.clip_seconds)
         return max(1, min(max_batch, int(BATCH_ON_CPU_S / heard_s)))

@@ -22,7 +22,7 @@ from bat_agent.serving.ears import Ears, Heard, Job
 from bat_agent.serving.streams import Streams
 
 if TYPE_CHECKING:
-    from bat_agent.agent import Bat
+    from bat_agent.ears import Ears as Hearing
 
 __all__ = [
     "MEGABYTE", "HearingServer", "Limits", "ServerOptions", "choose_token", "listen", "until_signalled", "url_of",
@@ -121,7 +121,7 @@ class HearingServer(LimitedServer):
 
     def __init__(
         self,
-        bat: Bat,
+        bat: Hearing,
         listening: socket.socket,
         token: str,
         options: ServerOptions | None = None,

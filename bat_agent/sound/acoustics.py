@@ -13,16 +13,13 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from bat_agent.interfaces import CLIP_SECONDS, SAMPLE_RATE_HZ
+from bat_agent.sound.samples import fit_length as fit_length
+from bat_agent.sound.samples import rms_dbfs as rms_dbfs
 
 SOURCE_LEVEL_DBFS = -14.0
 DIRECT_SECONDS = 0.0025
 DIRECT_FADE_SECONDS = 0.0005
 CLIP_SAMPLES = int(CLIP_SECONDS * SAMPLE_RATE_HZ)
-
-
-def rms_dbfs(sound: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
-    """Root-mean-square level along the last axis, dB re full scale; −inf for silence."""
-    return 20 * torch.log10(sound.square().mean(dim=-1).sqrt())
 
 
 def rms_normalise(sound: Float[Tensor, "*batch N"], level_dbfs: float = SOURCE_LEVEL_DBFS) -> Float[Tensor, "*batch N"]:
@@ -46,12 +43,6 @@ def convolve(
     size = next_fast_len(full, real=True)
     wet = torch.fft.irfft(torch.fft.rfft(dry, size) * torch.fft.rfft(rir, size), size)[..., :full]
     return wet if num_samples is None else fit_length(wet, num_samples)
-
-
-def fit_length(sound: Float[Tensor, "*batch N"], num_samples: int) -> Float[Tensor, "*batch M"]:
-    """Cut the end off, or pad it with silence, to exactly ``num_samples``."""
-    missing = num_samples - sound.shape[-1]
-    return torch.nn.functional.pad(sound, (0, missing)) if missing > 0 else sound[..., :num_samples]
 
 
 def spatialise(

@@ -76,6 +76,14 @@ def read_recording(
     """
     import torch
 
+    ears, notes = read_ears(path, mono=mono, channels=channels)
+    return Recording(torch.from_numpy(ears), notes)
+
+
+def read_ears(
+    path: PathLike, *, mono: Literal["refuse", "duplicate"] = "refuse", channels: tuple[int, int] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As :func:`read_recording`, without torch: the waveform as an array (2, N) float32, and the remarks."""
     samples, rate_hz, notes = _read(Path(path))
     ears = _two_ears(Path(path), samples, mono, channels)
     if clips(ears):
@@ -83,8 +91,7 @@ def read_recording(
     if rate_hz != SAMPLE_RATE_HZ:
         notes.append(f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz")
         ears = ears / max(1.0, float(np.abs(ears).max()) / _LARGEST)
-    waveform = torch.from_numpy(np.ascontiguousarray(resample(ears, rate_hz, SAMPLE_RATE_HZ)))
-    return Recording(waveform, tuple(notes))
+    return np.ascontiguousarray(resample(ears, rate_hz, SAMPLE_RATE_HZ)), tuple(notes)
 
 
 def clips(samples: np.ndarray) -> bool:

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from scipy.linalg import solve_toeplitz
 
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 
@@ -99,8 +97,8 @@ class _Spectra:
     @classmethod
     def of(cls, ears: NDArray[np.float32]) -> _Spectra:
         length = ears.shape[1] + round(LONGEST_S * SAMPLE_RATE_HZ)
-        length = scipy.fft.next_fast_len(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
-        left, right = scipy.fft.rfft(ears, length)
+        length = _next_smooth(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
+        left, right = np.fft.rfft(ears, length)
         powers = [
             np.square(one.real, dtype=np.float64) + np.square(one.imag, dtype=np.float64) for one in (left, right)
         ]
@@ -159,9 +157,7 @@ class _Band:
 
     def correlations(self) -> tuple[Floats, Floats, Floats]:
         """At all delays, at twice the highest frequency of the band."""
-        left, right, cross = (
-            scipy.fft.irfft(part, 2 * (len(part) - 1)) for part in (self.left, self.right, self.cross)
-        )
+        left, right, cross = (np.fft.irfft(part, 2 * (len(part) - 1)) for part in (self.left, self.right, self.cross))
         return left, right, cross
 
 
@@ -190,7 +186,21 @@ def _explained(left: Floats, right: Floats, cross: Floats, rate_hz: int, seconds
     found = (right - left + cross - back)[lags]
     column = both[:taps].copy()
     column[0] *= 1.003  # what the band leaves out must not be inverted
-    return float(found @ solve_toeplitz(column, found)) / max(float(apart[0]), 1e-300)
+    toeplitz = column[np.abs(np.subtract.outer(np.arange(taps), np.arange(taps)))]
+    return float(found @ np.linalg.solve(toeplitz, found)) / max(float(apart[0]), 1e-300)
+
+
+def _next_smooth(number: int) -> int:
+    """The smallest product of twos, threes and fives that is no less: a fast length of an FFT."""
+    best = 1 << max(number - 1, 1).bit_length()
+    fives = 1
+    while fives < best:
+        odd = fives
+        while odd < best:
+            best = min(best, odd << max(-(-number // odd) - 1, 0).bit_length())
+            odd *= 3
+        fives *= 5
+    return best
 
 
 def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
@@ -201,7 +211,7 @@ def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
     if min(left_now, right_now) <= 0 or wide_hz < NARROW_HZ:
         return None, False
     rate_hz = 2 * _HIGH_HZ
-    cross = scipy.fft.irfft(band.cross, 2 * (len(band.cross) - 1))
+    cross = np.fft.irfft(band.cross, 2 * (len(band.cross) - 1))
     alike = cross / np.sqrt(left_now * right_now)
     most = round(HEAD_S * rate_hz)
     near = np.concatenate([alike[-most:], alike[: most + 1]])

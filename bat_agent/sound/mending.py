@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.sound.acoustics import rms_dbfs
 from bat_agent.sound.audio import CLIPS, clips
 from bat_agent.sound.ears import BetweenEars, between_ears
+from bat_agent.sound.samples import rms_dbfs
 
 SILENCE_DBFS = -90.0
 FAR_BEYOND = 100.0  # what rendering next to the ear never reaches, but integers turned to floats do
@@ -24,7 +25,7 @@ _OFFSET_SHORT_S = 0.01
 class Mended:
     """A clip as it may be heard."""
 
-    clip: Tensor
+    clip: NDArray[np.float32]
     """(2, N) float32; the given one where there was nothing to mend."""
     silent: bool
     """Nothing above −90 dBFS."""
@@ -34,40 +35,41 @@ class Mended:
     """What was mended, and what limits what can be heard."""
 
 
-def mend(clip: Tensor) -> Mended:
+def mend(clip: NDArray[np.float32]) -> Mended:
     """Mend a clip (2, N) float32 at 32 kHz of finite samples: samples far beyond full scale are scaled down, an offset
     is taken out, an ear whose polarity is inverted is turned back.
     """
     notes = []
-    peak = float(clip.abs().max())
+    peak = float(np.abs(clip).max())
     if peak > FAR_BEYOND:
-        clip = clip / peak
+        clip = clip / np.float32(peak)
         notes.append(
             "samples lie far beyond full scale ±1 (above 100); they were scaled down to it, so distances are wrong"
         )
-    elif clips(clip.numpy()):
+    elif clips(clip):
         notes.append(CLIPS)
-    mean = clip.mean(dim=1, keepdim=True)
-    if bool((wrong := is_offset(clip)).any()):
+    mean = clip.mean(axis=1, keepdims=True)
+    if (wrong := is_offset(clip)).any():
         clip = clip - mean * wrong[:, None]
-        most = float(mean[mean.abs().argmax()])
+        most = float(mean[np.abs(mean).argmax(), 0])
         notes.append(f"{_which(wrong.tolist())} had an offset of {most:.2g}, which was taken out")
-    if bool(rms_dbfs(clip).amax() < SILENCE_DBFS):
+    if rms_dbfs(clip).max() < SILENCE_DBFS:
         return Mended(clip, True, False, (*notes, "silence: nothing above −90 dBFS"))
-    between = between_ears(clip.numpy())
+    between = between_ears(clip)
     if between.inverted and between.carries_direction:
-        clip = clip * clip.new_tensor([[1.0], [-1.0]])
+        clip = clip * np.array([[1.0], [-1.0]], np.float32)
         notes.append("one ear is the wrong way round (its polarity is inverted), so it was turned back")
     if not between.carries_direction:
-        notes.append(f"{_why_not(between, bool(torch.equal(clip[0], clip[1])))}, so no direction can be heard")
+        notes.append(f"{_why_not(between, bool((clip[0] == clip[1]).all()))}, so no direction can be heard")
     return Mended(clip, False, not between.carries_direction, tuple(notes))
 
 
-def is_offset(clip: Tensor) -> Tensor:
+def is_offset(clip: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(2,) bool: which ear of (2, N) does not swing around zero."""
-    mean, seconds = clip.mean(dim=1).abs(), clip.shape[1] / SAMPLE_RATE_HZ
+    mean, seconds = np.abs(clip.mean(axis=1)), clip.shape[1] / SAMPLE_RATE_HZ
     share = min(max(OFFSET_SHARE, _OFFSET_SHORT_S / seconds), 0.9)
-    return (mean > OFFSET) & (mean > share * clip.square().mean(dim=1).sqrt())
+    found: NDArray[Any] = (mean > OFFSET) & (mean > share * np.sqrt(np.square(clip).mean(axis=1)))
+    return found
 
 
 def _which(ears: list[bool]) -> str:

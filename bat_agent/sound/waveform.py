@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoder
-from bat_agent.sound.acoustics import fit_length
+from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.audio import resample
 from bat_agent.sound.mending import mend
-from bat_agent.sound.torchaudio_parts import torchaudio_part
+from bat_agent.sound.samples import fit_length
 
 SHORTEST_S = 0.02
 SHORT_S = 0.5
@@ -23,12 +20,19 @@ LARGEST = 2.0**32
 """Integers of 32 bits that were turned to floats reach half of it; no recording reaches more."""
 
 
+class Listener(Protocol):
+    """What is needed of an encoder."""
+
+    sample_rate_hz: int
+    clip_seconds: float
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Clips ready for an encoder."""
 
-    waveform: Tensor
-    """(B, 2, N) float32 on the CPU."""
+    waveform: NDArray[np.float32]
+    """(B, 2, N)"""
     batched: bool
     """Whether the user gave a batch."""
     silent: tuple[bool, ...]
@@ -39,13 +43,13 @@ class Prepared:
     """Per clip: what the user should know."""
 
 
-def prepare(waveform: Any, encoder: Encoder) -> Prepared:
+def prepare(waveform: Any, encoder: Listener) -> Prepared:
     """Check a waveform (2, N) or (B, 2, N) at 32 kHz, mend what lies (:func:`~bat_agent.sound.mending.mend`) and fit it
     to the encoder's rate and length.
 
     Raises :class:`~bat_agent.errors.BadInput` for another shape, NaN, infinite or huge samples, or less than 20 ms.
     """
-    sound = _as_tensor(waveform)
+    sound = _as_array(waveform)
     batched = sound.ndim == 3
     sound = sound if batched else sound[None]
     seconds = sound.shape[-1] / SAMPLE_RATE_HZ
@@ -60,12 +64,12 @@ def prepare(waveform: Any, encoder: Encoder) -> Prepared:
     clips = list(sound)
     mended = [mend(clip) for clip in clips]
     if any(done.clip is not clip for done, clip in zip(mended, clips, strict=True)):
-        sound = torch.stack([done.clip for done in mended])
+        sound = np.stack([done.clip for done in mended])
     if seconds < SHORT_S:
         notes.append(f"the clip is very short ({seconds:.2f} s), so what is said of it is uncertain")
         sound = fit_length(sound, round(min(SHORT_S, encoder.clip_seconds) * SAMPLE_RATE_HZ))
     return Prepared(
-        fit(sound, encoder).contiguous(),
+        np.ascontiguousarray(fit(sound, encoder)),
         batched,
         tuple(done.silent for done in mended),
         tuple(done.placeless for done in mended),
@@ -73,53 +77,67 @@ def prepare(waveform: Any, encoder: Encoder) -> Prepared:
     )
 
 
-def _as_tensor(waveform: Any) -> Tensor:
-    if isinstance(waveform, (list, tuple)) and waveform and all(isinstance(clip, Tensor) for clip in waveform):
-        waveform = _stacked(waveform)
-    if isinstance(waveform, (np.ndarray, list, tuple)):
-        waveform = _from_numpy(waveform)
-    if not isinstance(waveform, Tensor):
+def _as_array(waveform: Any) -> NDArray[np.float32]:
+    if isinstance(waveform, (list, tuple)) and waveform and all(map(_is_tensor, waveform)):
+        shapes = {tuple(clip.shape) for clip in waveform}
+        if len(shapes) > 1:
+            listed = ", ".join(map(str, sorted(shapes)))
+            raise BadInput(f"the clips of a batch must have one shape (2, samples), got {listed}: cut or pad them")
+        waveform = np.stack([_of_tensor(clip) for clip in waveform])
+    if _is_tensor(waveform):
+        waveform = _of_tensor(waveform)
+    if not isinstance(waveform, (np.ndarray, list, tuple)):
         raise BadInput(f"a waveform must be a torch tensor or numpy array, got {type(waveform).__name__}")
-    if waveform.ndim not in (2, 3) or waveform.shape[-2] != 2:
-        hint = "; a mono sound carries no direction" if waveform.ndim == 1 or 1 in waveform.shape else ""
-        hint = "; transpose it" if waveform.ndim in (2, 3) and waveform.shape[-1] == 2 else hint
-        raise BadInput(
-            f"a waveform must have shape (2, samples) or (batch, 2, samples), got {tuple(waveform.shape)}{hint}"
-        )
-    if not len(waveform):
+    return _checked(_numbers(waveform))
+
+
+def _checked(sound: NDArray[Any]) -> NDArray[np.float32]:
+    if sound.ndim not in (2, 3) or sound.shape[-2] != 2:
+        hint = "; a mono sound carries no direction" if sound.ndim == 1 or 1 in sound.shape else ""
+        hint = "; transpose it" if sound.ndim in (2, 3) and sound.shape[-1] == 2 else hint
+        raise BadInput(f"a waveform must have shape (2, samples) or (batch, 2, samples), got {sound.shape}{hint}")
+    if not len(sound):
         raise BadInput("the batch of waveforms is empty, expected at least one clip: check how it was put together")
-    if not waveform.is_floating_point():
-        raise BadInput(f"a waveform must hold floats in ±1, got {waveform.dtype}: divide integers by their full scale")
-    waveform = waveform.detach().cpu().float()
-    if not bool(waveform.isfinite().all()):
+    if sound.dtype.kind != "f":
+        raise BadInput(f"a waveform must hold floats in ±1, got {sound.dtype}: divide integers by their full scale")
+    with np.errstate(over="ignore"):  # what leaves float32 is found below
+        sound = np.ascontiguousarray(sound, np.float32)
+    if not np.isfinite(sound).all():
         raise BadInput("the waveform contains NaN or infinite samples: check how it was recorded or computed")
-    if waveform.numel() and (peak := float(waveform.abs().max())) > LARGEST:
+    if sound.size and (peak := float(np.abs(sound).max())) > LARGEST:
         raise BadInput(f"samples of the waveform reach {peak:.3g}, expected ±1: check how it was recorded or computed")
-    return waveform.contiguous()
+    return sound
 
 
-def _stacked(clips: Sequence[Tensor]) -> Tensor:
-    """Clips from wherever they lie; numpy would take those of a CPU without gradients alone."""
-    if len({clip.shape for clip in clips}) > 1:
-        shapes = ", ".join(sorted({str(tuple(clip.shape)) for clip in clips}))
-        raise BadInput(f"the clips of a batch must have one shape (2, samples), got {shapes}: cut or pad them")
-    return torch.stack([clip.detach().cpu() for clip in clips])
+def _is_tensor(value: Any) -> bool:
+    """Without torch: where that is not imported, nothing is a tensor."""
+    return hasattr(value, "detach") and hasattr(value, "cpu")
 
 
-def _from_numpy(waveform: Any) -> Tensor:
-    # A copy, because torch takes neither negative strides (swapped ears: ``wave[::-1]``) nor read-only memory.
+def _of_tensor(tensor: Any) -> NDArray[Any]:
+    """A tensor of any device and kind as an array; numpy knows no bfloat16."""
+    found: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+    return found
+
+
+def _numbers(waveform: Any) -> NDArray[Any]:
     try:
-        array = np.array(waveform)
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        array = np.array(waveform)  # a copy: what is heard must not change afterwards
     except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"a waveform must be numbers of shape (2, samples) or (batch, 2, samples): {' '.join(str(error).split())}"
-        ) from error
+        raise _no_numbers(error) from error
+    if array.dtype.kind not in "fiub":
+        raise _no_numbers(f"they are of type {array.dtype}")
+    return array
 
 
-def fit(sound: Tensor, encoder: Encoder) -> Tensor:
-    """Bring clips (B, 2, N) at 32 kHz to the rate of the encoder, and to its length: to no more than that, or, where it
-    is fixed, to exactly that.
+def _no_numbers(why: object) -> BadInput:
+    why = " ".join(str(why).split())
+    return BadInput(f"a waveform must be numbers of shape (2, samples) or (batch, 2, samples): {why}")
+
+
+def fit(sound: Any, encoder: Any) -> Any:
+    """Bring clips (B, 2, N) at 32 kHz, an array or a tensor, to the rate of the encoder, and to its length: to no more
+    than that, or, where it is fixed, to exactly that.
     """
     if encoder.sample_rate_hz != SAMPLE_RATE_HZ:
         sound = _resampled(sound, encoder.sample_rate_hz)
@@ -137,9 +155,11 @@ STEEP = {
 }
 
 
-def _resampled(sound: Tensor, rate_hz: int) -> Tensor:
+def _resampled(sound: Any, rate_hz: int) -> Any:
     """By libsoxr on the CPU, as files and live sound are; on another device, or for a gradient, by torchaudio."""
-    if sound.device.type == "cpu" and not sound.requires_grad:
+    if isinstance(sound, np.ndarray) or (sound.device.type == "cpu" and not sound.requires_grad):
         return resample(sound, SAMPLE_RATE_HZ, rate_hz)
+    from bat_agent.sound.torchaudio_parts import torchaudio_part
+
     purpose = f"resampling to {rate_hz} Hz on the device that trains"
     return torchaudio_part("functional", purpose).resample(sound, SAMPLE_RATE_HZ, rate_hz, **STEEP)

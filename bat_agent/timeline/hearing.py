@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bat_agent.agent import Bat
+from bat_agent.ears import Ears
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import Perception
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -117,7 +117,7 @@ class Timeline:
 
 
 def hear(
-    bat: Bat,
+    bat: Ears,
     recording: Recording,
     *,
     begin_s: float = 0.0,

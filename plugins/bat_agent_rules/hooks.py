@@ -12,6 +12,7 @@ def bat_agent_reasoners() -> list[Component]:
         Component(
             name="rules",
             target="bat_agent_rules.reasoner:RulesReasoner",
+            without_torch="bat_agent_rules.rules:Rules",
             config="bat_agent_rules.config:RulesConfig",
             summary="no language model: parses the question and answers from the encoder's heads; fits every encoder",
         )

@@ -131,6 +131,11 @@ class SpatialASTConfig:
         if self.features not in ("mel+ipd", "mel", "mono"):
             raise BadInput(f"spatial-ast features must be 'mel+ipd', 'mel' or 'mono', got {self.features!r}")
 
+    def has_head(self, logits: str) -> bool:
+        """Whether there is a head of this name, such as ``azimuth_logits``."""
+        task = logits.removesuffix("_logits")
+        return ("direction" if task in ("azimuth", "elevation") else task) in self.tasks
+
     @property
     def row_frames(self) -> int:
         """Frames over which interaural quantities are summed before anything is learnt; 0 where they are not used."""

@@ -103,6 +103,7 @@ class SpatialAST(nn.Module):
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
+        self.hear: Callable[..., tuple[Tensor, Tensor]] = features.binaural_features
         self._faster: tuple[nn.ModuleList] | None = None
         # In a tuple and in a dictionary they are no submodules: neither saved, nor moved, nor trained.
         self._half: dict[str, nn.Module] = {}
@@ -119,7 +120,7 @@ class SpatialAST(nn.Module):
             return self._encode(waveform, heads_only=False)
         both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
-        return _strongest(both.tokens[: len(waveform)], averaged(both.slots))
+        return _strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
@@ -160,7 +161,8 @@ class SpatialAST(nn.Module):
         slots, sums = self.config.num_slots, heard.sums
         assert sums is not None
         own, rest = heard.tokens[:, : TOKENS_PER_SLOT * slots], heard.tokens[:, TOKENS_PER_SLOT * slots :]
-        patches = rest[:, -(heard.frames // self.config.patch_frames or 1) * self.config.grid[1] :]
+        num_patches = max(heard.frames // self.config.patch_frames, 1) * self.config.grid[1]
+        patches = rest.narrow(1, rest.shape[1] - num_patches, num_patches)
         places, what = own.unflatten(1, (slots, TOKENS_PER_SLOT)).split((2, 1), dim=2)
         placing = self._few_rows("slot_summary")
         masks = placing.masks(what[:, :, 0], patches)
@@ -182,7 +184,8 @@ class SpatialAST(nn.Module):
             return self._front_end(waveform).maps
 
     def _front_end(self, waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None) -> Heard:
-        return front_end(waveform, self.logmel_extractor.melW, self.bn, self.config, mirrored=mirrored, known=known)
+        filters = self.logmel_extractor.melW
+        return front_end(waveform, filters, self.bn, self.config, mirrored=mirrored, known=known, hear=self.hear)
 
     def _remembered(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """Log-mel and phase of clips, of which only what no clip before had is computed; ``None`` where that is not
@@ -216,7 +219,7 @@ class SpatialAST(nn.Module):
         patches = patches + self._positions(patches.shape[1] // config.grid[1])
         if self.training:
             patches = keep_patches(patches, config.grid[1], config.mask_time, config.mask_mels)
-        own = self.cls_tokens.expand(len(patches), -1, -1).to(patches.dtype)
+        own = self.cls_tokens.expand(patches.shape[0], -1, -1).to(patches.dtype)
         if level is not None:
             tells_distance = torch.zeros(TOKENS_PER_SLOT, 1, device=own.device)
             tells_distance[DISTANCE] = 1
@@ -339,6 +342,12 @@ class SpatialAST(nn.Module):
             return Encoding(tokens, category, distance, azimuth, elevation)
         return _strongest(tokens, SlotEncoding(self.activity_head(category).squeeze(-1), **said))
 
+    def graph(self) -> nn.Module:
+        """The encoder as plain operators on tensors, to be exported to ONNX (:mod:`bat_agent_spatial_ast.graph`)."""
+        from bat_agent_spatial_ast.graph import Graph
+
+        return Graph(self)
+
     def load_weights(self, path: Path | str) -> None:
         """Fill the encoder from a file or folder; the transformer of an AudioMAE checkpoint begins it, with a warning.
 
@@ -354,7 +363,7 @@ class SpatialAST(nn.Module):
         """Positions of ``rows`` time steps; a short training clip starts anywhere, so that all of them are trained."""
         total, mels = self.config.grid
         if not self.training or rows == total:
-            return self.pos_embed[:, 1 : 1 + rows * mels]
+            return self.pos_embed.narrow(1, 1, rows * mels)
         device = self.pos_embed.device
         start = (torch.rand((), device=device) * (total - rows + 1)).long()
         table = self.pos_embed[:, 1:].unflatten(1, (total, mels))
@@ -391,7 +400,7 @@ class _Listened(NamedTuple):
 def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
     """One answer for the clip: the heads of its most active slot; a class is heard if any slot hears it."""
     assert slots.class_logits is not None
-    rows, best = torch.arange(len(tokens), device=tokens.device), slots.activity_logits.argmax(dim=1)
+    rows, best = torch.arange(tokens.shape[0], device=tokens.device), slots.activity_logits.argmax(dim=1)
     heard = slots.activity_logits.float().sigmoid()[..., None] * slots.class_logits.float().sigmoid()
     class_probs = (1 - (1 - heard).prod(dim=1)).clamp(1e-6, 1 - 1e-6)
     return Encoding(

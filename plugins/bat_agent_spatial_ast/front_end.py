@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -28,24 +29,25 @@ class Heard(NamedTuple):
 def front_end(
     waveform: Float[Tensor, "B 2 N"],
     filters: Float[Tensor, "K 128"],
-    norm: nn.BatchNorm2d,
+    norm: nn.Module,
     config: SpatialASTConfig,
     *,
     mirrored: bool = False,
     known: tuple[Tensor, Tensor] | None = None,
+    hear: Callable[..., tuple[Tensor, Tensor]] = features.binaural_features,
 ) -> Heard:
     """The maps as the configuration has them; ``norm`` normalises the log-mel.
 
     What the configuration does not hear is as if both ears were alike, in the summaries too. With ``mirrored`` the
     maps, and they alone, are also those of the clips with their ears swapped, which come after them. ``known``: the
-    log-mel and the phase of both ears, where they are known already.
+    log-mel and the phase of both ears, where they are known already; else ``hear`` computes them.
     """
     power = config.mel_of == "power"
     if config.features == "mono":
         mel = features.monaural_features(waveform, filters, power=power)
         maps = norm(mel.repeat(2, 1, 1, 1) if mirrored else mel)
         return Heard(fit_frames(maps, config), mel.expand(-1, 2, -1, -1), _no_phase(mel))
-    mel, phase = features.binaural_features(waveform, filters, power=power) if known is None else known
+    mel, phase = hear(waveform, filters, power=power) if known is None else known
     unit_phase = phase / filters.sum(dim=0)
     maps = norm(torch.cat((mel, mel.flip(1))) if mirrored else mel)
     if config.features == "mel":
@@ -62,7 +64,7 @@ def fit_frames(maps: Float[Tensor, "B C T 128"], config: SpatialASTConfig) -> Fl
     if target is None:
         frames = max(maps.shape[2] // config.patch_frames, 1) * config.patch_frames
         missing = frames - maps.shape[2]
-        return F.pad(maps, (0, 0, 0, missing), mode="replicate") if missing > 0 else maps[:, :, :frames]
+        return F.pad(maps, (0, 0, 0, missing), mode="replicate") if missing > 0 else maps.narrow(2, 0, frames)
     if config.short_clips:
         full = features.num_frames(round(config.clip_seconds * SAMPLE_RATE_HZ))
         rows = max(round(maps.shape[2] * target / full / config.patch_frames), 1)

@@ -26,7 +26,7 @@ def to_reference(waveform: Float[Tensor, "B 2 N"]) -> tuple[Float[Tensor, "B 2 N
 
 def reference_gain(waveform: Float[Tensor, "B 2 N"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """What brings clips to −30 dBFS, and their level in dBFS."""
-    power = waveform.square().mean(dim=(1, 2))
+    power = (waveform * waveform).mean(dim=(1, 2))
     level_dbfs = 10 * torch.log10(power.clamp(min=1e-12))
     return torch.where(power > 0, 10 ** ((REFERENCE_DBFS - level_dbfs) / 20), 1.0), level_dbfs
 
@@ -40,10 +40,15 @@ class LevelToken(nn.Module):
         self.known = nn.Linear(POWERS, width)
         self.unknown = nn.Parameter(torch.zeros(width))
 
-    def forward(self, level_dbfs: Float[Tensor, " B"], known: bool) -> Float[Tensor, "B D"]:
-        """The vector of each clip; in training the level of a share ``dropout`` of the clips is unknown."""
+    def forward(self, level_dbfs: Float[Tensor, " B"], known: bool | Tensor) -> Float[Tensor, "B D"]:
+        """The vector of each clip; in training the level of a share ``dropout`` of the clips is unknown.
+
+        A tensor (1,) of 1.0 or 0.0 says whether it is ``known`` in a graph that is exported.
+        """
         steps = ((level_dbfs - REFERENCE_DBFS) / SCALE_DB)[:, None]
         said = self.known(torch.cat([steps**power for power in range(1, POWERS + 1)], dim=1))
+        if isinstance(known, Tensor):
+            return torch.lerp(self.unknown.expand_as(said), said, known)
         if not known:
             return self.unknown.expand_as(said)
         if self.training and self.dropout:

@@ -81,7 +81,11 @@ class SlotSummary(nn.Module):
     def means(masks: Float[Tensor, "B S R 128"], sums: Float[Tensor, "B W 5 rows 128"]) -> Float[Tensor, "B S V"]:
         """Weighted means of the four quantities under each slot's mask, V = weightings · quantities · 128."""
         with torch.autocast(sums.device.type, enabled=False):
-            claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), sums[:, :, :, : masks.shape[2]])
+            heard = sums.narrow(3, 0, masks.shape[2])
+            if torch.compiler.is_exporting():  # other runtimes are many times slower at the einsum
+                claimed = (masks.float()[:, :, None, None] * heard[:, None]).sum(dim=4)
+            else:
+                claimed = torch.einsum("bsrm,bwqrm->bswqm", masks.float(), heard)
             return means_of(claimed).flatten(2)
 
     def masks(self, slots: Float[Tensor, "B S D"], patches: Float[Tensor, "B P D"]) -> Float[Tensor, "B S R 128"]:
@@ -89,4 +93,8 @@ class SlotSummary(nn.Module):
         here = self.patch_factors(self.patch_norm(patches)).unflatten(-1, (self.patch_mels, FACTORS))
         here = here.unflatten(1, (-1, NUM_MELS // self.patch_mels)).flatten(2, 3)
         wanted = self.slot_factors(self.slot_norm(slots)).unflatten(-1, (NUM_MELS, FACTORS))
+        if torch.compiler.is_exporting():
+            shares = (here[:, None] * wanted[:, :, None]).sum(dim=-1)
+            shares = torch.exp(shares - shares.amax(dim=1, keepdim=True))
+            return shares / shares.sum(dim=1, keepdim=True)
         return torch.einsum("bpmf,bsmf->bspm", here, wanted).softmax(dim=1)

@@ -8,6 +8,8 @@ They reach the direction token on a short path, so that the little there is to s
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -38,16 +40,25 @@ def row_sums(
 
     ``mel`` in dB, ``phase`` (cos, sin) scaled to ±1.
     """
-    if mel.device.type == "cpu" and len(mel) > CPU_CLIPS:
+    if mel.device.type == "cpu" and not torch.compiler.is_compiling() and len(mel) > CPU_CLIPS:
         some = zip(mel.split(CPU_CLIPS), phase.split(CPU_CLIPS), strict=True)
         return torch.cat([row_sums(m, p, row_frames, direct_sound) for m, p in some])
     weights, quantities = interaural(mel, phase)
     if direct_sound:
         weights = torch.cat((weights, direct_weights(mel)), dim=1)
-    missing = -mel.shape[2] % row_frames
-    weights, quantities = F.pad(weights, (0, 0, 0, missing)), F.pad(quantities, (0, 0, 0, missing))
+    weights, quantities = _in_groups(weights, row_frames), _in_groups(quantities, row_frames)
     parts = [weights * quantity[:, None] for quantity in quantities.unbind(dim=1)]
-    return torch.stack([part.unflatten(2, (-1, row_frames)).sum(dim=3) for part in (*parts, weights)], dim=2)
+    return torch.stack([part.sum(dim=3) for part in (*parts, weights)], dim=2)
+
+
+def _in_groups(values: Float[Tensor, "*batch T M"], size: int) -> Float[Tensor, "*batch G S M"]:
+    """Groups of ``size`` along the last axis but one; zeros fill up the last.
+
+    What is appended first does not depend on the length: a graph for any length (:mod:`.graph`) knows no other way.
+    """
+    groups = (values.shape[-2] + size - 1) // size
+    filled = F.pad(values, (0, 0, 0, size - 1)).narrow(-2, 0, groups * size)
+    return filled.unflatten(-2, (groups, size))
 
 
 def means_of(sums: Float[Tensor, "*batch 5 128"]) -> Float[Tensor, "*batch 4 128"]:
@@ -64,10 +75,10 @@ def summarise(
     """Means under each weighting (V = 4 · W), first of the whole clip, then of the first ``segments`` (all without it),
     from sums over rows.
     """
-    filled = F.pad(sums, (0, 0, 0, -sums.shape[3] % rows_a_segment))
-    parts = filled.unflatten(3, (-1, rows_a_segment)).sum(dim=4)
+    parts = _in_groups(sums, rows_a_segment).sum(dim=4)
     both = torch.cat((sums.sum(dim=3, keepdim=True), parts), dim=3).permute(0, 3, 1, 2, 4)
-    return means_of(both).flatten(2, 3)[:, : None if segments is None else 1 + segments]
+    means = means_of(both).flatten(2, 3)
+    return means if segments is None else means.narrow(1, 0, 1 + segments)
 
 
 def swap_ears(means: Float[Tensor, "*batch V 128"]) -> Float[Tensor, "*batch V 128"]:
@@ -90,7 +101,7 @@ def interaural(
     left, right = mel[:, 0], mel[:, 1]
     louder = torch.maximum(left, right)
     energy, audible = _energy(louder)
-    rise = torch.diff(louder, dim=1, prepend=louder[:, :1]).clamp(0, STEEPEST_DB)
+    rise = torch.diff(louder, dim=1, prepend=louder[:, :1]).clamp(0.0, STEEPEST_DB)
     weights = torch.stack((energy, energy * rise, audible, audible * rise), dim=1)
     quantities = torch.stack((left - right, phase[:, 0], phase[:, 1], (left + right) / 2), dim=1)
     return weights, quantities
@@ -107,7 +118,7 @@ def direct_weights(mel: Float[Tensor, "B 2 T 128"]) -> Float[Tensor, "B 4 T 128"
     energy, audible = _energy(louder)
     parts = []
     for frames in LOUDEST_OF:
-        new = (louder - _loudest_before(louder, frames)).clamp(0, STEEPEST_DB)
+        new = (louder - _loudest_before(louder, frames)).clamp(0.0, STEEPEST_DB)
         parts += [energy * new, audible * new]
     return torch.stack(parts, dim=1)
 
@@ -126,7 +137,7 @@ def _loudest_before(louder: Float[Tensor, "B T 128"], frames: int) -> Float[Tens
 def _energy(louder: Float[Tensor, "B T 128"]) -> tuple[Float[Tensor, "B T 128"], Float[Tensor, "B T 128"]]:
     """Energy re the loudest frame of each band, and which frames are audible beside that."""
     below_peak = louder - louder.amax(dim=1, keepdim=True)
-    return 10 ** (below_peak / 10), (below_peak > -AUDIBLE_DB).to(louder.dtype)
+    return torch.exp(below_peak * (math.log(10) / 10)), (below_peak > -AUDIBLE_DB).to(louder.dtype)
 
 
 def scaled(means: Float[Tensor, "*batch 4 128"]) -> Float[Tensor, "*batch 4 128"]:
@@ -136,7 +147,7 @@ def scaled(means: Float[Tensor, "*batch 4 128"]) -> Float[Tensor, "*batch 4 128"
 
 def num_segments(frames: int, segment_frames: int) -> int:
     """Segments of a clip, at least one; the last counts if it is at least half full."""
-    return max(1, (2 * frames + segment_frames) // (2 * segment_frames))
+    return max((2 * frames + segment_frames) // (2 * segment_frames), 1)
 
 
 class ClipDropout(nn.Module):

@@ -34,7 +34,7 @@ def averaged(both: SlotEncoding) -> SlotEncoding:
     """
     said = {name: getattr(both, name).float() for name in HEADS if getattr(both, name) is not None}
     said = {name: value.log_softmax(-1) if name in POSTERIORS else value for name, value in said.items()}
-    clips = len(both.activity_logits) // 2
+    clips = both.activity_logits.shape[0] // 2
     own = {name: value[:clips] for name, value in said.items()}
     other = {name: value[clips:] for name, value in said.items()}
     if "azimuth_logits" in other:

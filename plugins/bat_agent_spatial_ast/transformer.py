@@ -96,10 +96,14 @@ class PatchEmbed(nn.Module):
 
     def forward(self, maps: Float[Tensor, "B C T M"]) -> Float[Tensor, "B P D"]:
         """Cut and project."""
-        (frames, mels), (batch, channels, time, bands) = self.patch, maps.shape
-        cut = maps.view(batch, channels, time // frames, frames, bands // mels, mels)
-        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, (time // frames) * (bands // mels), -1)
-        return F.linear(cut, self.proj.weight.flatten(1), self.proj.bias)
+        return F.linear(cut_patches(maps, *self.patch), self.proj.weight.flatten(1), self.proj.bias)
+
+
+def cut_patches(maps: Float[Tensor, "B C T M"], frames: int, mels: int) -> Float[Tensor, "B P V"]:
+    """Patches of so many frames and mel bands as rows, in time-major order; whole patches must fit."""
+    batch, channels, time, bands = maps.shape
+    cut = maps.view(batch, channels, time // frames, frames, bands // mels, mels)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, (time // frames) * (bands // mels), -1)
 
 
 def sincos_positions(time: int, mels: int, width: int) -> Float[Tensor, "1 P D"]:

@@ -57,13 +57,26 @@ def test_what_is_declared_is_locked_for_every_machine(name: str) -> None:
                 assert r.specifier.contains(versions.get(normal(r.name), "0.dev0")), f"{r} on {machine}"
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, "lite"])
 def test_every_package_has_its_hash_and_no_line_names_a_host(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     assert re.search(r"^#    make lock$", text, re.MULTILINE)
     assert not re.search(r"://|--(extra-)?index-url|--find-links|/home/|/tmp/", text)
     packages = re.split(r"\n(?=\w)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", package) for package in packages)
+
+
+def test_the_lock_of_lite_has_what_lite_declares_and_no_torch() -> None:
+    project = tomllib.loads((ROOT / "lite" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [Requirement(text) for text in (*project["dependencies"], *extras["listen"], *extras["gym"])]
+    for machine in MACHINES:
+        here = [r for r in locked("lite") if r.marker is None or r.marker.evaluate(machine)]
+        versions = {normal(r.name): str(r.specifier).removeprefix("==") for r in here}
+        assert not {"torch", "scipy", "matplotlib"} & versions.keys()
+        for r in wanted:
+            if r.marker is None or r.marker.evaluate(machine):
+                assert r.specifier.contains(versions.get(normal(r.name), "0.dev0")), f"{r} on {machine}"
 
 
 def test_the_locks_agree_where_they_can() -> None:

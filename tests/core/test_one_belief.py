@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from bat_agent.agent import Bat, _as_the_model_says
+from bat_agent.agent import Bat
+from bat_agent.ears import reasoner_options
 from bat_agent.hearing.model_folder import ModelConfig, find_model, read_config
 from bat_agent.hearing.perception import PerceivedSource, Thresholds
 from bat_agent.interfaces import Encoding, SlotEncoding
@@ -153,5 +154,5 @@ def test_a_model_decides_alike_in_perceiving_and_answering(tmp_path: Any) -> Non
     ears.config.reasoner["options"].pop("activity", None)
     ears.save_pretrained(tmp_path)
     read = read_config(tmp_path)
-    assert _as_the_model_says(read, read.reasoner)["label"] == 0.25
-    assert _as_the_model_says(read, {"name": "rules", "options": {"label": 0.7}})["label"] == 0.7
+    assert reasoner_options(read, read.reasoner)["label"] == 0.25
+    assert reasoner_options(read, {"name": "rules", "options": {"label": 0.7}})["label"] == 0.7

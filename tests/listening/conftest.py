@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.io import wavfile
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.answers import Answer
@@ -91,6 +90,8 @@ class VirtualMicrophone:
 
     def play(self, samples: np.ndarray, sink: str = "bat", rate_hz: int = 32_000) -> subprocess.Popen[bytes]:
         """Speak (n, 2) 16-bit samples into a microphone."""
+        from scipy.io import wavfile
+
         file = self.folder / f"{sink}-{time.monotonic_ns()}.wav"
         wavfile.write(file, rate_hz, samples)
         return subprocess.Popen(["paplay", "--latency-msec=1000", f"--device={sink}", file])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 
 def _load_stand_in() -> None:
@@ -39,6 +38,7 @@ def save_model() -> Callable[..., Path]:
     """Writes a model of hidden size 64 with four heads, whose weights are large enough to make a difference."""
 
     def save(folder: Path, shape: str = "llama", *, seed: int = 1, layers: int = 4, **more: Any) -> Path:
+        import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
         from bat_agent_llama.tokenizer import shipped_tokenizer
