@@ -253,7 +253,7 @@ class _Sphere:
 
 @cache
 def _sphere() -> _Sphere:
-    azimuth = (np.arange(AZIMUTHS) + 0.5) * (2 * math.pi / AZIMUTHS)
+    azimuth: Floats = np.asarray((np.arange(AZIMUTHS) + 0.5) * (2 * math.pi / AZIMUTHS), np.float64)
     elevation = ((np.arange(ELEVATIONS) + 0.5) / ELEVATIONS - 0.5) * math.pi
     level = np.cos(elevation)
     vectors = np.stack(
