@@ -163,9 +163,16 @@ class Service:
     async def _samples(self, request: Request, shape: tuple[int, ...]) -> AsyncIterator[np.ndarray]:
         """The samples of a request; what its head tells to be wrong is refused before its body is read."""
         rate = request.headers.get(protocol.SAMPLE_RATE_HEADER, str(SAMPLE_RATE_HZ))
+        length = request.headers.get("content-length")
+        try:
+            wanted = protocol.size_of(shape, int(length) if length is not None else None)
+        except BadInput as error:
+            if int(length or 0) > self.limits.body_bytes:
+                raise self._too_large() from error
+            raise Refused(400, str(error)) from error
         if rate.strip() != str(SAMPLE_RATE_HZ):
             raise Refused(422, f"the waveform has {rate} Hz, expected {SAMPLE_RATE_HZ} Hz: resample it first")
-        with self._room_for(protocol.size_of(shape)):
+        with self._room_for(wanted):
             try:
                 samples = protocol.read_samples(await self._body(request), shape)
             except BadInput as error:
@@ -173,16 +180,12 @@ class Service:
             yield samples
 
     def _shape_of(self, request: Request) -> tuple[int, ...]:
-        """The shape that the head of a request tells, where its length agrees with it."""
-        length = request.headers.get("content-length")
         try:
-            shape = protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
-            protocol.size_of(shape, int(length) if length is not None else None)
+            return protocol.read_shape(request.headers.get(protocol.SHAPE_HEADER))
         except BadInput as error:
-            if int(length or 0) > self.limits.body_bytes:
+            if int(request.headers.get("content-length") or 0) > self.limits.body_bytes:
                 raise self._too_large() from error
             raise Refused(400, str(error)) from error
-        return shape
 
     def _check_number(self, clips: int, one_clip: bool) -> None:
         if one_clip:
