@@ -142,7 +142,7 @@ def kill_before_replace(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(*given, **more)  # type: ignore[arg-type]
 
-    os.replace = counted  # type: ignore[assignment]
+    os.replace = counted
 
 
 def wait(child: int, said: Path) -> Ended:
