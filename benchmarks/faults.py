@@ -142,7 +142,7 @@ def kill_before_replace(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(*given, **more)  # type: ignore[arg-type]
 
-    os.replace = counted  # type: ignore[assignment]
+    os.replace = counted
 
 
 def wait(child: int, said: Path) -> Ended:
@@ -256,8 +256,10 @@ def ends(given: Path, scratch: Path) -> Iterator[str]:
         sys.executable, "-m", "bat_agent.cli.listen", "--file", f"{given}/two.wav", "--loop", "--view", "none", "--ask",
         "Where is the siren?", "--ask-every", "1",
     ]  # fmt: skip
-    times = int(os.environ.get("FAULTS_ENDS", "50"))
-    for how, number in (("--for 3", None), ("SIGTERM", signal.SIGTERM), ("SIGHUP", signal.SIGHUP)):
+    times, hows = int(os.environ.get("FAULTS_ENDS", "50")), os.environ.get("FAULTS_HOW", "--for 3,SIGTERM,SIGHUP")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, it would rightly be ignored
+    for how in hows.split(","):
+        number = getattr(signal, how, None)
         codes: Counter[str] = Counter()
         for _ in range(times):
             codes[str(listened(command, number))] += 1

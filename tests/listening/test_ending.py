@@ -48,7 +48,8 @@ def test_python_does_not_end_in_the_middle_of_an_answer(seconds: float, end: str
 
 
 VIEWER = """
-    import fcntl, sys, termios, time
+    import fcntl, signal, sys, termios, time
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests under nohup hand down ignored
     sys.path.insert(0, {folder!r})
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     from contextlib import ExitStack
@@ -131,9 +132,10 @@ def test_a_closed_terminal_ends_it_well() -> None:
 def test_who_told_it_to_ignore_a_closed_terminal_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     from bat_agent.listening.leaving import signals_that_end
 
-    assert signal.SIGHUP in signals_that_end()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        assert signal.SIGHUP in signals_that_end()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
         assert signal.SIGHUP not in signals_that_end()
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -188,7 +188,9 @@ def test_what_keeps_the_command_from_serving_is_one_sentence(run: Any, monkeypat
 )
 def test_the_command_serves_until_it_is_ended(ended_by: signal.Signals, as_json: bool) -> None:
     """A fresh process with the shipped model; the line it prints is enough for a client."""
-    command = [sys.executable, "-c", "from bat_agent.cli import main; main()", "serve", "--port", "0"]
+    # Tests under nohup hand SIGHUP down ignored, which the command respects.
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from bat_agent.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0"]
     environment = {k: v for k, v in os.environ.items() if k != "BAT_AGENT_TOKEN"} | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*command, *(["--json"] if as_json else [])], env=environment, cwd=ROOT, text=True,
