@@ -39,8 +39,8 @@ SHORTEST_S = 0.5
 MOST_CLIPS = 64
 """A promise to torch.export about the batch axis, which has no limit."""
 APART = {"float32": 5e-3, "float16": 1e-2}
-"""How far a probability may lie from torch's on the sounds of the comparison; of int8 no more is asked than numbers. Where
-a sound holds nothing, as above 8 kHz in many recordings, bins are what rounding leaves, and that is not the same."""
+"""How far a probability may lie from torch's on the sounds of the comparison; of int8 no more is asked than numbers.
+Where a sound holds nothing, as above 8 kHz in many recordings, bins are what rounding leaves, which is not the same."""
 SMALLEST_WEIGHT = 1 << 14
 """Matrices of fewer numbers stay as they are: nothing is gained by them."""
 PRODUCTS = ("MatMul", "Gemm")
