@@ -59,6 +59,10 @@ EXTRAS: dict[str, Extra] = {
         "models exported to ONNX: bat-agent export",
         {name: name for name in ("onnx", "onnxscript", "onnxruntime")},
     ),
+    "sb3": Extra(
+        "vectors for Stable-Baselines3: bat_agent_envs.stable_baselines", {"stable_baselines3": "stable-baselines3"}
+    ),
+    "video": Extra("videos with sound: bat_agent_envs.with_sound", {"imageio_ffmpeg": "imageio-ffmpeg"}),
     "ray": Extra("data sets rendered on a Ray cluster", {"ray": "ray"}),
     "embed": Extra(
         "free answers scored by text embeddings",

@@ -25,21 +25,37 @@ def default_model() -> str:
 
 @overload
 def load(
-    name_or_dir: Literal["lite"], *, device: str | None = ..., level_known: bool = ..., **lite: Any
+    name_or_dir: Literal["lite"],
+    *,
+    device: str | None = ...,
+    level_known: bool = ...,
+    threads: int | None = ...,
+    **lite: Any,
 ) -> LiteBat: ...
 @overload
 def load(
-    name_or_dir: str | Path | None = ..., *, device: str | None = ..., level_known: bool = ..., **lite: Any
+    name_or_dir: str | Path | None = ...,
+    *,
+    device: str | None = ...,
+    level_known: bool = ...,
+    threads: int | None = ...,
+    **lite: Any,
 ) -> Bat: ...
 def load(
-    name_or_dir: str | Path | None = None, *, device: str | None = None, level_known: bool = True, **lite: Any
+    name_or_dir: str | Path | None = None,
+    *,
+    device: str | None = None,
+    level_known: bool = True,
+    threads: int | None = None,
+    **lite: Any,
 ) -> Bat | LiteBat:
     """Load ears: a shipped model by name, a directory, or a hub repository ``owner/name``.
 
     ``None`` is ``bat-small``, or where there is no torch ``lite``, which is the same for ONNX Runtime. ``lite``, and a
     directory that ``bat-agent export`` wrote, give a :class:`~bat_agent.lite.LiteBat`, with the options of
-    :func:`bat_agent.lite.load` (``precision``, ``threads``, ``providers``); all else a :class:`~bat_agent.agent.Bat`,
-    see :meth:`bat_agent.agent.Bat.from_pretrained`. What they perceive and answer is of the same classes.
+    :func:`bat_agent.lite.load` (``precision``, ``providers``); all else a :class:`~bat_agent.agent.Bat`,
+    see :meth:`bat_agent.agent.Bat.from_pretrained`. ``threads``: that compute; what is fastest unless given. What they
+    perceive and answer is of the same classes.
 
     Raises :class:`~bat_agent.errors.WeightsError` where there is no such model, and
     :class:`~bat_agent.errors.BadInput` where what computes it is not installed.
@@ -48,8 +64,7 @@ def load(
     if is_graph_folder(directory):
         from bat_agent.lite import load as load_lite
 
-        return load_lite(directory, device=device, level_known=level_known, **lite)
-    threads = lite.pop("threads", None)
+        return load_lite(directory, device=device, level_known=level_known, threads=threads or 1, **lite)
     if lite:
         raise BadInput(f"{', '.join(lite)}: only models exported to ONNX, such as 'lite', are loaded with that")
     if not find_spec("torch"):
@@ -59,4 +74,4 @@ def load(
         )
     from bat_agent.agent import Bat
 
-    return Bat.from_pretrained(name_or_dir or SMALL, device=device, level_known=level_known, threads=threads)
+    return Bat.from_pretrained(directory, device=device, level_known=level_known, threads=threads)

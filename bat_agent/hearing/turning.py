@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from bat_agent.hearing.spread import along
 
@@ -224,8 +224,18 @@ class Turning:
         alike = np.array(
             [[_alike(look, log, track) for track in self._tracks] for look, log in zip(looks, said, strict=True)]
         )
-        rows, columns = linear_sum_assignment(-alike)
-        return {int(r): self._tracks[c] for r, c in zip(rows, columns, strict=True) if alike[r, c] > 0.5}
+        return {row: self._tracks[column] for row, column in _paired(alike) if alike[row, column] > 0.5}
+
+
+def _paired(alike: Floats) -> list[tuple[int, int]]:
+    """Rows and columns in pairs with the largest sum. All are tried, as there are few of them, and scipy, which has an
+    algorithm for it, is not everywhere where looks are joined.
+    """
+    if alike.shape[0] > alike.shape[1]:
+        return [(row, column) for column, row in _paired(alike.T)]
+    rows = range(alike.shape[0])
+    best = max(permutations(range(alike.shape[1]), len(rows)), key=lambda columns: alike[rows, columns].sum())
+    return list(zip(rows, best, strict=True))
 
 
 def _alike(look: Look, log: Floats, track: _Track) -> float:

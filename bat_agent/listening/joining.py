@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bat_agent.agent import Bat
+from bat_agent.ears import Ears
 from bat_agent.hearing.perception import PerceivedSource, replaced
 from bat_agent.hearing.posterior import hear
 from bat_agent.hearing.turning import Headings, Look, Turning
@@ -21,7 +21,7 @@ class Joining:
     >>> sources = joining.join(window, bat.perceive(window).sources, t_s, headings)  # doctest: +SKIP
     """
 
-    def __init__(self, bat: Bat) -> None:
+    def __init__(self, bat: Ears) -> None:
         self._bat = bat
         self._turning = Turning()
         self._looked_s: float | None = None

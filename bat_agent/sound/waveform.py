@@ -81,7 +81,7 @@ def _as_array(waveform: Any) -> NDArray[np.float32]:
     if isinstance(waveform, (list, tuple)) and waveform and all(map(_is_tensor, waveform)):
         shapes = {tuple(clip.shape) for clip in waveform}
         if len(shapes) > 1:
-            listed = ", ".join(map(str, sorted(shapes)))
+            listed = ", ".join(sorted(map(str, shapes)))
             raise BadInput(f"the clips of a batch must have one shape (2, samples), got {listed}: cut or pad them")
         waveform = np.stack([_of_tensor(clip) for clip in waveform])
     if _is_tensor(waveform):

@@ -148,11 +148,11 @@ class HabitatHearing(SpatialHearing):
 def _facing(holder: Any, agent_id: int) -> Callable[[Any], float] | None:
     """Where the agent faces, degrees counter-clockwise from above; ``None`` where the simulator does not tell."""
     try:
-        sim = find_simulator(holder)
-        listener_of(sim, agent_id, 0.0)
+        listener_of(find_simulator(holder), agent_id, 0.0)
     except (BadInput, AttributeError):
         return None
-    return lambda env: listener_of(sim, agent_id, 0.0).heading_deg
+    # Found anew each time: SoundSpaces closes its simulator and makes another where the scene changes.
+    return lambda env: listener_of(find_simulator(holder), agent_id, 0.0).heading_deg
 
 
 def goals_of(holder: Any) -> list[Vector]:

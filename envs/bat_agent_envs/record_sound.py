@@ -14,6 +14,7 @@ import soundfile
 from gymnasium.utils.save_video import capped_cubic_video_schedule
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 from bat_agent.sound.audio import write_wav
 from bat_agent_envs.intake import rate_of
 
@@ -117,12 +118,8 @@ def with_sound(video: str | Path, sound: str | Path | None = None, out: str | Pa
     for path in (video, sound):
         if not path.is_file():
             raise BadInput(f"there is no file {path}: give the video of RecordVideo and the sound of RecordSound")
-    try:
+    with needed("video", "joining video and sound"):
         import imageio_ffmpeg
-    except ImportError as error:
-        raise BadInput(
-            f"joining video and sound needs ffmpeg ({error}): install it with pip install moviepy"
-        ) from error
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
     heard_s = soundfile.info(sound).duration
     if abs(seconds - heard_s) > max(LATE_S, 1.5 * seconds / max(frames, 1)):

@@ -9,13 +9,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from bat_agent.errors import BadInput
+from bat_agent.extras import needed
 
-try:
+with needed("sb3", "HearingVecEnv"):
     from stable_baselines3.common.vec_env import VecEnv
-except ImportError as error:
-    raise BadInput(
-        f"HearingVecEnv needs Stable-Baselines3 ({error}): install it with pip install stable-baselines3"
-    ) from error
 
 
 class HearingVecEnv(VecEnv):

@@ -159,6 +159,7 @@ def test_a_folder_of_audio_is_listed_once_and_no_file_is_asked_for(
     is_file = Path.is_file
     monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path.name) or is_file(path))
     curate([google], tmp_path, audio=tmp_path)
+    listed = [path for path in listed if path.startswith(str(tmp_path / "eval"))]
     assert listed == [str(tmp_path / "eval/audio"), str(tmp_path / "eval")]
     assert not [name for name in asked if name.startswith("Y")]
 

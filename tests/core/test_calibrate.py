@@ -104,11 +104,11 @@ def test_what_is_denied_or_not_understood_is_said_as_it_is(text: str) -> None:
 def test_the_command_writes_the_curves_into_the_model(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bat_agent import agent
+    from bat_agent import agent, loading
     from bat_agent.cli import calibrate as command
 
     folder = tmp_path / "model"
-    agent.load().save_pretrained(folder)
+    loading.load().save_pretrained(folder)
     fitted = Calibration(direction=Curve(0.5, -1.0))
     monkeypatch.setattr(module, "calibrate", lambda *_: (fitted, [module.Check("direction", 100, 0.2, 0.01)]))
     monkeypatch.setattr(command, "_data", lambda *_: None)

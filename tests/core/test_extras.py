@@ -95,6 +95,7 @@ def test_what_is_imported_of_an_extra_is_never_imported_by_a_module_of_the_base(
     assert early <= {
         *(("web.py", name) for name in ("uvicorn", "starlette")),  # bat-listen --web
         ("app.py", "starlette"), ("server.py", "uvicorn"),  # bat-agent serve
+        ("http_server.py", "starlette"), ("http_server.py", "uvicorn"),  # of both
         ("launch.py", "accelerate"), ("cached_features.py", "accelerate"),  # python -m bat_agent.train
         ("contracts.py", "pytest"),  # bat_agent.testing
     }  # fmt: skip

@@ -137,7 +137,7 @@ def test_saved_weights_load_and_a_masked_autoencoder_begins_one(tmp_path: Path) 
         ({"width": 6, "heads": 3}, "multiple of 4"),
         ({"patch_mels": 20}, "divide the 128"),
         ({"target_frames": 100}, "multiple of patch_frames"),
-        ({"head_dim": 0}, "at least 1"),
+        ({"head_dim": 0}, "must lie in 1…65536"),
         ({"mask_time": 1.0}, "below 1"),
     ],
 )

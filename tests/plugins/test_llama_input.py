@@ -53,7 +53,7 @@ def reasoner() -> LlamaReasoner:
         ({"adapter": "lora", "llm": "folder", "lora_targets": []}, "name linear maps"),
         ({"dtype": "int8"}, "expected one of float32"),
         ({"num_queries": 0, "num_cls_tokens": 0}, "passes no sound"),
-        ({"num_queries": -1}, "expected 0 or more"),
+        ({"num_queries": -1}, "must lie in 0…8192"),
         ({"projector_dim": 30}, "multiple of projector_heads=4"),
         ({"tiny_layers": 0}, "at least 1"),
     ],

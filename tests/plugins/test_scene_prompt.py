@@ -20,7 +20,7 @@ import pytest
 import soundfile
 import torch
 
-from bat_agent import agent
+from bat_agent import agent, loading
 from bat_agent.clips.batch import Truth
 from bat_agent.clips.oracle import oracle_encoding
 from bat_agent.errors import BadInput, WeightsError
@@ -396,7 +396,7 @@ def test_ask_with_a_server(server: Server, run: Callable[..., tuple[int, str, st
 def test_a_saved_agent_finds_its_server_again(server: Server, tmp_path: Path) -> None:
     """What ``evaluate qa`` needs: a folder that names encoder, reasoner and server; no key and no language model."""
     options = {"base_url": server.url, "model": "small-chat", "api_key_env": "CHAT_KEY"}
-    agent.load().with_reasoner("scene-prompt", **options).save_pretrained(tmp_path)
+    loading.load().with_reasoner("scene-prompt", **options).save_pretrained(tmp_path)
     again = agent.Bat.from_pretrained(tmp_path, device="cpu")
     assert again.config.reasoner["options"].items() >= options.items()
     assert isinstance(again.reasoner, ScenePromptReasoner)
