@@ -7,6 +7,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -56,7 +58,13 @@ def normal(name: str) -> str:
 
 def distributions(module: str) -> set[str]:
     """By what is installed here: whose files a module consists of; else it is called like its distribution."""
-    return {normal(name) for name in metadata.packages_distributions().get(module, [module])}
+    return {normal(name) for name in _installed().get(module, [module])}
+
+
+@cache
+def _installed() -> Mapping[str, list[str]]:
+    """Asked once: all files of all that is installed are gone through for it."""
+    return metadata.packages_distributions()
 
 
 def test_every_import_is_declared() -> None:

@@ -168,6 +168,7 @@ def test_sound_that_the_clock_misses_is_told_once(monkeypatch: pytest.MonkeyPatc
     live.source.close()
 
 
+@pytest.mark.slow
 def test_a_crystal_that_is_slow_or_fast_is_no_loss_and_hides_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all sound since the start, a card 100 ppm slow lacks 0.25 s after 42 minutes; that was told as a gap."""
     for ppm in (200.0, -200.0):
