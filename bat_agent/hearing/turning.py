@@ -107,7 +107,10 @@ class Headings:
         def within(most_deg: float) -> float:
             return longest_s * int(np.searchsorted(swept, most_deg + 1e-6, side="right")) / len(headings)
 
-        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S), SHORTEST_S)
+        # Sound from before and after one large turn at once is of two places, and of none between them.
+        jumped = np.abs(np.diff(headings)) > SWEEP_DEG
+        since_s = longest_s * (int(jumped.argmax()) + 1 if jumped.any() else len(headings)) / len(headings)
+        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S, since_s), SHORTEST_S)
         return min(math.floor(100 * steady + 0.5) / 100, longest_s)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
-from bat_agent.hearing.turning import Look, Turning, shifted
+from bat_agent.hearing.turning import MEMORY_S, Look, Turning, shifted
 
 Arrays = dict[str, np.ndarray]
 
@@ -18,8 +18,9 @@ class Head:
     Arrays are those of :func:`bat_agent.hearing.arrays.hearing_arrays` for one clip, without the batch axis.
     """
 
-    def __init__(self) -> None:
-        self._turning = Turning(jumps=True)
+    def __init__(self, joined_s: float) -> None:
+        """``joined_s``: how long looks are joined; 0 leaves each by itself."""
+        self._turning, self._joins = Turning(jumps=True, memory_s=joined_s or MEMORY_S), joined_s > 0
         self._azimuths: np.ndarray | None = None
         self._held_deg = self._shown_deg = 0.0
 
@@ -43,7 +44,7 @@ class Head:
 
     def look(self, heard: Arrays, t_s: float, window_s: float, new_s: float) -> None:
         """What one look heard becomes, in place, what all looks of this head tell together."""
-        slots = np.flatnonzero(heard["valid"])
+        slots = np.flatnonzero(heard["valid"]) if self._joins else np.zeros(0, int)
         looks = [_look(heard, int(slot)) for slot in slots]
         for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s), strict=True):
             heard["direction"][slot] = _vector(placed.azimuth_deg, placed.elevation_deg)

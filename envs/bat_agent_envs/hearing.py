@@ -46,7 +46,7 @@ class Hearing:
         self.ears, self.options, self.count = ears, options, count
         self._step_s = step_s
         self._intakes = [Intake(options.window_s, sample_rate_hz, options.feed, options.chunk_s) for _ in range(count)]
-        self._heads = [Head() for _ in range(count)]
+        self._heads = [Head(options.joined_s) for _ in range(count)]
         self._heard = nothing(ears.shapes, count)
         self._named = [class_number(name) for name in options.named]
         self._goals: list[int | None] = [None] * count

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.turning import MEMORY_S
 from bat_agent.labels import class_number
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, Shapes
@@ -40,6 +41,7 @@ class HearingOptions:
     ask_every: int
     named: tuple[str, ...] = ()
     goal: str | None = None
+    joined_s: float = MEMORY_S
 
     def __post_init__(self) -> None:
         known = DEFAULT_KEYS + MORE_KEYS
@@ -54,6 +56,8 @@ class HearingOptions:
             raise BadInput("ask_every is given, but no questions: give questions=['where is the sound?'] or the like")
         if not (isinstance(self.window_s, int | float) and math.isfinite(self.window_s) and self.window_s >= LEAST_S):
             raise BadInput(f"window_s must be at least {LEAST_S} s, got {self.window_s!r}")
+        if not (isinstance(self.joined_s, int | float) and math.isfinite(self.joined_s) and self.joined_s >= 0):
+            raise BadInput(f"joined_s must be a number of seconds from 0, got {self.joined_s!r}")
         if self.feed not in ("chunk", "window"):
             raise BadInput(f"feed must be 'chunk' (each step brings the next samples) or 'window', got {self.feed!r}")
         if self.chunk_s is not None and not self.chunk_s > 0:

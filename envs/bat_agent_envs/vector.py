@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.turning import MEMORY_S
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
 from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
@@ -48,6 +49,7 @@ class VectorSpatialHearing(_VectorWrapper):
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
         turn_key: str | None = None,
+        joined_s: float = MEMORY_S,
         named: str | Sequence[str] = (),
         keep_audio: bool = False,
         top_k: int = 3,
@@ -66,7 +68,7 @@ class VectorSpatialHearing(_VectorWrapper):
             )
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every, *split_named(space, named),
+            ask_every, *split_named(space, named), joined_s,
         )  # fmt: skip
         self._turns = None if turn_key is None else Turns(space, turn_key)
         self._sound = find_sound(space, audio)

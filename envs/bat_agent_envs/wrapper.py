@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from bat_agent.hearing.turning import MEMORY_S
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
 from bat_agent_envs.intake import Feed, find_sound, rate_of, turns_of
@@ -56,6 +57,8 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             is heard is then joined over the headings of the last seconds, which tells front from behind, and what is
             held turns with the head (:mod:`bat_agent.hearing.turning`). The head must not turn by half a circle in a
             step.
+        joined_s: For how many seconds, with ``turn_key``. Where the agent walks, directions of before are not those of
+            now: less is better then, and an agent with a map of its own wants each look by itself, 0.
         named: Sounds whose ``heading_error`` is wanted: labels, or the key of a Discrete in the observation that is the
             number of a class, as ``goal`` in ``SemanticAudioGoal-v0``.
         keep_audio: Leave the sound itself in the observation, too.
@@ -84,6 +87,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
         turn_key: str | Callable[[Any], float] | None = None,
+        joined_s: float = MEMORY_S,
         named: str | Sequence[str] = (),
         keep_audio: bool = False,
         top_k: int = 3,
@@ -97,13 +101,14 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
             window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
+            joined_s=joined_s,
             named=as_tuple(named), keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions),
             ask_every=ask_every, device=device, level_known=level_known, threads=threads,
         )  # fmt: skip
         gym.Wrapper.__init__(self, env)
         options = HearingOptions(
             audio, as_tuple(keys), every_k_steps, window_s, feed, chunk_s, keep_audio, top_k, as_tuple(questions),
-            ask_every, *split_named(env.observation_space, named),
+            ask_every, *split_named(env.observation_space, named), joined_s,
         )  # fmt: skip
         self._turns = None if turn_key is None else turns_of(env.observation_space, turn_key)
         self._audio = audio
