@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import statistics
 import subprocess
@@ -175,20 +176,28 @@ def _print_table(found: dict[str, dict[str, float]], title: str) -> None:
     Console().print(table)
 
 
+MEASURE = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
+"""
+
+
 def cold(python: str, model: str, file: Path, *, path: str | None) -> tuple[float, float, float]:
     """CPU seconds, wall seconds and MB of `perceive FILE` in a fresh process."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     if path:
         environment["PYTHONPATH"] = path
+    command = [python, "-c", COMMAND, "perceive", str(file), "--model", model]
+    # Through a small process between: the most memory of a process counts that of the one it was forked from.
     began = time.perf_counter()
-    child = subprocess.Popen(
-        [python, "-c", COMMAND, "perceive", str(file), "--model", model], env=environment, stdout=subprocess.DEVNULL
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command], env=environment, stdout=subprocess.PIPE, check=True
     )
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, f"perceive --model {model} ended with {child.returncode}"
-    return usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss / 1024
+    seconds, megabytes = json.loads(done.stdout)
+    return seconds, time.perf_counter() - began, megabytes
 
 
 def print_cold(environment: Path, clip: torch.Tensor, rounds: int) -> None:
