@@ -29,8 +29,15 @@ if not WITHOUT_TORCH:
 os.environ.pop("COLUMNS", None)
 
 
-collect_ignore = ["envs", "serving"] if WITHOUT_TORCH else []
-"""What is shared by all tests of these folders is a model of torch."""
+_OF_TORCH = ["envs", "serving", "scoring", "listening/test_ending.py", "listening/test_devices.py"]
+"""What the tests of these folders and files share is computed by torch."""
+_OF_THE_WHOLE = [
+    f"core/test_{name}.py"
+    for name in ("doctor", "extras", "new_plugin", "outside_numbers", "packaging", "locks", "registry")
+]
+_OF_THE_WHOLE += ["docs", "test_floors.py"]
+"""About the distribution bat-agent and its extras, or plugins that bat-agent-lite goes without."""
+collect_ignore = [*_OF_TORCH, *_OF_THE_WHOLE] if WITHOUT_TORCH else []
 
 
 def lacking(error: BaseException | None) -> str | None:
