@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,8 @@ STILL_DEG = 3.0
 """A head that turned no more than that while looks were gathered stands still: the newest look says it all."""
 MEMORY_S = 6.0
 """Time constant with which looks are forgotten: sources move, and heads walk."""
+LIKE = 0.5
+"""From here on, of 2, a look may be of a track."""
 TRUST = 1.2
 """Power of a look for each second of new sound in it: looks that overlap say the same."""
 CONE, FLAT = 0.35, 0.05
@@ -227,18 +228,25 @@ class Turning:
         alike = np.array(
             [[_alike(look, log, track) for track in self._tracks] for look, log in zip(looks, said, strict=True)]
         )
-        return {row: self._tracks[column] for row, column in _paired(alike) if alike[row, column] > 0.5}
+        return {row: self._tracks[column] for row, column in _paired(alike)}
 
 
 def _paired(alike: Floats) -> list[tuple[int, int]]:
-    """Rows and columns in pairs with the largest sum. All are tried, as there are few of them, and scipy, which has an
-    algorithm for it, is not everywhere where looks are joined.
+    """Looks and tracks in the pairs with the largest sum of likenesses above ``LIKE``.
+
+    Track after track, of every set of looks that may have found theirs the best pairs: looks are few, tracks may be
+    many. (scipy has an algorithm for it, but is not everywhere where looks are joined.)
     """
-    if alike.shape[0] > alike.shape[1]:
-        return [(row, column) for column, row in _paired(alike.T)]
-    rows = range(alike.shape[0])
-    best = max(permutations(range(alike.shape[1]), len(rows)), key=lambda columns: alike[rows, columns].sum())
-    return list(zip(rows, best, strict=True))
+    best: dict[int, tuple[float, list[tuple[int, int]]]] = {0: (0.0, [])}
+    for column in range(alike.shape[1]):
+        for paired, (total, pairs) in list(best.items()):
+            for row in range(alike.shape[0]):
+                if paired >> row & 1 or alike[row, column] <= LIKE:
+                    continue
+                now, sum_now = paired | 1 << row, total + float(alike[row, column])
+                if now not in best or sum_now > best[now][0]:
+                    best[now] = (sum_now, [*pairs, (row, column)])
+    return max(best.values(), key=lambda each: each[0])[1]
 
 
 def _alike(look: Look, log: Floats, track: _Track) -> float:
