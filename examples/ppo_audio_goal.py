@@ -4,7 +4,7 @@ Rooms are rendered in worker processes, and all of them are heard as one batch h
 otherwise: 20 000 steps, eight minutes on two cores, show that it learns, far from how well it might.
 
 Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--farthest 4] [--picture ppo_audio_goal.png]
-Needs: pip install stable-baselines3
+Needs: pip install '.[sb3]' in a clone
 """
 
 from __future__ import annotations
