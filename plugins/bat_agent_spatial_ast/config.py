@@ -26,6 +26,9 @@ class SpatialASTConfig:
     """Input maps: log-mel of both ears with or without interaural phase, or log-mel of the mean of the ears."""
     mel_of: Literal["magnitude", "power"] = "magnitude"
     """What the mel filters sum: the magnitude, as the released code does, or the power, as equation 3 has it."""
+    noise_floor_dbfs: float | None = None
+    """Level of white noise, dBFS, below which nothing is heard in a band: what is fainter is rounding of samples or of
+    arithmetic. The level is that of the clip after it was brought to −30 dBFS, unless ``level`` is absolute."""
     level: Literal["absolute", "token", "free"] = "absolute"
     """``absolute``: the level is in the maps, as released; ``token``: apart, and the encoder also works where it is
     unknown; ``free``: not heard at all, for recordings whose level says nothing."""
@@ -88,6 +91,7 @@ class SpatialASTConfig:
         check_range("spatial-ast", self, 0, 65_536, "slot_hidden", "spec_time_frames", "spec_mels")
         check_range("spatial-ast", self, 0, 1, "level_dropout", "drop_path", "mask_time", "mask_mels")
         check_range("spatial-ast", self, 0, 256, "depth")
+        check_range("spatial-ast", self, -200, 0, "noise_floor_dbfs")
         check_range("spatial-ast", self, 0.01, 64, "mlp_ratio")
         check_range("spatial-ast", self, 1, 128, "patch_mels")
         if self.width % self.heads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +49,8 @@ def front_end(
         maps = norm(mel.repeat(2, 1, 1, 1) if mirrored else mel)
         return Heard(fit_frames(maps, config), mel.expand(-1, 2, -1, -1), _no_phase(mel))
     mel, phase = hear(waveform, filters, power=power) if known is None else known
+    if config.noise_floor_dbfs is not None:
+        mel, phase = over_noise_floor(mel, phase, noise_of_bands(filters, config.noise_floor_dbfs, power), power)
     unit_phase = phase / filters.sum(dim=0)
     maps = norm(torch.cat((mel, mel.flip(1))) if mirrored else mel)
     if config.features == "mel":
@@ -56,6 +59,29 @@ def front_end(
     if mirrored:  # the sine changes its sign
         heard = torch.cat((heard, heard * heard.new_tensor([1.0, -1.0])[:, None, None]))
     return Heard(fit_frames(torch.cat((maps, heard), dim=1), config), mel, unit_phase)
+
+
+def noise_of_bands(filters: Float[Tensor, "513 128"], noise_dbfs: float, power: bool) -> Float[Tensor, " 128"]:
+    """Expected log-mel, dB, of white Gaussian noise of so many dBFS (RMS) in each band."""
+    window = features.hann_window(filters.device)
+    variance = 10 ** (noise_dbfs / 10) * window.square().sum()  # of a bin
+    expected = variance if power else (variance * math.pi / 4).sqrt()  # the mean of a Rayleigh distribution
+    return features.decibel(expected * filters.sum(dim=0))
+
+
+def over_noise_floor(
+    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], noise_db: Float[Tensor, " 128"], power: bool
+) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
+    """What is heard on the average over noise in both microphones: levels add up as powers, and the phase between the
+    ears fades by the share of the sound in each of them.
+
+    A band in which there is nothing but what arithmetic or rounding left then says nothing, in place of the level and
+    phase of that, to which every device, number of bits and Fourier transform gives another value.
+    """
+    per_db = math.log(10) / (10 if power else 5)
+    noise_to_sound = torch.exp((noise_db - mel) * per_db)
+    phase = phase / (1 + noise_to_sound).prod(dim=1, keepdim=True)
+    return mel + torch.log1p(noise_to_sound) / per_db, phase
 
 
 def fit_frames(maps: Float[Tensor, "B C T 128"], config: SpatialASTConfig) -> Float[Tensor, "B C P 128"]:
