@@ -31,10 +31,10 @@ class ScriptedAgent:
     """Walks to where it believes the goal is, around what it bumps into, and stops there.
 
     For ``AudioGoal-v0`` and ``SemanticAudioGoal-v0`` with discrete actions inside :class:`SpatialHearing`, which must
-    give ``direction``, ``distance``, ``valid`` and, for a named goal, ``slot_probs``.
+    give :attr:`keys`; as it has a map of its own, each look by itself (``joined_s=0``, with ``turn_key``).
     """
 
-    keys = ("direction", "distance", "valid", "slot_probs", "age")
+    keys = ("direction", "azimuth_probs", "distance", "valid", "slot_probs", "age")
     """What it needs to hear."""
 
     def __init__(self, env: gym.Env[Any, Any], beliefs: Beliefs | None = None) -> None:
@@ -81,13 +81,12 @@ class ScriptedAgent:
         else:
             share = valid / valid.sum()
         sources = []
-        for direction, distance, probability in zip(
-            observation["audio/direction"][valid], observation["audio/distance"][valid], share[valid], strict=True
-        ):
-            level = math.hypot(direction[0], direction[2])
-            azimuth = math.atan2(-direction[2], direction[0])
-            sources.append(Heard(azimuth, float(distance) * level, float(probability), level > 0.2))
-        self._map.hear((x, z, turn), sources, self._still)
+        for slot in np.flatnonzero(valid):
+            x_right, _, z_back = observation["audio/direction"][slot]
+            level, distance = math.hypot(x_right, z_back), float(observation["audio/distance"][slot])
+            azimuth = observation["audio/azimuth_probs"][slot].astype(float)
+            sources.append(Heard(azimuth, distance * level, float(share[slot]), level > 0.2))
+        self._map.hear((x, z, turn), sources)
         self._heard += float(share.sum())
         if share.sum() > 0.3:
             self._unheard = 0

@@ -152,7 +152,7 @@ class VectorSpatialHearing(_VectorWrapper):
         return {**infos, "final_obs": heard, "final_info": final_info}
 
     def _pose(self, observations: Any, row: int | None) -> dict[str, Any]:
-        """Heading and place of an environment's head, and what it looks for; ``row`` is that of batched observations."""
+        """Heading and place of a head, and what is looked for; ``row`` is its place in batched observations."""
 
         def of(key: str) -> Any:
             return observations[key] if row is None else observations[key][row]
