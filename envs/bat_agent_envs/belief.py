@@ -57,13 +57,10 @@ class Beliefs:
 
 
 NAMED = Beliefs(
-    wrong=0.25,
     log_distance=0.6,
-    sharpen=0.4,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
     look_steps=8,
-    listen_steps=2,
     silent_steps=6,
     impatience_m=0.03,
 )
