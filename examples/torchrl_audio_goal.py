@@ -10,14 +10,19 @@ Needs: pip install bat-agent 'torchrl>=0.14'
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import gymnasium as gym
 import torch
-from torchrl.envs import GymWrapper
-from torchrl.envs.utils import check_env_specs
 
 from bat_agent_envs import SpatialHearing
+
+try:
+    from torchrl.envs import GymWrapper
+    from torchrl.envs.utils import check_env_specs
+except ImportError as error:
+    sys.exit(f"this example needs TorchRL ({error}): pip install 'torchrl>=0.14'")
 
 KEYS = ("direction", "heading_error", "distance", "valid", "age")
 

@@ -42,8 +42,6 @@ class Beliefs:
     """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
     look_steps: int = 12
     """Steps at most to look around before walking anywhere."""
-    listen_steps: int = 0
-    """Steps ahead after each turn before the next: a head that keeps turning hears little."""
     stuck_steps: int = 14
     """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m`` with
     a probability of ``stuck_sure``, or walks somewhere else for ``wander_steps``."""

@@ -51,7 +51,7 @@ class ScriptedAgent:
         self._blocked: list[tuple[float, float]] = []
         self._rng = np.random.default_rng(seed)
         self._detour, self._collided = 0, False
-        self._heard, self._last, self._still = 0.0, FORWARD, 0
+        self._heard, self._last = 0.0, FORWARD
         self._unheard = self._steps = self._wander = 0
         self._wandering = 0.0
         self._places: list[tuple[float, float]] = []
@@ -65,7 +65,6 @@ class ScriptedAgent:
             self._blocked.append((x - self._forward_m * math.sin(turn), z - self._forward_m * math.cos(turn)))
         self._listen(observation, x, z, turn)
         self._last = self._choose(x, z, turn)
-        self._still = 0 if self._last in (LEFT, RIGHT) else self._still + 1
         return self._last
 
     def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
@@ -112,8 +111,6 @@ class ScriptedAgent:
             return STOP
         if away < 0.4:
             self._map.not_at(x, z, 0.4)
-        if self._last == FORWARD and 0 < self._still < self._beliefs.listen_steps and not self._collided:
-            return FORWARD
         if self._is_stuck(x, z):
             if self._map.within(x, z, self._beliefs.stuck_m) > self._beliefs.stuck_sure:  # in front of it
                 return STOP
@@ -130,14 +127,8 @@ class ScriptedAgent:
         return self._towards(self._around(x, z, wanted), turn)
 
     def _look(self) -> int | None:
-        """Look around before walking anywhere: turning, or by quarters of a turn with steps ahead between them."""
-        trust = self._beliefs
-        if self._steps >= trust.look_steps:
-            return None
-        if trust.listen_steps:
-            quarter = round(math.pi / 2 / self._turn)
-            return LEFT if self._steps % (trust.listen_steps + 1 + quarter) > trust.listen_steps else FORWARD
-        return LEFT if self._heard < 1.5 else None
+        """Look around before walking anywhere."""
+        return LEFT if self._steps < self._beliefs.look_steps and self._heard < 1.5 else None
 
     def _is_stuck(self, x: float, z: float) -> bool:
         """Whether it has been about here for some time."""

@@ -219,7 +219,18 @@ def test_the_node_takes_samples_of_both_ears_in_turn(node: ModuleType) -> None:
         node.both_ears(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize(("name", "missing"), [("ros2_hearing_node", "rclpy"), ("rllib_audio_goal", "ray")])
+def test_torchrl_finds_no_fault_in_what_is_heard(echo: str) -> None:
+    utils = pytest.importorskip("torchrl.envs.utils")
+    env = example("torchrl_audio_goal").heard_room(echo, sounds="procedural:2", max_steps=12)
+    utils.check_env_specs(env)
+    walked = env.rollout(5)
+    assert walked["next", "audio/heading_error"].shape == (walked.batch_size[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("ros2_hearing_node", "rclpy"), ("rllib_audio_goal", "ray"), ("torchrl_audio_goal", "torchrl")],
+)
 def test_an_example_says_what_it_lacks(name: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     for loaded in [module for module in sys.modules if module.startswith(f"{missing}.")]:
