@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -146,8 +148,7 @@ def test_ears_that_walk_hear_as_from_where_they_are() -> None:
             if told:
                 turning.stand(0.0, ahead_m)
             place = np.degrees(np.arctan2(1.4 - ahead_m, -1.4))
-            look = confused(place - heading)
-            look = Look(*list(vars(look).values())[:5], float(np.hypot(1.4 - ahead_m, 1.4)))
+            look = replace(confused(place - heading), distance_m=float(np.hypot(1.4 - ahead_m, 1.4)))
             found = turning.look([look], number * 0.25, 0.25, 0.25)
         errors[told] = off_deg(found[0], place - heading)
     assert errors[True] < 6

@@ -90,7 +90,7 @@ def test_two_bearings_meet_where_the_goal_is() -> None:
         for _ in range(3):
             found.hear((x, z, turn), [Heard(nearly(math.degrees(azimuth)), math.hypot(dx, dz), 1.0)])
     assert np.hypot(*(np.array(found.best()) - goal)) < 0.3
-    assert found.within(*goal, 1.0) > 0.5
+    assert found.within(float(goal[0]), float(goal[1]), 1.0) > 0.5
 
 
 def test_what_is_surely_not_the_goal_says_nothing() -> None:

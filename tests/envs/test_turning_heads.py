@@ -112,7 +112,8 @@ def test_what_was_heard_is_moved_on_as_the_agent_walks() -> None:
                 "elevation_probs": near_deg(90.0, 180), "slot_probs": np.ones((1, 3)), "distance": np.full(1, 2.0),
                 "sides": np.zeros((1, 3)),
             }  # fmt: skip
-            head.look(heard, 0.25 * number, np.random.default_rng(0).standard_normal((2, 8_000)), 0.25)
+            noise = np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32)
+            head.look(heard, 0.25 * number, noise, 0.25)
         x, _, z = heard["direction"][0]
         azimuths[told] = np.degrees(np.arctan2(-z, x)) + 36.0
     truth = np.degrees(np.arctan2(math.sqrt(2) - 1.5, -math.sqrt(2)))
