@@ -33,6 +33,7 @@ import bat_agent
 from bat_agent.scene import unit_vector
 from bat_agent_envs import SpatialHearing
 from bat_agent_envs.ears import hear_all, open_ears
+from bat_agent_envs.heading import Head
 
 SECONDS, SWING_DEG, HOP_S, WINDOW_S = 4.0, 60.0, 0.25, 2.0
 FIRST_SEED = 0
@@ -105,17 +106,16 @@ def walk(seed: int, step_s: float, speed: float, seen: Seen, how: str) -> tuple[
 
 
 def one_by_one(sound: np.ndarray, headings: list[float], truth: np.ndarray, step_s: float, seen: Seen) -> None:
-    """The last look alone, of the sound that came within 20° of turn, at the heading of its middle."""
-    from bat_agent.hearing.turning import Headings
-
-    trace = Headings(jumps=True)
+    """The last look alone, as ``joined_s=0`` has it."""
+    head = Head(0.0)
     for number, heading in enumerate(headings, start=1):
-        trace.say(number * step_s, heading)
-    steady_s = trace.steady_s(SECONDS, WINDOW_S)
-    heard, _ = hear_all(open_ears("bat-small"), [sound[:, -round(steady_s * 32_000) :]])
-    said = heard["direction"][0, 0]
-    meant = float(trace.over(SECONDS - steady_s, SECONDS).mean())
-    seen["alone error"].append(angle_deg(turned(said, trace.now_deg - meant), truth) if said.any() else 90.0)
+        head.face(number * step_s, heading)
+    newest = sound[:, -round(WINDOW_S * 32_000) :]
+    window = newest[:, -round(head.steady_s(SECONDS, newest) * 32_000) :]
+    heard = {name: values[0] for name, values in hear_all(open_ears("bat-small"), [window])[0].items()}
+    head.look(heard, SECONDS, window, HOP_S)
+    said = heard["direction"][0]
+    seen["alone error"].append(angle_deg(said, truth) if said.any() else 90.0)
 
 
 def as_file(sound: np.ndarray, headings: list[float], truth: np.ndarray, step_s: float, seen: Seen) -> None:

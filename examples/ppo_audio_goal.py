@@ -57,7 +57,7 @@ def learn(
     rooms = [partial(room, **options)] * count
     mode = AutoresetMode.SAME_STEP
     inner = AsyncVectorEnv(rooms, autoreset_mode=mode) if count > 1 else SyncVectorEnv(rooms, autoreset_mode=mode)
-    heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=1.0, turn_key="pose")
+    heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=1.0, turn_key="pose", place_key="pose")
     envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)))
     ppo = PPO(
         "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(128, n_steps * count), learning_rate=1e-3,

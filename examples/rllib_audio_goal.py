@@ -35,7 +35,7 @@ def heard_room(options: dict[str, Any]) -> gym.Env[Any, Any]:
     options = dict(options)
     model = options.pop("model", "bat-small")
     room = gym.make("bat_agent_envs/AudioGoal-v0", disable_env_checker=True, **options)
-    return SpatialHearing(room, model, keys=KEYS, window_s=1.0, turn_key="pose")
+    return SpatialHearing(room, model, keys=KEYS, window_s=1.0, turn_key="pose", place_key="pose")
 
 
 def flattened(env: Any, spaces: Any = None, device: Any = None) -> FlattenObservations:

@@ -1,48 +1,66 @@
-"""What a head hears that turns: short looks, each turned into the frame of now and joined on the sphere.
+"""What a head hears that turns and walks: looks, each turned into one frame and joined on the sphere.
 
-Sound that is heard while the head turns comes from no one direction but from a sweep. So only as much of the newest
-sound is looked at as came while the head was near one heading, and what that look tells is kept in a frame that does
-not turn. There the looks multiply. Time and level between the ears leave a cone of confusion open; the cones of two
+Sound that is heard while the head turns comes from no one direction but from a sweep. Most of it is told by its onsets,
+which are direct sound; so what a look tells is turned by the headings that its onsets had, into a frame that does not
+turn, and there looks multiply. Time and level between the ears leave a cone of confusion open; the cones of two
 headings cross where the source is, so that turning tells front from behind and above from below, where standing still
-is a guess. What is held turns with the head, as long as nothing new is heard.
+is a guess. What a look tells of all directions is taken as it says it: it knows what it leaves open (in trials a share
+for the cone, or for anything, only made it less likely to be right).
+
+What is held turns with the head, as long as nothing new is heard. Of ears that walk, what was heard before is moved on
+by how far away it was heard to be.
 
 Headings are degrees counter-clockwise from above, as in :mod:`bat_agent.scene`; where 0 lies does not matter.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bat_agent.hearing.spread import along
+from bat_agent.hearing.sphere import (
+    AZIMUTHS,
+    ELEVATIONS,
+    Floats,
+    azimuths_of,
+    density_of,
+    elevations_of,
+    mass_of,
+    peak_of,
+    walked,
+)
+from bat_agent.interfaces import SAMPLE_RATE_HZ
 
-Floats = NDArray[np.float64]
-
-SWEEP_DEG, WIDE_DEG = 20.0, 50.0
+SWEEP_DEG, WIDE_DEG = 20.0, 100.0
 """A look is about as much of the newest sound as came within so many degrees of turn; within more, where that would be
-less than ``ENOUGH_S``: of a quarter of a second the angle to the side is three times as far off as of two seconds."""
-ENOUGH_S, SHORTEST_S = 0.5, 0.25
+less than ``ENOUGH_S``: of a quarter of a second the angle to the side is three times as far off as of a second."""
+ENOUGH_S, SHORTEST_S = 1.0, 0.25
 """But about no less than that."""
+FAINT, ONSET_ALONE_S = 0.15, 0.2
+"""And so much that it begins before the last onset of at least that share of the strongest: an echo alone tells
+nothing."""
 STILL_DEG = 3.0
 """A head that turned no more than that while looks were gathered stands still: the newest look says it all."""
 MEMORY_S = 6.0
-"""Time constant with which looks are forgotten: sources move, and heads walk."""
-LIKE = 0.5
-"""From here on, of 2, a look may be of a track."""
-TRUST = 1.2
+"""Time constant with which looks are forgotten: sources move."""
+TRUST = 1.0
 """Power of a look for each second of new sound in it: looks that overlap say the same."""
-CONE, FLAT = 0.35, 0.05
-"""Of what a look says, the share that counts by the angle to the side alone, and the share that counts nothing."""
-AZIMUTHS, ELEVATIONS = 120, 36
-"""Cells of the sphere."""
-_LATERAL_BINS = 60
+FLAT = 0.02
+"""Of what a look says, the share that counts nothing."""
+NEW, NAMES = 0.1, 2.0
+"""A look is of a track where that explains it better than a new source would, whose place nobody knows and which is so
+likely; sounds of one name speak for the track by so much (a logarithm), of two names as much against it."""
+ONSET_S, RECENT_FRAMES = 0.01, 10
+"""A frame of sound counts by how much it is louder than all of so many before it."""
+WALKED_M = 0.02
+"""Less is no walk."""
+UNKNOWN_M = 2.5
+"""How far away a sound is taken to be whose distance is not heard."""
 _TRACE_S = 12.0
 
 
@@ -98,9 +116,10 @@ class Headings:
         index = np.searchsorted(known, times - 1e-9, side="left")
         return np.asarray(headings[np.minimum(index, len(known) - 1)])
 
-    def steady_s(self, end_s: float, longest_s: float) -> float:
-        """Seconds before ``end_s``, at most ``longest_s``, of which a look is to be (``SWEEP_DEG``)."""
-        if len(self._at) < 2:
+    def steady_s(self, end_s: float, sound: NDArray[np.floating]) -> float:
+        """Seconds at the end of ``sound`` (2, N) at 32 kHz, which ended at ``end_s``, of which a look is to be."""
+        longest_s = sound.shape[1] / SAMPLE_RATE_HZ
+        if len(self._at) < 2 or longest_s <= SHORTEST_S:
             return longest_s
         headings = self.over(end_s - longest_s, end_s)[1:][::-1]
         swept = np.maximum.accumulate(headings) - np.minimum.accumulate(headings)
@@ -108,10 +127,9 @@ class Headings:
         def within(most_deg: float) -> float:
             return longest_s * int(np.searchsorted(swept, most_deg + 1e-6, side="right")) / len(headings)
 
-        # Sound from before and after one large turn at once is of two places, and of none between them.
-        jumped = np.abs(np.diff(headings)) > SWEEP_DEG
-        since_s = longest_s * (int(jumped.argmax()) + 1 if jumped.any() else len(headings)) / len(headings)
-        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S, since_s), SHORTEST_S)
+        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S), SHORTEST_S)
+        if steady < longest_s:
+            steady = max(steady, reach_s(sound))
         return min(math.floor(100 * steady + 0.5) / 100, longest_s)
 
 
@@ -127,6 +145,8 @@ class Look:
     """(180,) probabilities."""
     class_probs: NDArray[np.floating]
     """(C,)"""
+    distance_m: float = 0.0
+    """0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +165,13 @@ class Placed:
 
 @dataclass(eq=False)
 class _Track:
-    number: int
     log: Floats
     """(AZIMUTHS, ELEVATIONS) logarithm of the posterior, in the frame that does not turn."""
     classes: Floats
+    log_distance: float
+    """Natural logarithm of metres, the mean of looks."""
     t_s: float
-    last: Look
-    last_deg: float
-    """Heading of the last look."""
-    headings: deque[tuple[float, float]] = field(default_factory=deque)
+    gathered: deque[tuple[float, float]] = field(default_factory=deque)
     """Time and heading of looks that are still remembered."""
 
 
@@ -161,33 +179,51 @@ class Turning:
     """Joins looks of one head, source by source. Not for several threads at once."""
 
     def __init__(self, *, jumps: bool = False, memory_s: float = MEMORY_S) -> None:
-        """``jumps`` as in :class:`Headings`."""
+        """``jumps`` as in :class:`Headings`; ``memory_s`` of 0 leaves each look by itself."""
         self.headings = Headings(jumps=jumps)
         self._memory_s = memory_s
         self._tracks: list[_Track] = []
-        self._numbers = itertools.count(1)
+        self._stands_m: tuple[float, float] | None = None
 
     def clear(self) -> None:
         """Nothing that was heard is still there, and the heading is unknown."""
         self.headings.clear()
         self._tracks.clear()
+        self._stands_m = None
 
-    def look(self, looks: Sequence[Look], t_s: float, window_s: float, new_s: float) -> list[Placed]:
+    def stand(self, right_m: float, front_m: float) -> None:
+        """Where the ears are now, in the frame that does not turn; wherever its origin is."""
+        if self._stands_m is None:
+            self._stands_m = right_m, front_m
+        right, front = right_m - self._stands_m[0], front_m - self._stands_m[1]
+        if math.hypot(right, front) < WALKED_M:
+            return
+        self._stands_m = right_m, front_m
+        for track in self._tracks:
+            track.log = walked(track.log, math.exp(track.log_distance), right, front)
+
+    def look(
+        self,
+        looks: Sequence[Look],
+        t_s: float,
+        window_s: float,
+        new_s: float,
+        sound: NDArray[np.floating] | None = None,
+    ) -> list[Placed]:
         """Take what is heard in the ``window_s`` before ``t_s``, of which ``new_s`` were in no look before; returns
-        where each source is now, in the same order.
+        where each source is now, in the same order. ``sound`` (2, N) at 32 kHz is what was looked at.
         """
-        heading = float(self.headings.over(t_s - window_s, t_s).mean())
+        weights = np.ones(max(round(window_s / ONSET_S), 1)) if sound is None else onsets(sound)
+        times = np.asarray(t_s - window_s + (np.arange(len(weights)) + 0.5) * (window_s / len(weights)), np.float64)
+        faced = _Faced(self.headings.at(times), weights / weights.sum(), self.headings.now_deg)
+        if not self._memory_s:
+            return [_alone(look, faced) for look in looks]
         power = TRUST * min(new_s, window_s)
-        said = [_likelihood(look, heading) for look in looks]
+        said = [_density(look, faced) for look in looks]
         found: list[Placed] = []
-        pairs = self._pairs(looks, said)
-        for number, (look, log) in enumerate(zip(looks, said, strict=True)):
-            track = pairs.get(number)
-            if track is None:
-                track = _Track(next(self._numbers), np.zeros_like(log), np.zeros(len(look.class_probs)), t_s, look, 0.0)
-                self._tracks.append(track)
-            self._join(track, look, log * power, t_s, heading)
-            found.append(self._placed(track))
+        for look, density, track in zip(looks, said, self._tracks_of(looks, said, t_s), strict=True):
+            self._join(track, look, power * np.log((1 - FLAT) * density + FLAT), t_s, faced)
+            found.append(_placed(track, look, faced))
         self._tracks = [track for track in self._tracks if t_s - track.t_s < self._memory_s]
         return found
 
@@ -195,166 +231,133 @@ class Turning:
         """An azimuth that was said at an (unwrapped) heading, as it is at the heading of now."""
         return (azimuth_deg + since_deg - self.headings.now_deg) % 360
 
-    def _join(self, track: _Track, look: Look, log: Floats, t_s: float, heading: float) -> None:
-        track.log *= math.exp(-(t_s - track.t_s) / self._memory_s)
-        track.log += log
-        track.log -= track.log.max()
+    def _join(self, track: _Track, look: Look, log: Floats, t_s: float, faced: _Faced) -> None:
+        track.log = track.log * math.exp(-(t_s - track.t_s) / self._memory_s) + log
         track.classes = 0.7 * track.classes + 0.3 * look.class_probs
-        track.t_s, track.last, track.last_deg = t_s, look, heading
-        track.headings.append((t_s, heading))
-        while t_s - track.headings[0][0] > self._memory_s:
-            track.headings.popleft()
+        if look.distance_m > 0:
+            track.log_distance = 0.7 * track.log_distance + 0.3 * math.log(look.distance_m)
+        track.t_s = t_s
+        track.gathered.append((t_s, faced.mean_deg))
+        while t_s - track.gathered[0][0] > self._memory_s:
+            track.gathered.popleft()
 
-    def _placed(self, track: _Track) -> Placed:
-        now, look = self.headings.now_deg, track.last
-        gathered = [heading for _, heading in track.headings]
-        if max(gathered) - min(gathered) <= STILL_DEG:
-            turn = track.last_deg - now
-            azimuth = shifted(np.asarray(look.azimuth, float), turn)
-            return Placed(
-                (look.azimuth_deg + turn) % 360, look.elevation_deg, azimuth, np.asarray(look.elevation, float), False
-            )
-        mass = np.exp(track.log) * _sphere().area
-        mass /= mass.sum()
-        x, y, z = _peak(mass)
-        azimuth_deg = (math.degrees(math.atan2(y, x)) - now) % 360
-        elevation_deg = math.degrees(math.asin(min(max(z, -1.0), 1.0)))
-        return Placed(azimuth_deg, elevation_deg, _azimuths(mass.sum(axis=1), now), _elevations(mass.sum(axis=0)), True)
-
-    def _pairs(self, looks: Sequence[Look], said: Sequence[Floats]) -> dict[int, _Track]:
-        """Number of a look → the track that it goes on."""
-        if not looks or not self._tracks:
-            return {}
-        alike = np.array(
-            [[_alike(look, log, track) for track in self._tracks] for look, log in zip(looks, said, strict=True)]
-        )
-        return {row: self._tracks[column] for row, column in _paired(alike)}
+    def _tracks_of(self, looks: Sequence[Look], said: Sequence[Floats], t_s: float) -> list[_Track]:
+        """The track that each look goes on, or a new one."""
+        alike = np.zeros((len(looks), len(self._tracks)))
+        for column, track in enumerate(self._tracks):
+            mass = mass_of(track.log)
+            for row, (look, density) in enumerate(zip(looks, said, strict=True)):
+                alike[row, column] = _gain(look, density, track, mass)
+        pairs = {row: self._tracks[column] for row, column in _paired(alike)} if alike.size else {}
+        found = []
+        for row, look in enumerate(looks):
+            if row not in pairs:
+                empty = np.zeros((AZIMUTHS, ELEVATIONS))
+                classes = np.asarray(look.class_probs, np.float64)
+                pairs[row] = _Track(empty, classes, math.log(look.distance_m or UNKNOWN_M), t_s)
+                self._tracks.append(pairs[row])
+            found.append(pairs[row])
+        return found
 
 
-def _paired(alike: Floats) -> list[tuple[int, int]]:
-    """Looks and tracks in the pairs with the largest sum of likenesses above ``LIKE``.
+@dataclass(frozen=True)
+class _Faced:
+    """How the head faced while something was heard."""
+
+    headings_deg: Floats
+    weights: Floats
+    """Of each, 1 together."""
+    now_deg: float
+
+    @property
+    def mean_deg(self) -> float:
+        return float(self.headings_deg @ self.weights)
+
+    def swept(self, cells: int, since_deg: float) -> Floats:
+        """(cells,) how much each turn from a heading on counts, on a circle of so many cells."""
+        place = (self.headings_deg - since_deg) / (360 / cells)
+        low = np.floor(place).astype(int)
+        share = place - low
+        near = np.bincount(low % cells, self.weights * (1 - share), cells)
+        return np.asarray(near + np.bincount((low + 1) % cells, self.weights * share, cells))
+
+
+def _around(values: Floats, swept: Floats) -> Floats:
+    """Values along a circle (the first axis), turned by each turn by its weight."""
+    turned = np.fft.rfft(values, axis=0) * np.fft.rfft(swept).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(np.maximum(np.fft.irfft(turned, len(values), axis=0), 0))
+
+
+def _density(look: Look, faced: _Faced) -> Floats:
+    """(AZIMUTHS, ELEVATIONS) how well each direction of the frame that does not turn explains a look, relative to a
+    sphere without a preference.
+    """
+    return _around(density_of(look.azimuth, look.elevation), faced.swept(AZIMUTHS, 0.0))
+
+
+def _alone(look: Look, faced: _Faced) -> Placed:
+    """What one look says, in the frame of now."""
+    azimuth = _around(np.asarray(look.azimuth, np.float64), faced.swept(360, faced.now_deg))
+    turn = faced.mean_deg - faced.now_deg
+    return Placed(
+        (look.azimuth_deg + turn) % 360, look.elevation_deg, azimuth, np.asarray(look.elevation, np.float64), False
+    )
+
+
+def _placed(track: _Track, look: Look, faced: _Faced) -> Placed:
+    headings = [heading for _, heading in track.gathered]
+    if max(headings) - min(headings) <= STILL_DEG:
+        return _alone(look, faced)
+    mass = mass_of(track.log)
+    x, y, z = peak_of(mass)
+    azimuth_deg = (math.degrees(math.atan2(y, x)) - faced.now_deg) % 360
+    elevation_deg = math.degrees(math.asin(min(max(z, -1.0), 1.0)))
+    azimuth = azimuths_of(mass.sum(axis=1), faced.now_deg)
+    return Placed(azimuth_deg, elevation_deg, azimuth, elevations_of(mass.sum(axis=0)), True)
+
+
+def _paired(gains: Floats) -> list[tuple[int, int]]:
+    """Looks and tracks in the pairs with the largest sum of gains, which are all above 0.
 
     Track after track, of every set of looks that may have found theirs the best pairs: looks are few, tracks may be
     many. (scipy has an algorithm for it, but is not everywhere where looks are joined.)
     """
     best: dict[int, tuple[float, list[tuple[int, int]]]] = {0: (0.0, [])}
-    for column in range(alike.shape[1]):
+    for column in range(gains.shape[1]):
         for paired, (total, pairs) in list(best.items()):
-            for row in range(alike.shape[0]):
-                if paired >> row & 1 or alike[row, column] <= LIKE:
+            for row in range(gains.shape[0]):
+                if paired >> row & 1 or gains[row, column] <= 0:
                     continue
-                now, sum_now = paired | 1 << row, total + float(alike[row, column])
+                now, sum_now = paired | 1 << row, total + float(gains[row, column])
                 if now not in best or sum_now > best[now][0]:
                     best[now] = (sum_now, [*pairs, (row, column)])
     return max(best.values(), key=lambda each: each[0])[1]
 
 
-def _alike(look: Look, log: Floats, track: _Track) -> float:
-    """0 to 2: how much a look sounds like a track, and how much of it lies where that is."""
-    here, there = (np.exp(part - part.max()) * _sphere().area for part in (log, track.log))
-    overlap = float(np.sqrt(here / here.sum() * (there / there.sum())).sum())
+def _gain(look: Look, density: Floats, track: _Track, mass: Floats) -> float:
+    """Logarithm of how much likelier a look is if it is of a track than if it is of a new source."""
+    explained = (1 - FLAT) * float((density * mass).sum()) + FLAT
     norms = float(np.linalg.norm(look.class_probs) * np.linalg.norm(track.classes))
-    return overlap + (float(look.class_probs @ track.classes) / norms if norms > 0 else 1.0)
+    named = 2 * float(look.class_probs @ track.classes) / norms - 1 if norms > 0 else 0.0
+    return math.log(explained) + NAMES * named - math.log(NEW)
 
 
-# --- the sphere ---
-
-
-@dataclass(frozen=True)
-class _Sphere:
-    azimuth: Floats
-    """(AZIMUTHS,) radians."""
-    elevation: Floats
-    """(ELEVATIONS,) radians."""
-    area: Floats
-    """(1, ELEVATIONS) of each cell, up to a factor."""
-    vectors: Floats
-    """(AZIMUTHS, ELEVATIONS, 3): right, front, up."""
-
-
-@cache
-def _sphere() -> _Sphere:
-    azimuth: Floats = np.asarray((np.arange(AZIMUTHS) + 0.5) * (2 * math.pi / AZIMUTHS), np.float64)
-    elevation = ((np.arange(ELEVATIONS) + 0.5) / ELEVATIONS - 0.5) * math.pi
-    level = np.cos(elevation)
-    vectors = np.stack(
-        [
-            np.cos(azimuth)[:, None] * level,
-            np.sin(azimuth)[:, None] * level,
-            np.broadcast_to(np.sin(elevation), (AZIMUTHS, ELEVATIONS)),
-        ],
-        axis=-1,
-    )
-    return _Sphere(azimuth, elevation, np.asarray(level[None], np.float64), vectors)
-
-
-def _likelihood(look: Look, heading_deg: float) -> Floats:
-    """(AZIMUTHS, ELEVATIONS) logarithm of how well each direction of the frame that does not turn explains a look.
-
-    A mixture: of the look's own distribution, of its distribution over the angle to the side alone, whatever front,
-    behind, above and below, and of anything. Each is relative to a sphere without a preference.
+def onsets(sound: NDArray[np.floating]) -> Floats:
+    """(n,) how much each 10 ms of a sound (2, N) at 32 kHz tell of where it comes from: by how much they are louder
+    than all of the tenth of a second before. What comes first is direct sound, reflections follow; and it is by far the
+    most of what the model goes by. Never all 0.
     """
-    sphere = _sphere()
-    own = _density(look.azimuth, look.elevation)
-    turned = sphere.azimuth - math.radians(heading_deg)
-    place = np.degrees(turned) % 360 / (360 / AZIMUTHS) - 0.5
-    low = np.floor(place).astype(int)
-    share = (place - low)[:, None]
-    direct = (1 - share) * own[low % AZIMUTHS] + share * own[(low + 1) % AZIMUTHS]
-    # The sphere has equal areas in equal steps of the sine of the angle to the side.
-    side = (np.cos(turned)[:, None] * np.cos(sphere.elevation) + 1) / 2 * _LATERAL_BINS - 0.5
-    cone = np.interp(side, np.arange(_LATERAL_BINS), _lateral(own))
-    return np.asarray(np.log((1 - CONE - FLAT) * direct + CONE * cone + FLAT))
+    frame = round(ONSET_S * SAMPLE_RATE_HZ)
+    count = max(sound.shape[1] // frame, 1)
+    power = np.square(np.asarray(sound[:, -count * frame :], np.float64)).sum(axis=0).reshape(count, -1).sum(axis=1)
+    before = np.concatenate((np.full(RECENT_FRAMES, power[0]), power[:-1]))
+    loudest = np.lib.stride_tricks.sliding_window_view(before, RECENT_FRAMES).max(axis=1)
+    weights = np.maximum(power - loudest, 0)
+    return np.asarray(weights + 1e-3 * weights.max() + 1e-12)
 
 
-def _density(azimuth: NDArray[np.floating], elevation: NDArray[np.floating]) -> Floats:
-    """(AZIMUTHS, ELEVATIONS) in the frame of the head; its mean over the sphere is 1."""
-    across = np.asarray(azimuth, float).reshape(AZIMUTHS, -1).sum(axis=1)
-    across = 0.5 * across + 0.25 * (np.roll(across, 1) + np.roll(across, -1))
-    up = np.asarray(elevation, float).reshape(ELEVATIONS, -1).sum(axis=1)
-    density = across[:, None] * (up / np.cos(_sphere().elevation))
-    return np.asarray(density / np.average(density, weights=np.broadcast_to(_sphere().area, density.shape)))
-
-
-@cache
-def _bins_of_side() -> tuple[NDArray[np.intp], Floats]:
-    side = _sphere().vectors[..., 0]
-    bins = np.minimum(((side + 1) / 2 * _LATERAL_BINS).astype(int), _LATERAL_BINS - 1).ravel()
-    areas = np.broadcast_to(_sphere().area, side.shape).ravel()
-    return np.asarray(bins), np.asarray(np.bincount(bins, weights=areas, minlength=_LATERAL_BINS))
-
-
-def _lateral(density: Floats) -> Floats:
-    """(_LATERAL_BINS,) mean density at each angle to the side, in even steps of its sine."""
-    bins, areas = _bins_of_side()
-    mass = np.bincount(bins, weights=(density * _sphere().area).ravel(), minlength=_LATERAL_BINS)
-    return np.asarray(mass / areas)
-
-
-def _peak(mass: Floats) -> Floats:
-    """Unit vector to where most of the probability is, within some 15°."""
-    vectors = _sphere().vectors
-    density = mass / _sphere().area
-    at = vectors[np.unravel_index(int(density.argmax()), mass.shape)]
-    for _ in range(4):
-        weight = mass * np.exp((along(vectors, at) - 1) / 0.035)  # a standard deviation of 10.7°
-        at = (weight[..., None] * vectors).sum(axis=(0, 1))
-        at = at / np.linalg.norm(at)
-    return np.asarray(at)
-
-
-def shifted(probs: Floats, by_deg: float) -> Floats:
-    """(360,) probabilities of azimuths, turned by any angle."""
-    index = (np.arange(360) - by_deg) % 360
-    low = np.floor(index).astype(int)
-    share = index - low
-    return np.asarray((1 - share) * probs[low % 360] + share * probs[(low + 1) % 360])
-
-
-def _azimuths(mass: Floats, heading_deg: float) -> Floats:
-    """(360,) probabilities in the frame of the head, from those of cells in the frame that does not turn."""
-    return shifted(np.repeat(mass, 360 // AZIMUTHS) / (360 // AZIMUTHS), -heading_deg)
-
-
-def _elevations(mass: Floats) -> Floats:
-    return np.repeat(mass, 180 // ELEVATIONS) / (180 // ELEVATIONS)
+def reach_s(sound: NDArray[np.floating]) -> float:
+    """Seconds at the end of a sound (2, N) at 32 kHz that hold its last onset that is not faint beside the others."""
+    weights = onsets(sound)
+    last = int(np.flatnonzero(weights >= FAINT * weights.max())[-1])
+    return (len(weights) - last) * ONSET_S + ONSET_ALONE_S

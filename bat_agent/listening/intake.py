@@ -113,8 +113,8 @@ class Intake:
 
     def look_at(self, seconds: float) -> Waveform:
         """What to look at: the newest sound, up to that long, of a head that turns as much as came near one heading."""
-        known = self.headings.steady_s(self.t_s, seconds) if len(self.headings) else seconds
-        return self.window(known)
+        newest = self.window(seconds)
+        return self.window(self.headings.steady_s(self.t_s, newest)) if len(self.headings) else newest
 
     def window(self, seconds: float) -> Waveform:
         """The newest sound, (2, up to that long) at 32 kHz."""

@@ -17,7 +17,7 @@ class Joining:
     """Joins what ``bat`` perceives, look by look (:mod:`bat_agent.hearing.turning`). Not for several threads at once.
 
     >>> headings.say(t_s, heading_deg)                                        # doctest: +SKIP
-    >>> window = ring.window(round(headings.steady_s(t_s, 2.0) * 32_000))     # doctest: +SKIP
+    >>> window = ring.window(round(headings.steady_s(t_s, newest) * 32_000))  # doctest: +SKIP
     >>> sources = joining.join(window, bat.perceive(window).sources, t_s, headings)  # doctest: +SKIP
     """
 
@@ -54,11 +54,11 @@ class Joining:
         looks = [
             Look(
                 source.azimuth_deg or 0.0, source.elevation_deg or 0.0, heard.head("azimuth"), heard.head("elevation"),
-                heard.class_probs,
+                heard.class_probs, source.distance_m or 0.0,
             )
             for source, heard in zip(sources, clip.slots, strict=False)
         ]  # fmt: skip
-        found = self._turning.look(looks, t_s, window_s, new_s)
+        found = self._turning.look(looks, t_s, window_s, new_s, window)
         return tuple(
             replaced(source, place, config.thresholds, config.calibration)
             for source, place in zip(sources, found, strict=True)

@@ -1,9 +1,9 @@
 """Where an agent believes that what it looks for is: a map that every perception multiplies into.
 
-A direction counts along a ray, wide as the ears err, with a share for the mistaken side of the cone of confusion (front
-for behind) and one for being wrong altogether; a distance counts too, wider still. Which of several sounds is the one
-that is looked for is a share of each. What one perception leaves open, the next settles, as the agent has turned or
-walked in between.
+A direction counts as the ears have it, by the probability of every degree, which knows what is left open (front or
+behind), with a share for being wrong altogether; a distance counts too, wide as the ears err. Which of several sounds
+is the one that is looked for is a share of each. What one perception leaves open, the next settles, as the agent has
+turned or walked in between.
 """
 
 from __future__ import annotations
@@ -25,13 +25,8 @@ class Beliefs:
     reach_m: float = 12.0
     """Half the side of the map."""
     cell_m: float = 0.25
-    width_deg: float = 10.0
-    """Standard deviation of the azimuth, where it is right."""
-    right: tuple[float, ...] = (0.50, 0.62, 0.72, 0.75, 0.82)
-    """Share of perceptions that are right, 0, 1, 2, … steps after the last turn: what is heard of a head that turns is
-    short, then longer."""
-    mistaken: tuple[float, ...] = (0.20, 0.20, 0.15, 0.15, 0.10)
-    """Share that take front for behind; the rest is wrong altogether."""
+    wrong: float = 0.1
+    """Share of perceptions that are wrong altogether."""
     log_distance: float = 0.9
     """Standard deviation of the natural logarithm of the distance."""
     sharpen: float = 0.3
@@ -47,8 +42,6 @@ class Beliefs:
     """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
     look_steps: int = 12
     """Steps at most to look around before walking anywhere."""
-    listen_steps: int = 0
-    """Steps ahead after each turn before the next: a head that keeps turning hears little."""
     stuck_steps: int = 14
     """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m`` with
     a probability of ``stuck_sure``, or walks somewhere else for ``wander_steps``."""
@@ -62,14 +55,10 @@ class Beliefs:
 
 
 NAMED = Beliefs(
-    right=(0.45, 0.55, 0.55, 0.58, 0.60),
-    mistaken=(0.22,),
     log_distance=0.6,
-    sharpen=0.4,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
     look_steps=8,
-    listen_steps=2,
     silent_steps=6,
     impatience_m=0.03,
 )
@@ -80,8 +69,8 @@ NAMED = Beliefs(
 class Heard:
     """A source as the agent hears it."""
 
-    azimuth: float
-    """Radians, 0 right, π/2 front."""
+    azimuth: Floats
+    """(360,) probability of each degree, 0 right, 90 front."""
     distance_m: float
     """Along the floor."""
     share: float
@@ -104,25 +93,23 @@ class GoalMap:
         self.x, self.z = np.meshgrid(axis, axis, indexing="ij")
         self.log = -0.02 * np.hypot(self.x, self.z)  # nearer is likelier, before anything is heard
 
-    def hear(self, pose: tuple[float, float, float], sources: Sequence[Heard], still: int) -> None:
-        """What is heard at once, ``still`` steps after the last turn; what their shares leave of 1 says nothing."""
+    def hear(self, pose: tuple[float, float, float], sources: Sequence[Heard]) -> None:
+        """What is heard at once; what their shares leave of 1 says nothing."""
         bearing, away = self._seen_from(*pose)
         said = np.full_like(self.log, max(1 - sum(source.share for source in sources), 0.0))
         for source in sources:
-            said += source.share * (self._likelihood(source, bearing, away, still) if source.level else 1.0)
+            said += source.share * (self._likelihood(source, bearing, away) if source.level else 1.0)
         self.log += self.beliefs.sharpen * np.log(said)
 
-    def _likelihood(self, source: Heard, bearing: Floats, away: Floats, still: int) -> Floats:
+    def _likelihood(self, source: Heard, bearing: Floats, away: Floats) -> Floats:
         """Of each cell, next to 1 where nothing is known."""
         trust = self.beliefs
-        width = math.radians(trust.width_deg)
-        right, mistaken = (shares[min(still, len(shares) - 1)] for shares in (trust.right, trust.mistaken))
-        said = right * _ray(bearing, source.azimuth, width) + mistaken * _ray(bearing, -source.azimuth, width)
-        said += (1 - right - mistaken) / (2 * math.pi)
+        degree = np.floor(np.degrees(bearing)).astype(int) % 360
+        said = (1 - trust.wrong) * 360 * source.azimuth[degree] + trust.wrong
         if not source.distance_m:  # not known: the model has no such head
-            return np.asarray(2 * math.pi * said)
+            return np.asarray(said)
         off = (np.log(away + 0.1) - math.log(source.distance_m + 0.1)) / trust.log_distance
-        return np.asarray(2 * math.pi * said * (np.exp(-0.5 * off**2) + 0.1))
+        return np.asarray(said * (np.exp(-0.5 * off**2) + 0.1))
 
     def within(self, x: float, z: float, radius_m: float) -> float:
         """Probability that the goal is so near to a place."""
@@ -145,11 +132,6 @@ class GoalMap:
         """Azimuth and distance of each cell for an agent there, turned counter-clockwise by so much."""
         dx, dz = self.x - x, self.z - z
         return np.arctan2(-dz, dx) - turn, np.hypot(dx, dz)
-
-
-def _ray(bearing: Floats, azimuth: float, width: float) -> Floats:
-    apart = np.abs((bearing - azimuth + math.pi) % (2 * math.pi) - math.pi)
-    return np.asarray(np.exp(-0.5 * (apart / width) ** 2) / (width * math.sqrt(2 * math.pi)))
 
 
 def shares(own: Floats, likest: Floats, valid: NDArray[np.bool_], sounding: float, trust: Beliefs) -> Floats:

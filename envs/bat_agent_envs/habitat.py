@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
-from bat_agent.scene import Source, Vector
+from bat_agent.scene import Listener, Source, Vector
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.intake import Waveform
 from bat_agent_envs.old_gym import as_gymnasium
@@ -106,8 +106,8 @@ class HabitatHearing(SpatialHearing):
         sources: See :class:`HabitatSound`.
         step_s: Seconds that pass in a step; of SoundSpaces read from its configuration, as is the rate of its sound.
         options: Of the simulator plugin ``habitat``, such as ``{"quality": "high"}``; ``agent_id`` acts and listens.
-        **hearing: Arguments of :class:`SpatialHearing`; ``turn_key`` is where the agent of the simulator faces unless
-            given, so that what is heard while it turns is joined.
+        **hearing: Arguments of :class:`SpatialHearing`; ``turn_key`` and ``place_key`` are where the agent of the
+            simulator faces and is unless given, so that what is heard while it turns and walks is joined.
     """
 
     def __init__(
@@ -127,8 +127,9 @@ class HabitatHearing(SpatialHearing):
         else:
             hearing = {**self._own_sound(sim_or_env, step_s), **hearing}
         agent_id = int((options or {}).get("agent_id", 0))
-        if "turn_key" not in hearing and (facing := _facing(sim_or_env, agent_id)) is not None:
-            hearing["turn_key"] = facing
+        if "turn_key" not in hearing and (listener := _listener(sim_or_env, agent_id)) is not None:
+            hearing["turn_key"] = lambda env: listener().heading_deg
+            hearing.setdefault("place_key", lambda env: listener().position_m[::2])
         # The arguments hold a live simulator, so no spec can rebuild this.
         super().__init__(env, **hearing)
 
@@ -145,14 +146,14 @@ class HabitatHearing(SpatialHearing):
         return found
 
 
-def _facing(holder: Any, agent_id: int) -> Callable[[Any], float] | None:
-    """Where the agent faces, degrees counter-clockwise from above; ``None`` where the simulator does not tell."""
+def _listener(holder: Any, agent_id: int) -> Callable[[], Listener] | None:
+    """The agent's place and heading of now; ``None`` where the simulator does not tell."""
     try:
         listener_of(find_simulator(holder), agent_id, 0.0)
     except (BadInput, AttributeError):
         return None
     # Found anew each time: SoundSpaces closes its simulator and makes another where the scene changes.
-    return lambda env: listener_of(find_simulator(holder), agent_id, 0.0).heading_deg
+    return lambda: listener_of(find_simulator(holder), agent_id, 0.0)
 
 
 def goals_of(holder: Any) -> list[Vector]:

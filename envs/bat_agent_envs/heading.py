@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+from bat_agent.hearing.sphere import shifted
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
-from bat_agent.hearing.turning import MEMORY_S, Look, Turning, shifted
+from bat_agent.hearing.turning import Look, Turning
+from bat_agent.sound.ring import Waveform
+from bat_agent_envs.client import SAMPLE_RATE_HZ
 
 Arrays = dict[str, np.ndarray]
 
@@ -20,7 +23,7 @@ class Head:
 
     def __init__(self, joined_s: float) -> None:
         """``joined_s``: how long looks are joined; 0 leaves each by itself."""
-        self._turning, self._joins = Turning(jumps=True, memory_s=joined_s or MEMORY_S), joined_s > 0
+        self._turning = Turning(jumps=True, memory_s=joined_s)
         self._azimuths: np.ndarray | None = None
         self._held_deg = self._shown_deg = 0.0
 
@@ -38,15 +41,20 @@ class Head:
         """The heading of the sound that came up to ``t_s``, counter-clockwise from above."""
         self._turning.headings.say(t_s, heading_deg)
 
-    def steady_s(self, t_s: float, longest_s: float) -> float:
-        """How much of the newest sound to look at."""
-        return self._turning.headings.steady_s(t_s, longest_s)
+    def stand(self, place_m: tuple[float, float]) -> None:
+        """Where the agent is now: metres to the right and back, as it would face with a heading of 0."""
+        self._turning.stand(place_m[0], -place_m[1])
 
-    def look(self, heard: Arrays, t_s: float, window_s: float, new_s: float) -> None:
-        """What one look heard becomes, in place, what all looks of this head tell together."""
-        slots = np.flatnonzero(heard["valid"]) if self._joins else np.zeros(0, int)
+    def steady_s(self, t_s: float, newest: Waveform) -> float:
+        """How much of the newest sound (2, N), which came up to ``t_s``, to look at."""
+        return self._turning.headings.steady_s(t_s, newest)
+
+    def look(self, heard: Arrays, t_s: float, window: Waveform, new_s: float) -> None:
+        """What was heard in a window (2, N) becomes, in place, what all looks of this head tell together."""
+        slots = np.flatnonzero(heard["valid"])
         looks = [_look(heard, int(slot)) for slot in slots]
-        for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s), strict=True):
+        window_s = window.shape[1] / SAMPLE_RATE_HZ
+        for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s, window), strict=True):
             heard["direction"][slot] = _vector(placed.azimuth_deg, placed.elevation_deg)
             heard["azimuth_probs"][slot], heard["elevation_probs"][slot] = placed.azimuth, placed.elevation
         self._azimuths = heard["azimuth_probs"].copy()
@@ -96,7 +104,7 @@ def _look(heard: Arrays, slot: int) -> Look:
     azimuth_deg, elevation_deg = math.degrees(math.atan2(-z, x)) % 360, math.degrees(math.asin(min(max(y, -1.0), 1.0)))
     return Look(
         azimuth_deg, elevation_deg, heard["azimuth_probs"][slot], heard["elevation_probs"][slot],
-        heard["slot_probs"][slot],
+        heard["slot_probs"][slot], float(heard["distance"][slot]),
     )  # fmt: skip
 
 

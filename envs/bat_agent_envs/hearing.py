@@ -66,8 +66,18 @@ class Hearing:
         for clock in (self._now_s, self._newest_s, self._heard_s, self._heard_samples, self._steps, self._latency_ms):
             clock[agent] = 0
 
-    def take(self, agent: int, sound: Any, *, heading_deg: float | None = None, goal: int | None = None) -> None:
-        """The sound of a step, (2, n), with the heading of the head in it, and the class that is looked for."""
+    def take(
+        self,
+        agent: int,
+        sound: Any,
+        *,
+        heading_deg: float | None = None,
+        place_m: tuple[float, float] | None = None,
+        goal: int | None = None,
+    ) -> None:
+        """The sound of a step, (2, n), with the heading and the place of the head in it, and the class that is looked
+        for.
+        """
         intake = self._intakes[agent]
         before = intake.came
         seconds = intake.take(sound)
@@ -81,6 +91,8 @@ class Hearing:
         if heading_deg is not None:
             self._heads[agent].face(self._clock_s(agent), heading_deg)
             self._heads[agent].turn(self._of(agent))
+        if place_m is not None:
+            self._heads[agent].stand(place_m)
 
     def listen(self, agents: Sequence[int], last: Sequence[int] = ()) -> None:
         """Let those perceive whose turn it is: in the first step of an episode, every k-th after and its ``last``.
@@ -101,8 +113,7 @@ class Hearing:
             new_s = (self._intakes[agent].came - self._heard_samples[agent]) / SAMPLE_RATE_HZ
             self._heard_samples[agent] = self._intakes[agent].came
             if self._turns(agent):
-                window_s = windows[agent].shape[1] / SAMPLE_RATE_HZ
-                self._heads[agent].look(self._of(agent), self._clock_s(agent), window_s, new_s)
+                self._heads[agent].look(self._of(agent), self._clock_s(agent), windows[agent], new_s)
         self._heard_s[due] = self._newest_s[due]
         self._fresh[due], self._latency_ms[due] = True, milliseconds
 
@@ -118,9 +129,10 @@ class Hearing:
 
     def _look_at(self, agent: int) -> Waveform:
         """What is listened to: of a head that turns, what came near the heading of now."""
-        if not self._turns(agent):
-            return self._intakes[agent].window()
-        return self._intakes[agent].window(self._heads[agent].steady_s(self._clock_s(agent), self.options.window_s))
+        newest = self._intakes[agent].window()
+        if not self._turns(agent) or newest.shape[1] < _LEAST:
+            return newest
+        return self._intakes[agent].window(self._heads[agent].steady_s(self._clock_s(agent), newest))
 
     def _of(self, agent: int) -> dict[str, np.ndarray]:
         """What one agent hears: views, without the batch axis."""

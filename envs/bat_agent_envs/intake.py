@@ -190,6 +190,30 @@ def turns_of(space: gym.Space[Any], key: str | Callable[[Any], float]) -> Callab
     return lambda env, observation: turns.heading_deg(observation[turns.key])
 
 
+def places_of(space: gym.Space[Any], key: str | Callable[[Any], Any]) -> Callable[[Any, Any], tuple[float, float]]:
+    """``(env, observation) -> (right, back)`` in metres; ``key`` as ``place_key`` of ``SpatialHearing``."""
+    if callable(key):
+        return lambda env, observation: place_of(key(env))
+    check_place_key(space, key)
+    return lambda env, observation: place_of(observation[key])
+
+
+def check_place_key(space: gym.Space[Any], key: str) -> None:
+    """Refuse an observation that begins with no place."""
+    inner = space.spaces.get(key) if isinstance(space, gym.spaces.Dict) else None
+    if not isinstance(inner, gym.spaces.Box) or len(inner.shape) != 1 or inner.shape[0] < 2:
+        raise BadInput(
+            f"place_key is {key!r}, but the observation has no Box of that name whose first two numbers are metres to "
+            "the right and back: name another one, or leave it out"
+        )
+
+
+def place_of(values: Any) -> tuple[float, float]:
+    """Metres to the right and back, from an observation that begins with them."""
+    right, back = np.asarray(values, np.float64)[:2]
+    return float(right), float(back)
+
+
 class Turns:
     """The heading of each step in degrees, from the cosine and sine of it in an observation."""
 

@@ -31,10 +31,10 @@ class ScriptedAgent:
     """Walks to where it believes the goal is, around what it bumps into, and stops there.
 
     For ``AudioGoal-v0`` and ``SemanticAudioGoal-v0`` with discrete actions inside :class:`SpatialHearing`, which must
-    give ``direction``, ``distance``, ``valid`` and, for a named goal, ``slot_probs``.
+    give :attr:`keys`; as it has a map of its own, each look by itself (``joined_s=0``, with ``turn_key``).
     """
 
-    keys = ("direction", "distance", "valid", "slot_probs", "age")
+    keys = ("direction", "azimuth_probs", "distance", "valid", "slot_probs", "age")
     """What it needs to hear."""
 
     def __init__(self, env: gym.Env[Any, Any], beliefs: Beliefs | None = None) -> None:
@@ -51,7 +51,7 @@ class ScriptedAgent:
         self._blocked: list[tuple[float, float]] = []
         self._rng = np.random.default_rng(seed)
         self._detour, self._collided = 0, False
-        self._heard, self._last, self._still = 0.0, FORWARD, 0
+        self._heard, self._last = 0.0, FORWARD
         self._unheard = self._steps = self._wander = 0
         self._wandering = 0.0
         self._places: list[tuple[float, float]] = []
@@ -65,7 +65,6 @@ class ScriptedAgent:
             self._blocked.append((x - self._forward_m * math.sin(turn), z - self._forward_m * math.cos(turn)))
         self._listen(observation, x, z, turn)
         self._last = self._choose(x, z, turn)
-        self._still = 0 if self._last in (LEFT, RIGHT) else self._still + 1
         return self._last
 
     def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
@@ -81,13 +80,12 @@ class ScriptedAgent:
         else:
             share = valid / valid.sum()
         sources = []
-        for direction, distance, probability in zip(
-            observation["audio/direction"][valid], observation["audio/distance"][valid], share[valid], strict=True
-        ):
-            level = math.hypot(direction[0], direction[2])
-            azimuth = math.atan2(-direction[2], direction[0])
-            sources.append(Heard(azimuth, float(distance) * level, float(probability), level > 0.2))
-        self._map.hear((x, z, turn), sources, self._still)
+        for slot in np.flatnonzero(valid):
+            x_right, _, z_back = observation["audio/direction"][slot]
+            level, distance = math.hypot(x_right, z_back), float(observation["audio/distance"][slot])
+            azimuth = observation["audio/azimuth_probs"][slot].astype(float)
+            sources.append(Heard(azimuth, distance * level, float(share[slot]), level > 0.2))
+        self._map.hear((x, z, turn), sources)
         self._heard += float(share.sum())
         if share.sum() > 0.3:
             self._unheard = 0
@@ -113,8 +111,6 @@ class ScriptedAgent:
             return STOP
         if away < 0.4:
             self._map.not_at(x, z, 0.4)
-        if self._last == FORWARD and 0 < self._still < self._beliefs.listen_steps and not self._collided:
-            return FORWARD
         if self._is_stuck(x, z):
             if self._map.within(x, z, self._beliefs.stuck_m) > self._beliefs.stuck_sure:  # in front of it
                 return STOP
@@ -131,14 +127,8 @@ class ScriptedAgent:
         return self._towards(self._around(x, z, wanted), turn)
 
     def _look(self) -> int | None:
-        """Look around before walking anywhere: turning, or by quarters of a turn with steps ahead between them."""
-        trust = self._beliefs
-        if self._steps >= trust.look_steps:
-            return None
-        if trust.listen_steps:
-            quarter = round(math.pi / 2 / self._turn)
-            return LEFT if self._steps % (trust.listen_steps + 1 + quarter) > trust.listen_steps else FORWARD
-        return LEFT if self._heard < 1.5 else None
+        """Look around before walking anywhere."""
+        return LEFT if self._steps < self._beliefs.look_steps and self._heard < 1.5 else None
 
     def _is_stuck(self, x: float, z: float) -> bool:
         """Whether it has been about here for some time."""

@@ -14,7 +14,7 @@ from bat_agent.errors import BadInput
 from bat_agent.hearing.turning import MEMORY_S
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, Turns, find_sound, rate_of
+from bat_agent_envs.intake import Feed, Turns, check_place_key, find_sound, place_of, rate_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple, split_named
 from bat_agent_envs.wrapper import heard_observation, heard_space
 
@@ -49,6 +49,7 @@ class VectorSpatialHearing(_VectorWrapper):
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
         turn_key: str | None = None,
+        place_key: str | None = None,
         joined_s: float = MEMORY_S,
         named: str | Sequence[str] = (),
         keep_audio: bool = False,
@@ -71,6 +72,9 @@ class VectorSpatialHearing(_VectorWrapper):
             ask_every, *split_named(space, named), joined_s,
         )  # fmt: skip
         self._turns = None if turn_key is None else Turns(space, turn_key)
+        if place_key is not None:
+            check_place_key(space, place_key)
+        self._place_key = place_key
         self._sound = find_sound(space, audio)
         rate = _same_in_all(env, "sample_rate_hz") if sample_rate_hz is None else sample_rate_hz
         ears = open_ears(model, device, level_known, threads)
@@ -148,7 +152,7 @@ class VectorSpatialHearing(_VectorWrapper):
         return {**infos, "final_obs": heard, "final_info": final_info}
 
     def _pose(self, observations: Any, row: int | None) -> dict[str, Any]:
-        """Heading of an environment's head, and what it looks for; ``row`` is its place in batched observations."""
+        """Heading and place of a head, and what is looked for; ``row`` is its place in batched observations."""
 
         def of(key: str) -> Any:
             return observations[key] if row is None else observations[key][row]
@@ -156,6 +160,7 @@ class VectorSpatialHearing(_VectorWrapper):
         goal = self.hearing.options.goal
         return {
             "heading_deg": None if self._turns is None else self._turns.heading_deg(of(self._turns.key)),
+            "place_m": None if self._place_key is None else place_of(of(self._place_key)),
             "goal": None if goal is None else int(of(goal)),
         }
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 from bat_agent.hearing.turning import MEMORY_S
 from bat_agent_envs.ears import open_ears
 from bat_agent_envs.hearing import Hearing
-from bat_agent_envs.intake import Feed, find_sound, rate_of, turns_of
+from bat_agent_envs.intake import Feed, find_sound, places_of, rate_of, turns_of
 from bat_agent_envs.options import DEFAULT_KEYS, HearingOptions, as_tuple, split_named
 
 
@@ -57,8 +57,10 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             is heard is then joined over the headings of the last seconds, which tells front from behind, and what is
             held turns with the head (:mod:`bat_agent.hearing.turning`). The head must not turn by half a circle in a
             step.
-        joined_s: For how many seconds, with ``turn_key``. Where the agent walks, directions of before are not those of
-            now: less is better then, and an agent with a map of its own wants each look by itself, 0.
+        place_key: Observation whose first two numbers are where the agent is, metres to the right and back as it would
+            face with a heading of 0, or a function of the environment that returns both. What was heard before is then
+            joined as it is heard from here (with ``turn_key``).
+        joined_s: For how many seconds, with ``turn_key``. An agent with a map of its own wants each look by itself, 0.
         named: Sounds whose ``heading_error`` is wanted: labels, or the key of a Discrete in the observation that is the
             number of a class, as ``goal`` in ``SemanticAudioGoal-v0``.
         keep_audio: Leave the sound itself in the observation, too.
@@ -87,6 +89,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         chunk_s: float | None = None,
         sample_rate_hz: int | None = None,
         turn_key: str | Callable[[Any], float] | None = None,
+        place_key: str | Callable[[Any], Any] | None = None,
         joined_s: float = MEMORY_S,
         named: str | Sequence[str] = (),
         keep_audio: bool = False,
@@ -101,7 +104,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.utils.RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, audio=audio, keys=tuple(keys), every_k_steps=every_k_steps,
             window_s=window_s, feed=feed, chunk_s=chunk_s, sample_rate_hz=sample_rate_hz, turn_key=turn_key,
-            joined_s=joined_s,
+            place_key=place_key, joined_s=joined_s,
             named=as_tuple(named), keep_audio=keep_audio, top_k=top_k, questions=as_tuple(questions),
             ask_every=ask_every, device=device, level_known=level_known, threads=threads,
         )  # fmt: skip
@@ -111,6 +114,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             ask_every, *split_named(env.observation_space, named), joined_s,
         )  # fmt: skip
         self._turns = None if turn_key is None else turns_of(env.observation_space, turn_key)
+        self._places = None if place_key is None else places_of(env.observation_space, place_key)
         self._audio = audio
         self._sound = find_sound(env.observation_space, audio)
         rate = rate_of(env, sample_rate_hz)
@@ -154,7 +158,9 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         hearing = self.hearing
         heading_deg = None if self._turns is None else self._turns(self.env, observation)
         goal = None if hearing.options.goal is None else int(observation[hearing.options.goal])
-        hearing.take(0, self._sound(self.env, observation), heading_deg=heading_deg, goal=goal)
+        place_m = None if self._places is None else self._places(self.env, observation)
+        sound = self._sound(self.env, observation)
+        hearing.take(0, sound, heading_deg=heading_deg, place_m=place_m, goal=goal)
         hearing.listen([0], last=[0] if last else [])
         if self._show is not None:
             self._show(hearing.sources(0))

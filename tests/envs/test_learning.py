@@ -219,7 +219,30 @@ def test_the_node_takes_samples_of_both_ears_in_turn(node: ModuleType) -> None:
         node.both_ears(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize(("name", "missing"), [("ros2_hearing_node", "rclpy"), ("rllib_audio_goal", "ray")])
+def test_torchrl_finds_no_fault_in_what_is_heard(echo: str) -> None:
+    utils = pytest.importorskip("torchrl.envs.utils")
+    env = example("torchrl_audio_goal").heard_room(echo, sounds="procedural:2", max_steps=12)
+    utils.check_env_specs(env)
+    walked = env.rollout(5)
+    assert walked["next", "audio/heading_error"].shape == (walked.batch_size[0], 1)
+
+
+def test_rllib_steps_what_is_heard(echo: str) -> None:
+    """The runner of RLlib's new stack, in this process: a cluster of Ray is not what is tested."""
+    runners = pytest.importorskip("ray.rllib.env.single_agent_env_runner", exc_type=ImportError)
+    configuration = example("rllib_audio_goal").configuration
+    runner = runners.SingleAgentEnvRunner(
+        config=configuration(0, 2, model=echo, sounds="procedural:2", max_steps=12), worker_index=0
+    )
+    episodes = runner.sample(num_timesteps=8, random_actions=True)
+    assert sum(map(len, episodes)) >= 8
+    runner.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("ros2_hearing_node", "rclpy"), ("rllib_audio_goal", "ray"), ("torchrl_audio_goal", "torchrl")],
+)
 def test_an_example_says_what_it_lacks(name: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     for loaded in [module for module in sys.modules if module.startswith(f"{missing}.")]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from gymnasium.vector import SyncVectorEnv
 
 from bat_agent.errors import BadInput
 from bat_agent_envs import SpatialHearing, VectorSpatialHearing, check_hearing_env
+from bat_agent_envs.heading import Head
+from bat_agent_envs.intake import places_of
 
 Make = Callable[..., Any]
 LEFT = 0
@@ -90,6 +93,41 @@ def test_a_named_sound_has_a_heading_of_its_own(beeper: Make, echo: str) -> None
     assert (strongest, named, other) == (pytest.approx(np.pi / 2, abs=0.1), strongest, 0.0)
     with pytest.raises(BadInput, match="unknown sound class 'Sirene'"):
         SpatialHearing(beeper(), echo, named="Sirene")
+
+
+def test_what_was_heard_is_moved_on_as_the_agent_walks() -> None:
+    """A source 2 m ahead on the left lies to the left of who went there; where nobody says so, it stays ahead."""
+    azimuths = {}
+    for told in (True, False):
+        head = Head(6.0)
+        head.begin()
+        for number in range(1, 10):
+            head.face(0.25 * number, 4.0 * number)
+            if told:
+                head.stand((0.0, -0.25 * max(number - 3, 0)))
+            heard = {
+                "valid": np.array([number <= 3 or number == 9]),
+                "direction": np.array([[-math.sqrt(0.5), 0.0, -math.sqrt(0.5)]]),
+                "azimuth_probs": np.full((1, 360), 1 / 360) if number > 3 else near_deg(135.0 - 4.0 * number),
+                "elevation_probs": near_deg(90.0, 180), "slot_probs": np.ones((1, 3)), "distance": np.full(1, 2.0),
+                "sides": np.zeros((1, 3)),
+            }  # fmt: skip
+            noise = np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32)
+            head.look(heard, 0.25 * number, noise, 0.25)
+        x, _, z = heard["direction"][0]
+        azimuths[told] = np.degrees(np.arctan2(-z, x)) + 36.0
+    truth = np.degrees(np.arctan2(math.sqrt(2) - 1.5, -math.sqrt(2)))
+    assert azimuths[True] % 360 == pytest.approx(truth % 360, abs=12)
+    assert azimuths[False] == pytest.approx(135.0, abs=5)
+    with pytest.raises(BadInput, match="place_key is 'audio'"):
+        places_of(gym.spaces.Dict({"audio": gym.spaces.Box(-1, 1, (2, 4))}), "audio")
+
+
+def near_deg(place: float, bins: int = 360) -> np.ndarray:
+    """(1, bins) probabilities about a bin."""
+    apart = (np.arange(bins) - place + bins / 2) % bins - bins / 2
+    near = np.exp(-0.5 * (apart / 5) ** 2)
+    return np.asarray((near / near.sum())[None])
 
 
 def test_environments_of_a_vector_turn_each_for_itself(beeper: Make, echo: str) -> None:
