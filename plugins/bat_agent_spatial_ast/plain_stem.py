@@ -40,7 +40,7 @@ class MirroredStem(nn.Module):
         self.stem = nn.Conv2d(both.shape[1], both.shape[0], 3, padding=1)
         self.stem.load_state_dict({"weight": both.float(), "bias": summand.flatten().repeat(2).float()})
 
-    def forward(self, maps: Float[Tensor, "B 4 T M"]) -> Float[Tensor, "2B C T M"]:
+    def forward(self, maps: Float[Tensor, "B 4 T M"]) -> Float[Tensor, "2*B C T M"]:
         """Those of the clips, then those of the clips with their ears swapped."""
         found = self.stem(torch.cat((maps, torch.ones_like(maps[:, :1])), dim=1))
         return self.after(found.unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1))
