@@ -84,10 +84,11 @@ class Kept:
 
 
 def speed(encoders: dict[str, Any], rounds: int) -> dict[str, list[float]]:
-    """CPU milliseconds of a window of 2 s, in turn."""
-    sound = 0.1 * torch.randn(1, 2, 2 * RATE_HZ, generator=torch.Generator().manual_seed(0))
+    """CPU milliseconds of a window of 2 s, in turn; another window each round, as torch's encoder remembers frames."""
+    random = torch.Generator().manual_seed(0)
     taken: dict[str, list[float]] = {name: [] for name in encoders}
     for number in range(rounds + 3):
+        sound = 0.1 * torch.randn(1, 2, 2 * RATE_HZ, generator=random)
         for name, encode in encoders.items():
             given = sound if name == "torch" else sound.numpy()
             began = time.process_time()

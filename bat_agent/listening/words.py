@@ -37,7 +37,9 @@ def where(source: PerceivedSource) -> str:
     up = height(source.elevation_deg)
     if up and "above_below" in source.undecided:
         up = "above or below"
-    return ", ".join(part for part in (" ".join(parts).replace(" ,", ","), up) if part)
+    level = " ".join(parts).replace(" ,", ",")
+    # Of "behind right", where neither can be told, only the comma before the second is left of the first.
+    return ", ".join(part for part in ("somewhere" if level.startswith(",") else level, up) if part)
 
 
 def name(tracked: TrackedSource) -> str:

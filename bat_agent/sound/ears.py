@@ -6,7 +6,7 @@ by what codecs, dither and rounding add, which is no filter of the sound. So two
 codecs code best, 150 Hz to 2.5 kHz: how much of one ear is not the other one times a number, and how much of that a
 short filter explains. Measured (`tests/core/test_ears.py`): one microphone through Opus or AAC leaves −40 dB or less;
 real and rendered heads leave −31 dB and more, straight ahead in a dry room with a symmetric head, and a filter explains
-half of it or more.
+a third of it or more.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.sound.moments import votes
 
 Floats = NDArray[np.float64]
 
 SAME_DB = -40.0
 """One ear, less the other times a number: from here down it is the same microphone."""
-ALIKE_DB = -18.0
-UNEXPLAINED_DB = -8.0
+ALIKE_DB = -12.0
+UNEXPLAINED_DB = -6.5
 """From the first down it is, too, if a filter explains no more of the rest than the second."""
 FILTER_S = 0.05
 LEAD_S = 0.005
@@ -39,6 +40,8 @@ CLEARLY = 3.0
 INVERTED = 1.8
 """A peak of the whitened cross-correlation counts from ``ALIKE`` on: one outside of any head's delay where it is so
 many times as high as all within, a negative one where it is so many times as high as the positive ones."""
+IN_STEP = 0.3
+"""A peak within a head's delay from which on nobody asks the single moments (:mod:`.moments`)."""
 NARROW_HZ, WIDE_HZ = 1000.0, 2000.0
 """Sound in few bands is alike at many delays between walls, as a cricket is, and upside down half a period later, as a
 buzzer is: of less than the first nothing is said, and up to the second a peak counts from twice ``ALIKE`` on."""
@@ -79,8 +82,9 @@ def between_ears(sound: NDArray[Any]) -> BetweenEars:
     if np.array_equal(left, right):
         return BetweenEars(one_microphone=True)
     # float32 has room enough: of what is told apart, the least is 40 dB below the rest.
-    spectra = _Spectra.of((np.stack((left, right)) / np.sqrt(max(powers))).astype(np.float32))
-    behind_s, inverted = _steps(spectra)
+    ears = (np.stack((left, right)) / np.sqrt(max(powers))).astype(np.float32)
+    spectra = _Spectra.of(ears)
+    behind_s, inverted = _steps(spectra, ears)
     return BetweenEars(_is_one(spectra, len(left) / SAMPLE_RATE_HZ), behind_s, inverted)
 
 
@@ -203,7 +207,7 @@ def _next_smooth(number: int) -> int:
     return best
 
 
-def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
+def _steps(spectra: _Spectra, ears: NDArray[np.float32]) -> tuple[float | None, bool]:
     """By how much the right ear is behind, where it is out of step, and whether one is turned over."""
     band = spectra.band(_HIGH_HZ, 1.0, _WHITE_DB)
     wide_hz = spectra.wide_hz(_HIGH_HZ, _WHITE_DB)
@@ -222,4 +226,8 @@ def _steps(spectra: _Spectra) -> tuple[float | None, bool]:
     least = ALIKE if wide_hz >= WIDE_HZ else 2 * ALIKE
     if abs(alike[best]) >= max(least, CLEARLY * float(np.abs(near).max())):
         return best / rate_hz, bool(alike[best] < 0)
-    return None, bool(-near.min() >= max(least, INVERTED * float(near.max())))
+    if -near.min() >= max(least, INVERTED * float(near.max())):
+        return None, True
+    if near.max() >= IN_STEP:
+        return None, False
+    return None, votes(ears).say_inverted

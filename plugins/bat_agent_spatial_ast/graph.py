@@ -1,12 +1,6 @@
 """Spatial-AST as a graph of plain operators, for :func:`torch.onnx.export`: the same numbers, without complex ones.
 
-ONNX has no fast STFT that runtimes compute fast. Here it is a 32 x 32 Cooley-Tukey transform, each half of it one
-matrix product. With sample n = 32·h + l of 1024 and bin k = k1 + 32·k2,
-
-    X(k) = Σ_l exp(−2πi·l·k2/32) · exp(−2πi·l·k1/1024) · Σ_h w(n)·x(n)·exp(−2πi·h·k1/32).
-
-Only the bins below 14 kHz, which a mel band uses, are computed, in the order (k1, k2), and the mel filters are put in
-that order too.
+ONNX has no fast STFT that runtimes compute fast; :mod:`.plain_stft` is one of matrix products.
 """
 
 from __future__ import annotations
@@ -16,17 +10,14 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bat_agent.sound import features
+from bat_agent_spatial_ast.plain_stem import take_over
+from bat_agent_spatial_ast.plain_stft import PlainSTFT
 from bat_agent_spatial_ast.transformer import Attention, Block, PatchEmbed, cut_patches
 
-HALF = 32
-"""The transform is HALF · HALF samples long."""
-OUTER = math.ceil(features.mel_support()[1] / HALF)
-"""Values of k2 that are needed: 14, bins up to 448."""
 LIFT = 2.0**40
 """Spectra are computed this much larger, which changes no digit of them."""
 FAINTEST = 1e-18 * LIFT
@@ -51,6 +42,8 @@ class Graph(nn.Module):
             block.attn = PlainAttention(block.attn)  # type: ignore[assignment]
         _fix_norms(self.encoder)
         config = encoder.config
+        if config.symmetric and config.features == "mel+ipd":
+            take_over(self.encoder)
         self.inputs = ("waveform", "level_known") if config.level == "token" else ("waveform",)
         said = [name for name in HEADS if config.has_head(name)]
         slots = [f"slots.{name}" for name in SLOTS if name not in HEADS or name in said] if config.num_slots > 1 else []
@@ -140,35 +133,19 @@ class PlainFeatures(nn.Module):
     """:func:`bat_agent.sound.features.binaural_features` in real numbers and matrix products."""
 
     filters: Tensor
-    window: Tensor
-    first: Tensor
-    second: Tensor
 
     def __init__(self, filters: Float[Tensor, "513 128"]) -> None:
         super().__init__()
-        index = torch.arange(HALF, dtype=torch.float64)
-        turn = torch.outer(index, index) * (2 * torch.pi / HALF)
-        twist = torch.outer(index, index) * (2 * torch.pi / features.N_FFT)
-        # exp(−i·angle) of real samples is a cosine, less i times a sine; the latter's sign is kept out of all that
-        # follows. Cosines and sines of h and k1 are one matrix:
-        self._keep("first", torch.cat((turn.cos(), turn.sin())))  # (2·k1, h)
-        # of l and k2 with the twiddle factors in them, for each k1 and for what is cosine and sine so far, another.
-        angle = twist.T[:, :, None] + turn[:, :OUTER]  # (k1, l, k2)
-        of_cosine = torch.cat((angle.cos(), angle.sin()), dim=2)
-        of_sine = torch.cat((-angle.sin(), angle.cos()), dim=2)
-        self._keep("second", torch.cat((of_cosine, of_sine)))  # (2·k1, l, 2·k2)
-        self._keep("window", LIFT * features.hann_window().double().view(HALF, 1, HALF))
-        self._keep("filters", filters[(torch.arange(HALF)[:, None] + HALF * torch.arange(OUTER)).flatten()])
-
-    def _keep(self, name: str, values: Tensor) -> None:
-        self.register_buffer(name, values.float())
+        self.stft = PlainSTFT(LIFT)
+        self.register_buffer("filters", filters[self.stft.bins].float())
 
     def forward(
         self, waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "513 128"], power: bool = False
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
         """As the function; the ``filters`` are those that it was made with."""
         filters = self.filters
-        real, minus = self._stft(waveform)
+        real, minus = self.stft(waveform)
+        real = real + FAINTEST
         squared = real * real + minus * minus
         magnitude = squared.sqrt()
         mel = (squared if power else magnitude) @ filters
@@ -179,17 +156,3 @@ class PlainFeatures(nn.Module):
         lift = LIFT**2 if power else LIFT
         decibel = 10.0 * torch.log10(mel.clamp(min=features.LOG_FLOOR * lift)) - 10.0 * math.log10(lift)
         return decibel, torch.stack((cosine @ filters, sine @ filters), dim=1)
-
-    def _stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2, T, 448) real parts, and imaginary ones with their sign changed; bins in the order (k1, k2), lifted."""
-        batch, ears, samples = waveform.shape
-        half = features.N_FFT // 2
-        padded = F.pad(waveform, (half, half), mode="reflect")
-        frames, step = samples // features.HOP + 1, features.HOP // HALF
-        rows = padded.narrow(2, 0, ((frames - 1) * step + HALF) * HALF).reshape(batch * ears, -1, HALF)
-        here = torch.arange(HALF)[:, None] + torch.arange(frames, device=waveform.device) * step
-        cut = rows.index_select(1, here.flatten()).reshape(-1, HALF, frames, HALF) * self.window  # (B·2, h, T, l)
-        halfway = (self.first @ cut.flatten(2)).reshape(-1, 2 * HALF, frames, HALF)
-        done = (halfway @ self.second).reshape(-1, 2, HALF, frames, 2 * OUTER).sum(dim=1)  # (B·2, k1, T, 2·k2)
-        done = done.transpose(1, 2).reshape(batch, ears, frames, HALF, 2 * OUTER)
-        return done[..., :OUTER].flatten(3) + FAINTEST, done[..., OUTER:].flatten(3)

@@ -101,6 +101,7 @@ def test_a_track_names_no_side_that_the_newest_look_denies() -> None:
         (135.0, 0.0, (), "front left"),
         (135.0, 40.0, ("front_behind",), "left, front or behind, above"),
         (90.0, 0.0, ("front_behind", "left_right"), "front or behind"),
+        (315.0, 0.0, ("front_behind", "left_right"), "somewhere"),  # was ", front or behind"
         (180.0, 0.0, ("front_behind",), "left"),
         (180.0, 0.0, ("left_right",), "left or right"),
         (45.0, -40.0, ("above_below",), "front right, above or below"),
