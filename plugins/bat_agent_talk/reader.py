@@ -53,7 +53,7 @@ class Reader(nn.Module):
     def __init__(self, llm: LanguageModel, rank: int, alpha: int, *, again: bool = False) -> None:
         """``again``: compute the layers again in the backward pass."""
         super().__init__()
-        self.model, self.head = llm.decoder, nn.Parameter(llm.head, requires_grad=False)
+        self.model, self.head = llm.decoder, llm.head
         self.grammar = Grammar(llm.tokenizer, llm.ends)
         self.model.again = again
         inject(self.model, rank, alpha)
@@ -100,7 +100,8 @@ class Reader(nn.Module):
 
     def _rows(self, tokens: Sequence[int]) -> Tensor:
         """Output embeddings (M, H) of some tokens."""
-        return self.head[torch.tensor(tokens, device=self.head.device)].float()
+        found: Tensor = self.head(torch.tensor(tokens, device=self.model.norm.weight.device))
+        return found.float()
 
     @torch.inference_mode()
     def read(self, questions: Sequence[str]) -> list[Reading]:

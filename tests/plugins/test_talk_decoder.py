@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bat_agent.errors import WeightsError
-from bat_agent_talk.decoder import Decoder, Shape
+from bat_agent_talk.decoder import Shape
 from bat_agent_talk.language_model import load_language_model
 from bat_agent_talk.packing import Row
 
@@ -49,7 +49,7 @@ def test_hidden_states_are_those_of_transformers(name: str, save_model: SaveMode
         row = Row(llm.decoder, keep=True)
         row.extend([(7, [5, 6, 7]), (0, ids[:25].tolist())])
         later = row.extend([(0, ids[25:].tolist()), (7, [8])])[:15]
-        logits = found @ llm.head.float().T
+        logits = found @ llm.head(torch.arange(2048)).float().T
     torch.testing.assert_close(found, wanted, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(later, wanted[25:], atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(logits, reference(input_ids=ids[None]).logits[0], atol=5e-3, rtol=1e-3)
@@ -95,7 +95,7 @@ def test_other_models_are_refused_in_a_sentence(changes: dict[str, Any], words: 
     }
     config = {**sizes, "model_type": "llama", **changes}
     with pytest.raises(WeightsError, match=words):
-        Decoder(Shape.of(config, "this"), torch.float32).shape.frequencies()
+        Shape.of(config, "this").frequencies()
 
 
 def test_a_folder_without_its_parts_is_refused_in_a_sentence(save_model: SaveModel, tmp_path: Path) -> None:
