@@ -23,6 +23,10 @@ class Row:
         self.paths: dict[int, list[int]] = {}
         """By question: where in the row its tokens are."""
 
+    def forget(self, number: int, tokens: int) -> None:
+        """Hide the last tokens of a question from those that come."""
+        self.paths[number] = self.paths[number][: len(self.paths[number]) - tokens]
+
     def extend(self, pieces: Sequence[tuple[int, Sequence[int]]]) -> Tensor:
         """Append tokens, (number of the question, tokens) each; their hidden states (tokens of all, H)."""
         ids: list[int] = []
