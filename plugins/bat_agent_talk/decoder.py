@@ -195,10 +195,10 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     """Embedding, layers and the last normalisation."""
 
-    def __init__(self, shape: Shape, dtype: torch.dtype) -> None:
-        """Without weights; ``dtype`` is what is computed in, the embedding stays as it is stored."""
+    def __init__(self, shape: Shape, dtype: torch.dtype, embed_tokens: nn.Module) -> None:
+        """Without weights; ``dtype`` is what is computed in, ``embed_tokens`` finds the rows (T, H) of tokens (T,)."""
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.embed_tokens = embed_tokens
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = RmsNorm(shape.width, shape.epsilon)
         self.shape, self.dtype = shape, dtype

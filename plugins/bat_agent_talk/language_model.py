@@ -23,6 +23,7 @@ from bat_agent.extras import needed
 from bat_agent.hub import why_not_loaded
 from bat_agent.language import check_name, converted_folder
 from bat_agent_talk.decoder import Decoder, Shape
+from bat_agent_talk.stored_rows import StoredRows
 
 _HELP = "choose another llm=, for instance smollm2-135m"
 _WANTED = ("config.json", "tokenizer.json", "*.safetensors", "generation_config.json")
@@ -33,8 +34,8 @@ class LanguageModel(NamedTuple):
     """What reads questions."""
 
     decoder: Decoder
-    head: Tensor
-    """Output embeddings (V, H)."""
+    head: nn.Module
+    """Finds the output embeddings (M, H) of tokens (M,)."""
     tokenizer: Any
     """Of the package tokenizers."""
     ends: frozenset[int]
@@ -76,9 +77,14 @@ def outline_language_model(name: str, dtype: str) -> LanguageModel:
         "num_key_value_heads": groups, "intermediate_size": inner, "vocab_size": vocabulary,
     }  # fmt: skip
     kind = getattr(torch, dtype)
+    # Not nn.Embedding(V, H): its first values, drawn on the meta device, import torch's compiler, 1.5 s and 130 MB.
+    embedding, *other = (
+        nn.Embedding.from_pretrained(torch.empty(vocabulary, width, dtype=kind, device="meta"))
+        for _ in range(1 if tied else 2)
+    )
     with torch.device("meta"):
-        decoder = Decoder(Shape.of(config, name), kind).to(kind)
-        head = decoder.embed_tokens.weight if tied else torch.empty(vocabulary, width, dtype=kind)
+        decoder = Decoder(Shape.of(config, name), kind, embedding).to(kind)
+    head = other[0] if other else embedding
     return LanguageModel(decoder.requires_grad_(False), head, *_tokenizer(folder, config))
 
 
@@ -92,30 +98,33 @@ def load_language_model(name: str, dtype: str) -> LanguageModel:
     folder = folder if folder.is_dir() else _from_hub(name)
     config = _read_json(folder / "config.json", name)
     shape, kind = Shape.of(config, name), getattr(torch, dtype)
-    with torch.device("meta"):
-        decoder = Decoder(shape, kind)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsError(f"{folder} holds no *.safetensors; convert the language model's weights, or {_HELP}")
-    found = {key: _kept(key, tensor, kind) for file in files for key, tensor in _tensors(file)}
-    head = found.pop(_HEAD, None)
-    if config.get("tie_word_embeddings") or head is None:
-        head = found.get(_EMBEDDING)
-    state = {key.removeprefix("model."): tensor for key, tensor in found.items() if not key.endswith("inv_freq")}
-    check_state(decoder.state_dict(), state, str(folder), "a language model of the shape in its config.json")
-    assert head is not None
-    decoder.load_state_dict(state, assign=True)
+    found: dict[str, Tensor] = {}
+    embeddings: dict[str, StoredRows] = {}
+    for file in files:
+        for key, tensor in _tensors(file):
+            if key in (_EMBEDDING, _HEAD):
+                embeddings[key] = StoredRows(file, key)
+            elif not key.endswith("inv_freq"):
+                found[key.removeprefix("model.")] = tensor.to(kind, copy=True)
+    embedding = embeddings.get(_EMBEDDING)
+    with torch.device("meta"):
+        decoder = Decoder(shape, kind, embedding or nn.Identity())
+        wanted = {key: torch.empty(shape.vocabulary, shape.width) for key in {_EMBEDDING, *embeddings}}
+        there = {key: torch.empty(part.rows, part.width) for key, part in embeddings.items()}
+    fits = "a language model of the shape in its config.json"
+    check_state(decoder.state_dict() | wanted, found | there, str(folder), fits)
+    assert embedding is not None
+    decoder.load_state_dict(found, assign=True)
+    head = embedding if config.get("tie_word_embeddings") else embeddings.get(_HEAD, embedding)
     return LanguageModel(decoder.requires_grad_(False), head, *_tokenizer(folder, config))
 
 
-def _kept(key: str, tensor: Tensor, kind: torch.dtype) -> Tensor:
-    """As it is computed with; the two embeddings as they are stored, of which only some rows are looked up."""
-    return tensor.clone() if key in (_EMBEDDING, _HEAD) else tensor.to(kind, copy=True)
-
-
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
-    """One tensor after the other. The file is opened for each anew, as what was read of a mapped file counts as memory
-    of this process until it is closed.
+    """One tensor after the other, the embeddings unread. The file is opened for each anew, as what was read of a mapped
+    file counts as memory of this process until it is closed.
     """
     try:
         with safe_open(file, framework="pt") as opened:

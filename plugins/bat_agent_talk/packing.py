@@ -14,28 +14,46 @@ class Row:
     """A row of questions in a key-value cache, to which tokens of any of them are appended."""
 
     def __init__(self, model: Decoder, keep: bool) -> None:
-        """``keep``: whether tokens will be appended to those that come first."""
+        """``keep``: whether tokens will be appended to those that come first. Then nothing is learnt, and what several
+        questions begin with alike ("Is the") is computed once.
+        """
         self.model, self.keep = model, keep
         self.cache: Cache | None = None
-        self.owners = torch.zeros(0, dtype=torch.long)
-        self.lengths: dict[int, int] = {}
+        self.width = 0
+        self.paths: dict[int, list[int]] = {}
+        """By question: where in the row its tokens are."""
+
+    def forget(self, number: int, tokens: int) -> None:
+        """Hide the last tokens of a question from those that come."""
+        self.paths[number] = self.paths[number][: len(self.paths[number]) - tokens]
 
     def extend(self, pieces: Sequence[tuple[int, Sequence[int]]]) -> Tensor:
         """Append tokens, (number of the question, tokens) each; their hidden states (tokens of all, H)."""
-        ids = [token for _, tokens in pieces for token in tokens]
-        owners = torch.tensor([number for number, tokens in pieces for _ in tokens], dtype=torch.long)
-        positions: list[int] = []
+        ids: list[int] = []
+        paths: list[list[int]] = []
+        places: list[int] = []
+        known: dict[tuple[int, int], int] = {}
         for number, tokens in pieces:
-            begin = self.lengths.get(number, 0)
-            positions += range(begin, begin + len(tokens))
-            self.lengths[number] = begin + len(tokens)
-        self.owners = torch.cat([self.owners, owners])
-        device = self.model.embed_tokens.weight.device
-        places = torch.arange(len(self.owners))
-        earlier = places[len(places) - len(ids) :, None] >= places
-        mask = (earlier & (owners[:, None] == self.owners)).to(device)
-        output = self.model(torch.tensor(ids, device=device), torch.tensor(positions, device=device), mask, self.cache)
-        if self.keep:
-            self.cache = output.cache
-        hidden: Tensor = output.hidden
-        return hidden
+            path = self.paths.get(number, [])
+            for token in tokens:
+                follows = (path[-1] if path else -1, token)
+                place = known.get(follows) if self.keep else None
+                if place is None:
+                    place = known[follows] = self.width + len(ids)
+                    ids.append(token)
+                    paths.append([*path, place])
+                path = [*path, place]
+                places.append(place - self.width)
+            self.paths[number] = path
+        self.width += len(ids)
+        mask = torch.zeros(len(ids), self.width, dtype=torch.bool)
+        for row, path in enumerate(paths):
+            mask[row, path] = True
+        device = self.model.norm.weight.device
+        positions = torch.tensor([len(path) - 1 for path in paths], device=device)
+        output = self.model(torch.tensor(ids, device=device), positions, mask.to(device), self.cache)
+        if not self.keep:
+            return output.hidden
+        self.cache = output.cache
+        shared: Tensor = output.hidden[torch.tensor(places, device=device)]
+        return shared

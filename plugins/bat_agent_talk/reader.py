@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class _Line:
     """Of the slot that is being written."""
     fresh: list[int] = field(default_factory=list)
     """What the language model has yet to see."""
+    guess: list[int] = field(default_factory=list)
+    """The last tokens of these, which may not come true."""
     log_p: float = 0.0
 
 
@@ -53,11 +56,11 @@ class Reader(nn.Module):
     def __init__(self, llm: LanguageModel, rank: int, alpha: int, *, again: bool = False) -> None:
         """``again``: compute the layers again in the backward pass."""
         super().__init__()
-        self.model, self.head = llm.decoder, nn.Parameter(llm.head, requires_grad=False)
+        self.model, self.head = llm.decoder, llm.head
         self.grammar = Grammar(llm.tokenizer, llm.ends)
         self.model.again = again
         inject(self.model, rank, alpha)
-        self._choices: dict[tuple[int, str, int], _Choices] = {}
+        self._choices: dict[tuple[int, str, tuple[str, ...]], _Choices] = {}
 
     def merge(self) -> None:
         """Fold LoRA into the weights, to read faster; nothing can be trained any more."""
@@ -100,7 +103,8 @@ class Reader(nn.Module):
 
     def _rows(self, tokens: Sequence[int]) -> Tensor:
         """Output embeddings (M, H) of some tokens."""
-        return self.head[torch.tensor(tokens, device=self.head.device)].float()
+        found: Tensor = self.head(torch.tensor(tokens, device=self.model.norm.weight.device))
+        return found.float()
 
     @torch.inference_mode()
     def read(self, questions: Sequence[str]) -> list[Reading]:
@@ -117,39 +121,60 @@ class Reader(nn.Module):
         row, open_lines = Row(self.model, keep=True), list(lines)
         while open_lines:
             hidden = row.extend([(line.number, line.fresh) for line in open_lines])
-            ends = torch.tensor([len(line.fresh) for line in open_lines]).cumsum(0) - 1
-            for line, state in zip(open_lines, hidden[ends], strict=True):
-                self._go_on(line, state)
+            each = hidden.split([len(line.fresh) for line in open_lines])
+            for line, states in zip(open_lines, each, strict=True):
+                self._go_on(line, states[len(states) - len(line.guess) - 1 :], row)
             open_lines = [line for line in open_lines if line.fresh]
         self._choices.clear()
         return [Reading(query_of(line.said), math.exp(line.log_p)) for line in lines]
 
-    def _go_on(self, line: _Line, state: Tensor) -> None:
-        """Write what is likeliest behind ``state`` (H,), and all that must follow it."""
-        line.fresh = []
-        asked = False
+    def _go_on(self, line: _Line, states: Tensor, row: Row) -> None:
+        """Write what is likeliest by ``states`` (1 + guesses, H), behind what was sure and behind each guess that comes
+        true, all that must follow, and new guesses.
+        """
+
+        def likeliest(line: _Line, among: Sequence[int], written: list[int]) -> int | None:
+            if written != line.guess[: len(written)]:
+                return None  # the language model has yet to see what was written
+            favour = self.grammar.favour(line.slots[0], line.question, line.said, line.tokens, among)
+            logits = self._rows(among) @ states[len(written)].float() + torch.tensor(favour, device=states.device)
+            shares = logits.log_softmax(dim=0)
+            best = int(shares.argmax())
+            line.log_p += float(shares[best])
+            return best
+
+        written, guess = self._write(line, likeliest), line.guess
+        true = len([*takewhile(lambda pair: pair[0] == pair[1], zip(written, guess, strict=False))])
+        row.forget(line.number, len(guess) - true)
+        # What is named may be looked at in one pass with what comes before it: mostly it comes true.
+        ahead = replace(line, slots=list(line.slots), said=list(line.said))
+        line.guess = self._write(ahead, self._stands_out)
+        line.fresh = [*written[true:], *line.guess] if line.slots else []
+
+    def _stands_out(self, line: _Line, among: Sequence[int], written: list[int]) -> int | None:
+        """The one token that is likelier beforehand, if there is one."""
+        favour = self.grammar.favour(line.slots[0], line.question, line.said, line.tokens, among)
+        likelier = [number for number, nats in enumerate(favour) if nats > 0]
+        return likelier[0] if len(likelier) == 1 else None
+
+    def _write(self, line: _Line, choose: Callable[[_Line, Sequence[int], list[int]], int | None]) -> list[int]:
+        """Write for as long as ``choose`` says which of several tokens comes next; the tokens written."""
+        written: list[int] = []
         while line.slots:
             table, choices = self._known(line)
             among = self.grammar.next_of(choices, line.tokens)
-            if len(among) > 1:
-                if asked:
-                    return
-                favour = self.grammar.favour(line.slots[0], line.question, line.said, line.tokens, among)
-                logits = self._rows(among) @ state.float() + torch.tensor(favour, device=state.device)
-                shares = logits.log_softmax(dim=0)
-                best = int(shares.argmax())
-                line.log_p += float(shares[best])
-                token, asked = among[best], True
-            else:
-                token = among[0]
+            best = choose(line, among, written) if len(among) > 1 else 0
+            if best is None:
+                break
+            token = among[best]
             done = token == self.grammar.end and line.tokens in table
             if not done or len(among) > 1:
-                line.fresh.append(token)
-            if not done:
+                written.append(token)
+            if done:
+                self._close(line, table[line.tokens])
+            else:
                 line.tokens = (*line.tokens, token)
-                continue
-            self._close(line, table[line.tokens])
-        line.fresh = []
+        return written
 
     def _close(self, line: _Line, text: str) -> None:
         slot = line.slots.pop(0)
@@ -160,7 +185,7 @@ class Reader(nn.Module):
 
     def _known(self, line: _Line) -> _Choices:
         """What may stand in the slot that is being written."""
-        key = (line.number, line.slots[0], len(line.said))
+        key = (line.number, line.slots[0], tuple(line.said))
         if key not in self._choices:
             table = self.grammar.choices(line.slots[0], line.question, line.said)
             self._choices[key] = (table, frozenset(table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ def test_a_model_without_weights_costs_what_the_real_one_costs(tmp_path: Path) -
     assert found[1].kept_bytes == pytest.approx(found[0].kept_bytes, rel=0.15)
     assert found[0].seconds is not None
     assert found[1].seconds is None
+
+
+def test_a_core_that_others_have_takes_no_time() -> None:
+    """On a busy server ``--dry-run`` told several times the CPU seconds that a step takes."""
+    assert (count(lambda: time.sleep(0.3)).seconds or 0) < 0.1
 
 
 def test_seven_billion_parameters_cost_what_the_paper_trains(monkeypatch: pytest.MonkeyPatch) -> None:

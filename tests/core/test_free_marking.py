@@ -82,6 +82,20 @@ def test_marks(query: str, right: list[str], wrong: list[str]) -> None:
     assert [text for text in wrong if score_free(truth, text)] == []
 
 
+@pytest.mark.parametrize("denial", ["- no", "No", "none", "nothing"])
+def test_a_denial_is_no_distance_and_no_angle(denial: str) -> None:
+    """It was read as 0, which is near 0.5 m and 10°."""
+    near = [HeardSource(("Dog",), Position(95.0, 0.0, 0.5)), HeardSource(("Rain",), Position(85.0, 0.0, 1.5))]
+    for query, right in (
+        ("distance: dog", "half a metre"),
+        ("angle: dog & rain", "10"),
+        ("turn degrees: dog", "5 left"),
+    ):
+        truth = answer(read_query(query), near)
+        assert truth is None or (score_free(truth, right) and not score_free(truth, denial))
+    assert answer(read_query("distance: dog"), near) is not None
+
+
 def test_any_name_of_any_label_will_do() -> None:
     truth = answer(read_query("what"), [VOICE])
     assert truth is not None

@@ -78,13 +78,13 @@ def test_it_learns_to_read(folder: Path) -> None:
     queries = ["where: dog", "is side: rain; side left", "count", "not about sound"]
     assert found.notes == (UNTRAINED,)
     optimiser = torch.optim.AdamW([p for p in found.parameters() if p.requires_grad], lr=0.02)
-    frozen = found.reader.model.embed_tokens.weight.clone()
+    frozen = found.reader.model.layers[0].mlp.up_proj.base.weight.clone()  # type: ignore[union-attr]
     for _ in range(40):
         optimiser.zero_grad()
         found.loss(NOTHING, asked, queries).backward()
         optimiser.step()
     assert [str(query) for query in found.eval().queries(asked)] == queries
-    assert torch.equal(frozen, found.reader.model.embed_tokens.weight)
+    assert torch.equal(frozen, found.reader.model.layers[0].mlp.up_proj.base.weight)  # type: ignore[union-attr]
 
 
 def test_folded_in_and_read_from_disk_it_reads_the_same(folder: Path, tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from bat_agent.errors import WeightsError
-from bat_agent_talk.decoder import Decoder, Shape
+from bat_agent_talk.decoder import Shape
 from bat_agent_talk.language_model import load_language_model
 from bat_agent_talk.packing import Row
+from bat_agent_talk.stored_rows import MOST_KEPT, StoredRows
 
 SaveModel = Callable[..., Path]
 LLAMA3 = {
@@ -49,10 +53,60 @@ def test_hidden_states_are_those_of_transformers(name: str, save_model: SaveMode
         row = Row(llm.decoder, keep=True)
         row.extend([(7, [5, 6, 7]), (0, ids[:25].tolist())])
         later = row.extend([(0, ids[25:].tolist()), (7, [8])])[:15]
-        logits = found @ llm.head.float().T
+        logits = found @ llm.head(torch.arange(2048)).float().T
     torch.testing.assert_close(found, wanted, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(later, wanted[25:], atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(logits, reference(input_ids=ids[None]).logits[0], atol=5e-3, rtol=1e-3)
+
+
+def test_what_questions_begin_with_alike_is_computed_once(save_model: SaveModel, tmp_path: Path) -> None:
+    """Each hidden state is that of the question alone, also what is appended, and of the same question twice."""
+    decoder = load_language_model(str(save_model(tmp_path, "grouped")), "float32").decoder
+    first = [[5, 6, 7, 8], [5, 6, 9], [5, 6, 7, 8], [6, 5], [5, 6]]
+    later = [[3, 4], [3, 4], [3, 4], [3, 4], [7]]
+    with torch.inference_mode():
+        row = Row(decoder, keep=True)
+        found = [row.extend(list(enumerate(some))).split([len(tokens) for tokens in some]) for some in (first, later)]
+        assert row.width == 7 + 7
+        for number, tokens in enumerate(zip(first, later, strict=True)):
+            alone = Row(decoder, keep=False).extend([(0, tokens[0] + tokens[1])])
+            torch.testing.assert_close(torch.cat([part[number] for part in found]), alone, atol=1e-5, rtol=1e-4)
+    assert len(Row(decoder, keep=False).extend(list(enumerate(first)))) == 15  # learnt from, each stands for itself
+
+
+def test_loading_imports_no_compiler(save_model: SaveModel, tmp_path: Path) -> None:
+    """First values drawn on torch's meta device imported it, with sympy and triton: 1.5 s and 130 MB of every start."""
+    save_model(tmp_path, "llama")
+    code = (
+        "import sys; from bat_agent_talk.language_model import load_language_model as load; "
+        f"load({str(tmp_path)!r}, 'float32'); "
+        "print([name for name in ('torch._dynamo', 'sympy', 'triton') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_rows_are_read_from_their_file(dtype: torch.dtype, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    matrix = torch.randn(MOST_KEPT + 100, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    save_file({"other": torch.ones(5), "table": matrix, "last": torch.ones(2)}, file)
+    rows = StoredRows(file, "table")
+    draw = torch.Generator().manual_seed(1)
+    for count in (1, 7, 0, 5000, 5000):  # the last is more than is kept
+        ids = torch.randint(0, len(matrix), (count,), generator=draw)
+        assert torch.equal(rows(ids), matrix[ids])
+    twice = torch.tensor([[3, 4], [3, 0]])
+    assert torch.equal(rows(twice), matrix[twice])
+    with pytest.raises(WeightsError, match="holds no readable matrix embedding"):
+        StoredRows(file, "embedding")
+    rows = StoredRows(file, "table")
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(WeightsError, match="has become shorter"):
+        rows(torch.tensor([len(matrix) - 1]))
+    file.unlink()
+    with pytest.raises(WeightsError, match="can no longer be read"):
+        rows(torch.tensor([9]))
 
 
 def test_layers_that_are_computed_again_have_the_same_gradients(save_model: SaveModel, tmp_path: Path) -> None:
@@ -95,7 +149,7 @@ def test_other_models_are_refused_in_a_sentence(changes: dict[str, Any], words: 
     }
     config = {**sizes, "model_type": "llama", **changes}
     with pytest.raises(WeightsError, match=words):
-        Decoder(Shape.of(config, "this"), torch.float32).shape.frequencies()
+        Shape.of(config, "this").frequencies()
 
 
 def test_a_folder_without_its_parts_is_refused_in_a_sentence(save_model: SaveModel, tmp_path: Path) -> None:

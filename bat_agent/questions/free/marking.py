@@ -33,7 +33,8 @@ _POLAR = re.compile(
 )
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
 _SPOKEN: dict[str, float] = {word: number for number, word in enumerate(_WORDS.split())}
-_SPOKEN |= {"none": 0, "nothing": 0, "no": 0, "single": 1, "half": 0.5}
+_NO = ("none", "nothing", "no")
+_SPOKEN |= {"single": 1, "half": 0.5} | dict.fromkeys(_NO, 0)
 _NUMBER = re.compile(rf"\d+(?:\.\d+)?|\b(?:{'|'.join(_SPOKEN)})\b")
 _ABSENT = re.compile(
     r"\bnot (?:heard|there|present|here|hear|audible|detect\w*)\b|\bno\b|\bnothing\b|\bnowhere\b|\babsent\b|n['’]t\b"
@@ -68,6 +69,11 @@ def _numbers(said: str) -> list[float]:
     return [float(_SPOKEN.get(match, match)) for match in _NUMBER.findall(said)]
 
 
+def _measures(said: str) -> list[float]:
+    """Metres or degrees: "no" is none of a count, but no length."""
+    return [float(_SPOKEN.get(match, match)) for match in _NUMBER.findall(said) if match not in _NO]
+
+
 def _yes_no(truth: Truth, said: str) -> bool:
     match = _POLAR.search(said)
     return match is not None and (match["yes"] is not None) == (truth.answer == "Yes")
@@ -95,7 +101,7 @@ def _near(said_m: float, true_m: float) -> bool:
 
 def _turn(truth: Truth, said: str) -> bool:
     sides = {side for side in _sides(said) if side in ("left", "right")}
-    numbers = _numbers(said)
+    numbers = _measures(said)
     near = bool(numbers) and abs(numbers[0] - abs(truth.value)) <= NEAR_DEG
     return near and sides == {"left" if truth.value > 0 else "right"}
 
@@ -117,12 +123,12 @@ def _heading(truth: Truth, said: str) -> bool:
 
 
 def _metres(truth: Truth, said: str) -> bool:
-    numbers = _numbers(said)
+    numbers = _measures(said)
     return len(numbers) == 1 and _near(numbers[0], truth.value)
 
 
 def _degrees(truth: Truth, said: str) -> bool:
-    numbers = _numbers(said)
+    numbers = _measures(said)
     return bool(numbers) and abs(numbers[0] - truth.value) <= NEAR_DEG
 
 
