@@ -16,6 +16,7 @@ from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.datasets.sounds import Sound
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource, place_of, read_manifest
+from bat_agent.files.reading import read_array
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.scene import Scene
 from bat_agent.scenes.rendering import simulator_of
@@ -161,7 +162,7 @@ def _rir_file(source: ClipSource, folder: Path) -> Path:
 
 def _read_rir(file: Path) -> Tensor:
     try:
-        rir = np.load(file, allow_pickle=False)
+        rir = read_array(file)
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the RIR {file} ({error}), expected a .npy file; fetch it again") from error
     if rir.ndim != 2 or len(rir) != 2 or not np.isfinite(rir).all():
