@@ -204,5 +204,5 @@ def test_a_damaged_bank_is_told(tmp_path: Path, suffix: str) -> None:
     bank(tmp_path)
     (file,) = tmp_path.glob(f"*{suffix}")
     file.write_bytes(b"[" * 1000)
-    with pytest.raises(BadInput, match="are damaged .* remove both, they are rendered again"):
+    with pytest.raises(BadInput, match=r"are damaged .* remove both, they are rendered again"):
         bank(tmp_path)
