@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
@@ -26,12 +28,14 @@ def run_app(
     are options that have another name now, as :mod:`bat_agent.cli.renamed` has them.
 
     Exit code 0 is success, 2 bad input (usage, files, plugins, weights), 1 anything else that failed on the way; each
-    is told in one line on standard error.
+    is told in one line on standard error. Where nobody reads the output any more, it is 1, without a word.
     """
+    _stand_in_for_closed_streams()
     try:
         with _old_names_as_notes():
             given = with_new_names(sys.argv[1:] if arguments is None else arguments, renamed or {})
             code = app(args=given, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()  # Python's own end would print a traceback
     except (BadInput, PluginError, WeightsError) as error:
         _fail(str(error), 2)
     except BatAgentError as error:
@@ -41,6 +45,8 @@ def run_app(
             raise
         _fail(sentence, 2)
     except OSError as error:
+        if error.filename is None and error.errno in (errno.EPIPE, *FULL):
+            _end_output(error)
         _fail(_about_file(error), 2)
     except typer.Abort:
         _fail("interrupted", 130)
@@ -68,6 +74,22 @@ def _old_names_as_notes() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Python has no stream where its parent closed one, as ``>&-`` does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+
+
+def _end_output(error: OSError) -> NoReturn:
+    """Nothing more can be written to standard output; what waits there must not fail again when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        raise SystemExit(1)
+    _fail(f"cannot write standard output ({error.strerror}); free some space there, or send it elsewhere", 2)
 
 
 def _end_usage(error: Any) -> NoReturn:
