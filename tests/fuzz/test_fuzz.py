@@ -200,6 +200,27 @@ def changed(whole: bytes) -> st.SearchStrategy[bytes]:
     return st.tuples(st.lists(places, max_size=4), st.integers(0, len(whole))).map(change)
 
 
+_SCENE = b"""room: {size_m: [5, 3, 4], rt60_s: 0.2}
+listener: {position_m: [2.5, 1.5, 2], heading_deg: 10}
+sources: [{position_m: [1, 1.5, 1.9], labels: [Siren]}]
+"""
+_RECIPE = b"""name: mouse
+encoder: {name: spatial-ast, options: {width: 32, depth: 1, heads: 2}}
+sounds: [{source: "procedural:5", train_folds: [1, 2, 3], valid_folds: [4]}]
+rooms: [{simulator: echo, scenes: 8, sources: 3, seconds: 0.05}]
+stages: [{name: listen, trains: encoder, steps: 3, seconds_per_step: 1.0}]
+"""
+_WHOLE = {
+    "scene.yaml": _SCENE,
+    "recipe.yaml": _RECIPE,
+    "reverberation.json": b'{"data": [{"fname": "a/0.npy", "sensor_position": "0,0,0", "source_position": "1,0,2"}]}',
+    "config.json": b'{"name": "x", "encoder": {"name": "echo", "options": {"seed": 1}}, "reasoner": {"name": "echo", "options": {}}, '
+    b'"thresholds": {}}',
+    "headings.csv": b"t_s,heading_deg\n0,10\n0.5,20.5\n",
+    "heading": b'{"heading_deg": 12.5}',
+    "answer": b'{"id": "1", "answer": "left; behind"}',
+}
+"""Some that are read, to be changed."""
 CONTENTS = {
     "shape": st.text(st.sampled_from("0123456789,, -e.\u00b2"), max_size=150).map(lambda text: text.encode("latin-1"))
     | st.lists(st.integers(0, 3), max_size=70).map(lambda sizes: ",".join(map(str, sizes)).encode()),
@@ -207,6 +228,7 @@ CONTENTS = {
     "set.tar": changed(taped(_MEMBERS)),
     "sound.wav": changed(_sound("WAV")),
     "sound.flac": changed(_sound("FLAC")),
+    **{name: contents | changed(whole) for name, whole in _WHOLE.items()},
     "rir.npy": changed(_numbers(np.random.default_rng(0).normal(size=(2, 4000)))) | contents,
     "heads.npz": changed(_heads()) | contents,
 }
