@@ -214,8 +214,8 @@ _WHOLE = {
     "scene.yaml": _SCENE,
     "recipe.yaml": _RECIPE,
     "reverberation.json": b'{"data": [{"fname": "a/0.npy", "sensor_position": "0,0,0", "source_position": "1,0,2"}]}',
-    "config.json": b'{"name": "x", "encoder": {"name": "echo", "options": {"seed": 1}}, "reasoner": {"name": "echo", "options": {}}, '
-    b'"thresholds": {}}',
+    "config.json": b'{"name": "x", "encoder": {"name": "echo", "options": {"seed": 1}}, "reasoner": {"name": "echo", '
+    b'"options": {}}, "thresholds": {}}',
     "headings.csv": b"t_s,heading_deg\n0,10\n0.5,20.5\n",
     "heading": b'{"heading_deg": 12.5}',
     "answer": b'{"id": "1", "answer": "left; behind"}',
