@@ -16,6 +16,7 @@ from bat_agent.files.reading import read_array
 from bat_agent.interfaces import NUM_DISTANCE_BINS
 from bat_agent.scene import region
 from bat_agent.sound import rir_measures
+from bat_agent.sound.waveform import LARGEST
 
 Array = np.ndarray
 PAPER_RT60_S = {
@@ -136,8 +137,8 @@ def measure_rir(path: Path) -> tuple[float, ...] | None:
         return None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no whole .npy file ({error}); make it again with dataset rirs --replay") from error
-    if rir.ndim != 2 or len(rir) != 2 or not np.isfinite(rir).all():
-        raise BadInput(f"{path} has the shape {rir.shape}, expected finite numbers (2, samples); make it again")
+    if rir.ndim != 2 or len(rir) != 2 or not (np.abs(rir) <= LARGEST).all():
+        raise BadInput(f"{path} has the shape {rir.shape}, expected (2, samples) of numbers up to 2^32; make it again")
     direct = rir_measures.direct_sound(rir)
     return (
         rir_measures.reverberation_time_s(rir),
