@@ -138,7 +138,8 @@ def measure_rir(path: Path) -> tuple[float, ...] | None:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no whole .npy file ({error}); make it again with dataset rirs --replay") from error
     if rir.ndim != 2 or len(rir) != 2 or not (np.abs(rir) <= LARGEST).all():
-        raise BadInput(f"{path} has the shape {rir.shape}, expected (2, samples) of numbers up to 2^32; make it again")
+        wanted = "expected finite numbers (2, samples) up to 2^32"
+        raise BadInput(f"{path} has the shape {rir.shape}, {wanted}; make it again")
     direct = rir_measures.direct_sound(rir)
     return (
         rir_measures.reverberation_time_s(rir),
