@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import math
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,8 @@ from bat_agent.agent import Bat
 from bat_agent.ears import reasoner_options
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.extras import needed
-from bat_agent.files.writing import writing
+from bat_agent.files.leftovers import temporary_folder
+from bat_agent.files.writing import write_bytes, writing
 from bat_agent.hearing.graph_folder import PRECISIONS, GraphConfig, write_graph_config
 from bat_agent.hearing.model_folder import write_config
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding
@@ -84,7 +84,7 @@ def export(
     onnx.checker.check_model(exported, full_check=True)
     _check_beside_torch(exported, config, graph)
     for name, file in config.files.items():
-        onnx.save(_as(exported, name), str(directory / file))
+        write_bytes(directory / file, _as(exported, name).SerializeToString(), durable=True)
         onnx.checker.check_model(str(directory / file))
     own = {key: value for key, value in bat.config.encoder.items() if key != "agent"}
     write_config(replace(bat.config, encoder=own), directory)
@@ -168,7 +168,7 @@ def _folded(model: Any) -> Any:
     import onnx
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         given, found = (str(Path(folder) / name) for name in ("given.onnx", "found.onnx"))
         onnx.save(model, given)
         options = onnxruntime.SessionOptions()
@@ -257,7 +257,7 @@ def _with_int8_products(model: Any) -> Any:
         if node.op_type in PRODUCTS
         and (sizes.get(node.input[1], 0) < SMALLEST_WEIGHT or node.input[1].startswith(FRONT_END))
     ]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with temporary_folder() as folder, _quiet():
         file = str(Path(folder) / "int8.onnx")
         quantize_dynamic(
             model,
@@ -280,7 +280,7 @@ def _check_beside_torch(model: Any, config: GraphConfig, graph: nn.Module) -> No
     """Raise where the graph in float32 does not say what torch says, whether or not it is wanted in float32."""
     import onnx
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         alone = replace(config, files={"float32": "float32.onnx"})
         onnx.save(model, str(Path(folder) / alone.files["float32"]))
         write_graph_config(alone, Path(folder))

@@ -3,7 +3,7 @@
 uvicorn waits for ever for a request that never ends, and takes connections until there are no more file descriptors.
 Here the head of a request must arrive within :data:`HEAD_TIMEOUT_S`, and there are :data:`MOST_CONNECTIONS` at most:
 beyond them, the connection that has been idle for longest gives way to the new one; where none is idle, the new one
-waits.
+waits. Who is refused before the body was read may send the rest of it for :data:`LINGER_S`, into nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import contextlib
 import hmac
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -24,6 +26,8 @@ TOKEN_VARIABLE = "BAT_AGENT_TOKEN"
 HEAD_TIMEOUT_S = 10.0
 """Within this time after it has begun, or after the connection was made, the head of a request must have arrived."""
 MOST_CONNECTIONS = 256
+LINGER_S = 2.0
+"""Closed while the other side still sends, its system throws away the reply that it has not read (RFC 9112, 9.6)."""
 _OWN_FILES = 64
 """File descriptors that are left to everything else."""
 _LOOK_S = 0.02
@@ -96,11 +100,13 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request."""
-        super().connection_made(transport)
+        super().connection_made(_LateClosing(transport, self._sends_still))  # type: ignore[arg-type]
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of it."""
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         self._watch()
 
@@ -117,6 +123,9 @@ class _Connection(H11Protocol):
         if self.conn.trailing_data[0]:  # the next request has begun
             self._watch()
 
+    def _sends_still(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
     def _watch(self) -> None:
         if not self.is_idle:
             if self.head_timer is not None:
@@ -125,6 +134,30 @@ class _Connection(H11Protocol):
         elif self.head_timer is None:
             self.idle_since_s = self.loop.time()
             self.head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+
+class _LateClosing:
+    """A transport that, where the other side still sends, closes when that has ended or after :data:`LINGER_S`."""
+
+    def __init__(self, transport: asyncio.Transport, sends_still: Callable[[], bool]) -> None:
+        self._transport, self._sends_still, self._closing = transport, sends_still, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more is answered."""
+        return self._closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Say what is left to say, then close; a second time at once."""
+        if self.is_closing() or not self._sends_still():
+            self._transport.close()
+            return
+        self._closing = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
 
 def bears(request: Request, token: str) -> bool:

@@ -2,16 +2,21 @@
 
 ``live`` plays a rendered walk into an input device (``--device``; ``--sink`` is the PulseAudio sink that feeds it) and
 prints errors of the tracks, updates a second and the time from sound to event; ``soak`` hears an hour of sound as fast
-as possible and prints memory, drift and CPU time; ``views`` prints what drawing an update costs.
+as possible and prints memory, drift and CPU time; ``views`` prints what drawing an update costs; ``loaded`` runs the
+command ``bat-listen`` on a looped file in real time beside ``--loops`` busy ones, with a question every second, and
+accounts for every look: told, left out and counted, or missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import json
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +39,7 @@ from bat_agent.scenes.moving import MovingScene, Track, Waypoints, render_moving
 from bat_agent.sound.acoustics import rms_normalise
 from bat_agent.sound.audio import write_wav
 
+BUSY = "import os; os.nice(10)\nwhile True: pass"
 console = Console()
 WALK_S = 12.0
 SOUNDS = "manifest:$BAT_SHARED/data/sounds/manifest.csv"
@@ -154,13 +160,18 @@ class Hour:
         pass
 
 
-def resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_mb(pid: int | str = "self") -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
+def a_minute() -> np.ndarray:
+    """Dogs that walk by, (N, 2)."""
+    return np.concatenate([walking("Dog", n)[1].numpy().T for n in range(2)] * 3)[: 60 * SAMPLE_RATE_HZ]
+
+
 def soak(options: argparse.Namespace) -> None:
-    minute = np.concatenate([walking("Dog", n)[1].numpy().T for n in range(2)] * 3)[: 60 * SAMPLE_RATE_HZ]
+    minute = a_minute()
     bat, count = Bat.from_pretrained(options.model), 0
     rows: list[list[Any]] = []
     began, cpu_s = time.monotonic(), time.process_time()
@@ -177,6 +188,50 @@ def soak(options: argparse.Namespace) -> None:
     took_s, share = time.monotonic() - began, 100 * cpu / options.seconds
     console.print(f"{options.seconds:.0f} s of sound in {took_s:.0f} s; live that is {share:.1f} % of a core")
     console.print(f"memory since the first tenth: ×{rows[-1][1] / rows[0][1]:.3f}")
+
+
+def loaded(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ends:
+        file = Path(folder) / "minute.wav"
+        write_wav(file, a_minute().T)
+        command = [
+            sys.executable, "-m", "bat_agent.cli.listen", "--file", file, "--loop", "--model", options.model, "--hop",
+            options.hop, "--jsonl", "-", "--ask", "where is the dog?", "--ask-every", 1, "--for", options.seconds,
+        ]  # fmt: skip
+        errors = ends.enter_context((Path(folder) / "errors").open("w+"))
+        for _ in range(options.loops):
+            ends.callback(subprocess.Popen([sys.executable, "-c", BUSY]).kill)
+        with subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE, stderr=errors) as process:
+            _account(process, options)
+        errors.seek(0)
+        console.print(f"exit code {process.returncode}; said: {' '.join(errors.read().split())}")
+
+
+def _account(process: subprocess.Popen[bytes], options: argparse.Namespace) -> None:
+    """Every look there was to have is told, or counted as left out; print by tenths, and what is missing."""
+    assert process.stdout is not None
+    rows: list[list[Any]] = []
+    looks, missing, answers, memory_mb, lags, notes, due = 0, 0, 0, 0.0, [], set[str](), 0
+    said: dict[str, Any] = {}
+    for line in process.stdout:
+        said = json.loads(line)
+        answers += len(said["answers"])
+        notes.update(note["kind"] for note in said["health"])
+        if said["window_s"]:
+            looks += 1
+            lags.append(said["lag_s"])
+            due = int(said["t_s"] / options.hop + 1e-3)
+            missing = max(missing, abs(due - looks - said["dropped"]))
+        if said["t_s"] >= (len(rows) + 1) * options.seconds / 10 - 1e-3:
+            with contextlib.suppress(OSError):  # it may have ended by now
+                memory_mb = resident_mb(process.pid)
+            rows.append([f"{said['t_s']:.2f}", looks, said["dropped"], due, answers, max(lags), memory_mb])
+            console.print(*rows[-1])
+    rows.append([f"{said['t_s']:.2f}", looks, said["dropped"], due, answers, max(lags), memory_mb])
+    columns = ["sound s", "looks", "left out", "due", "answers", "longest lag s", "resident MB"]
+    show(f"beside {options.loops} busy loops", columns, rows)
+    console.print(f"lag: median {np.median(lags):.3f} s, 95 % {np.quantile(lags, 0.95):.3f} s; lost {said['lost_s']} s")
+    console.print(f"most looks unaccounted for at any time: {missing}; health notes: {', '.join(sorted(notes))}")
 
 
 def views(options: argparse.Namespace) -> None:
@@ -200,16 +255,17 @@ def views(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sections", default="views,soak", help="of live, soak, views; separated by commas")
+    parser.add_argument("--sections", default="views,soak", help="of live, soak, views, loaded; separated by commas")
     parser.add_argument("--model", default="bat-small")
     parser.add_argument("--device", default="batmic")
     parser.add_argument("--sink", default="bat")
     parser.add_argument("--labels", default="Dog")
     parser.add_argument("--clips", type=int, default=2, help="walks of each class")
     parser.add_argument("--hop", type=float, default=0.25)
-    parser.add_argument("--seconds", type=float, default=3600.0, help="of the soak")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of the soak and of loaded")
+    parser.add_argument("--loops", type=int, default=2, help="busy loops beside loaded")
     asked = parser.parse_args()
     os.environ.setdefault("BAT_SHARED", os.path.join(os.pardir, "shared"))
     torch.set_num_threads(1)
     for section in asked.sections.split(","):
-        {"live": live, "soak": soak, "views": views}[section](asked)
+        {"live": live, "soak": soak, "views": views, "loaded": loaded}[section](asked)

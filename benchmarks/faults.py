@@ -163,12 +163,10 @@ def run(arguments: list[str], folder: Path, kill_at: int | None = None) -> Ended
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What lies below a folder, without locks, what TensorBoard names by the time, and the seconds that a run took."""
+    """What lies below a folder, without locks and what TensorBoard names by the time."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {
-        name: b"\n".join(line.rsplit(b",", 1)[0] for line in content.splitlines())
-        if name.endswith("losses.csv")
-        else content
+        name: content
         for name, content in files.items()
         if not name.endswith(".lock") and "events.out.tfevents" not in name
     }

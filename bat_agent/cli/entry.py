@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -14,6 +16,8 @@ from bat_agent.cli.renamed import with_new_names
 from bat_agent.errors import BadInput, BatAgentError, OldNameWarning, PluginError, WeightsError
 from bat_agent.extras import sentence_about
 from bat_agent.files.writing import FULL
+
+_OUTPUT = "standard output"
 
 
 def run_app(
@@ -26,12 +30,14 @@ def run_app(
     are options that have another name now, as :mod:`bat_agent.cli.renamed` has them.
 
     Exit code 0 is success, 2 bad input (usage, files, plugins, weights), 1 anything else that failed on the way; each
-    is told in one line on standard error.
+    is told in one line on standard error. Where nobody reads the output any more, it is 1, without a word.
     """
+    _stand_in_for_closed_streams()
     try:
-        with _old_names_as_notes():
+        with _old_names_as_notes(), _named_output():
             given = with_new_names(sys.argv[1:] if arguments is None else arguments, renamed or {})
             code = app(args=given, prog_name=name, standalone_mode=False)
+            sys.stdout.flush()  # Python's own end would print a traceback
     except (BadInput, PluginError, WeightsError) as error:
         _fail(str(error), 2)
     except BatAgentError as error:
@@ -41,6 +47,8 @@ def run_app(
             raise
         _fail(sentence, 2)
     except OSError as error:
+        if error.filename == _OUTPUT:
+            _end_output(error)
         _fail(_about_file(error), 2)
     except typer.Abort:
         _fail("interrupted", 130)
@@ -70,6 +78,61 @@ def _old_names_as_notes() -> Iterator[None]:
         warnings.showwarning = show
 
 
+def _stand_in_for_closed_streams() -> None:
+    """Python has no stream where its parent closed one, as ``>&-`` does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+
+
+class _Output:
+    """Standard output whose errors say that it is the one; the system's have no name."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As the stream's own."""
+        with _named():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """As the stream's own."""
+        with _named():
+            self._stream.flush()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = _OUTPUT
+        raise
+
+
+@contextmanager
+def _named_output() -> Iterator[None]:
+    stream = sys.stdout
+    sys.stdout = _Output(stream)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+def _end_output(error: OSError) -> NoReturn:
+    """Nothing more can be written to standard output; what waits there must not fail again when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        raise SystemExit(1)
+    _fail(f"cannot write {_OUTPUT} ({error.strerror}); free some space there, or send it elsewhere", 2)
+
+
 def _end_usage(error: Any) -> NoReturn:
     message = str(error.format_message())
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself, empty where rich has printed it
@@ -83,7 +146,8 @@ def _end_usage(error: Any) -> NoReturn:
 
 def _about_file(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
-        return " ".join(str(error).split())
+        said = " ".join(str(error).split())
+        return f"{said}; free some space, or choose another place" if error.errno in FULL else said
     advice = "free some space there" if error.errno in FULL else "choose another place"
     return f"cannot use {error.filename} ({error.strerror}); {advice}"
 

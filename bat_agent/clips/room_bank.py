@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from bat_agent.datasets.rooms import Place
 from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.files import leftovers
-from bat_agent.files.reading import parse_json
+from bat_agent.files.reading import parse_json, read_array
 from bat_agent.files.writing import whole_file, write_text
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.registry import config_of, load_simulator
@@ -164,8 +164,13 @@ def open_bank(
         drawn = _render(blocks, data, workers, progress)
         scenes_of_bank = {"key": key, "scenes": [scene.to_dict() for scene in drawn]}
         write_text(text, json.dumps(scenes_of_bank), durable=True, advice=_ADVICE)
-    saved = parse_json(text.read_text(encoding="utf-8"))
-    return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], np.load(data, mmap_mode="r"))
+    try:
+        saved = parse_json(text.read_text(encoding="utf-8"))
+        return RoomBank([Scene.from_dict(scene) for scene in saved["scenes"]], read_array(data, mapped=True))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadInput(
+            f"the rooms in {data} and {text.name} are damaged ({error}); remove both, they are rendered again"
+        ) from error
 
 
 class _Blocks(Dataset[Any]):

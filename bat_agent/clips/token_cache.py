@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bat_agent.errors import BadInput
 from bat_agent.files import leftovers
-from bat_agent.files.reading import parse_json
+from bat_agent.files.reading import parse_json, read_array
 from bat_agent.files.writing import whole_file
 from bat_agent.interfaces import Encoding, SlotEncoding
 
@@ -142,7 +142,7 @@ def digest(encoder: nn.Module, *facts: object) -> str:
 @lru_cache(maxsize=OPEN_SHARDS)
 def _mapped(file: Path) -> np.ndarray:
     try:
-        return np.load(file, mmap_mode="r")
+        return read_array(file, mapped=True)
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the tokens in {file} ({error}); remove {file.parent} and start again") from error
 

@@ -18,14 +18,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import check_unpacked
 
 SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _STORED, _DEFLATED = 0, 8
 _LOCAL_HEADER_BYTES = 30
 _CHUNK = 1 << 16
-_PLAIN_BYTES, _HIGHEST_RATIO = 1 << 24, 200
-"""Deflate reaches 1000 to 1 with nothing but zeros; above 16 MiB that is no data. JSON of ours is below 30 to 1."""
 # A damaged list of members ends in any of these: version 11.7, names of no encoding, an empty one, sizes below zero.
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
@@ -69,8 +68,7 @@ class Archive:
         """The content of a member, or its first ``most`` bytes, for which no more is unpacked than that."""
         offset, packed, size, *_ = self._places[number].tolist()
         try:
-            if size > max(_PLAIN_BYTES, packed * _HIGHEST_RATIO):
-                raise zipfile.BadZipFile(f"{packed:,} bytes would become {size:,}, as no recording or list does")
+            check_unpacked(packed, size)
             with self.path.open("rb") as file:
                 if self.path.suffix == ".zip":
                     return _unpack(file, self.path.stat().st_size, self._places[number].tolist(), most)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from bat_agent.datasets.plan import RIRS_AT_ONCE
 from bat_agent.datasets.rirs import Progress
 from bat_agent.datasets.tasks import Made, RemakeRirs
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_array
 from bat_agent.files.writing import RESUMES, write_bytes
 
 
@@ -127,8 +127,8 @@ def _compare(made: Made, source: Path) -> str | None:
 
 def _how(before: bytes, rir: np.ndarray) -> str:
     try:
-        old = np.load(io.BytesIO(before), allow_pickle=False)
-    except (ValueError, EOFError):
+        old = parse_array(before)
+    except ValueError:
         return "is no whole .npy file"
     if old.shape != rir.shape or old.dtype != np.float64:
         return f"is {old.dtype} {old.shape}, made again float64 {rir.shape}"

@@ -13,6 +13,7 @@ import torch
 
 from bat_agent.datasets import layout
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import read_array
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.scene import Position, Scene
 
@@ -108,7 +109,7 @@ class ReleasedRooms:
         for rir, row in zip(out, rows, strict=True):
             path = layout.rir_path(self.json_file, self._names[row].decode())
             try:
-                kept = np.load(path, mmap_mode="r")[:, : self.taps]
+                kept = read_array(path, mapped=True)[:, : self.taps]
             except (OSError, ValueError, IndexError) as error:
                 raise BadInput(f"cannot read the RIR {path} ({error}); make or download it again") from error
             if len(kept) != 2:

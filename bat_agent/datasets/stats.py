@@ -12,9 +12,11 @@ import numpy as np
 from bat_agent.datasets import layout
 from bat_agent.datasets.layout import Item, ReverberationFile
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import read_array
 from bat_agent.interfaces import NUM_DISTANCE_BINS
 from bat_agent.scene import region
 from bat_agent.sound import rir_measures
+from bat_agent.sound.waveform import LARGEST
 
 Array = np.ndarray
 PAPER_RT60_S = {
@@ -130,13 +132,14 @@ def statistics(
 def measure_rir(path: Path) -> tuple[float, ...] | None:
     """The :data:`MEASURES` of one RIR file; ``None`` where it does not exist."""
     try:
-        rir = np.load(path, allow_pickle=False)
+        rir = read_array(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no whole .npy file ({error}); make it again with dataset rirs --replay") from error
-    if rir.ndim != 2 or len(rir) != 2 or not np.isfinite(rir).all():
-        raise BadInput(f"{path} has the shape {rir.shape}, expected finite numbers (2, samples); make it again")
+    if rir.ndim != 2 or len(rir) != 2 or not (np.abs(rir) <= LARGEST).all():
+        wanted = "expected finite numbers (2, samples) up to 2^32"
+        raise BadInput(f"{path} has the shape {rir.shape}, {wanted}; make it again")
     direct = rir_measures.direct_sound(rir)
     return (
         rir_measures.reverberation_time_s(rir),

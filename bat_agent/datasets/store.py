@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import weakref
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from bat_agent.datasets.archives import COMPRESSED_TARS, SUFFIXES, Archive, Memb
 from bat_agent.datasets.sounds import RELEASED_SUFFIXES
 from bat_agent.errors import BadInput
 from bat_agent.files.leftovers import make_temporary_folder
-from bat_agent.files.reading import file_name
+from bat_agent.files.reading import file_name, parse_array
 
 _FOLDERS = ("", "AudioSet", "AudioSet/*", "AudioSet/*/audio", "mp3d_reverb", "closed-end", "owl-questions")
 """Where archives are looked for."""
@@ -109,8 +108,8 @@ class Store:
         """A ``.npy`` file."""
         content = self.read(path)
         try:
-            return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
-        except (ValueError, EOFError, OSError) as error:
+            return parse_array(content)
+        except ValueError as error:
             raise BadInput(f"{self.shown(path)} is no whole .npy file ({error}); make or download it again") from error
 
     def shown(self, path: str) -> str:

@@ -16,11 +16,13 @@ from bat_agent.datasets.sound_libraries import open_sounds
 from bat_agent.datasets.sounds import Sound
 from bat_agent.errors import BadInput
 from bat_agent.evaluation.manifest import Clip, ClipSource, place_of, read_manifest
+from bat_agent.files.reading import read_array
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Simulator
 from bat_agent.scene import Scene
 from bat_agent.scenes.rendering import simulator_of
 from bat_agent.sound.acoustics import convolve, direct_sound, fit_length, rms_normalise
 from bat_agent.sound.audio import read_mono
+from bat_agent.sound.waveform import LARGEST
 
 REVERBERATIONS = ("full", "direct", "none")
 RIR_SECONDS = 2.0
@@ -161,9 +163,9 @@ def _rir_file(source: ClipSource, folder: Path) -> Path:
 
 def _read_rir(file: Path) -> Tensor:
     try:
-        rir = np.load(file, allow_pickle=False)
+        rir = read_array(file)
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the RIR {file} ({error}), expected a .npy file; fetch it again") from error
-    if rir.ndim != 2 or len(rir) != 2 or not np.isfinite(rir).all():
-        raise BadInput(f"the RIR {file} must hold finite numbers (2, taps), got {rir.shape}; fetch it again")
+    if rir.ndim != 2 or len(rir) != 2 or not (np.abs(rir) <= LARGEST).all():
+        raise BadInput(f"the RIR {file} must hold numbers up to 2^32 (2, taps), got {rir.shape}; fetch it again")
     return torch.from_numpy(rir.astype(np.float32))

@@ -1,27 +1,37 @@
-"""Text from outside, read within limits: what is too deep, too long or no text is a :class:`ValueError` in one line.
+"""Text and arrays from outside, read within limits: what is too deep, too long or none is a :class:`ValueError` in one
+line.
 
 Parsers end in many ways on what nobody would write: a thousand brackets in RecursionError, a number of 5,000 digits in
-OverflowError later on, a few anchors of YAML in gigabytes. Whoever reads JSON, YAML or CSV does it through here, and
-turns the one :class:`ValueError` into a sentence with the file's name.
+OverflowError later on, a few anchors of YAML in gigabytes, the header of a ``.npy`` file in eight kinds of error.
+Whoever reads JSON, YAML, CSV or arrays of numpy does it through here, and turns the one :class:`ValueError` into a
+sentence with the file's name.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+import zipfile
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bat_agent.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_DEPTH = 64
 """Levels of lists and mappings; ours have fewer than ten."""
 MOST_VALUES = 5_000_000
 """Values of a YAML document with its aliases written out."""
 LARGEST_INT = 2**63
+PLAIN_BYTES, HIGHEST_RATIO = 1 << 24, 200
+"""Deflate reaches 1000 to 1 with nothing but zeros; above 16 MiB that is no data. JSON of ours is below 30 to 1."""
+_NUMPY = b"\x93NUMPY"
 _LONG_NUMBER = re.compile(r"\d{19}")
 _BRACKETS = re.compile(r"[][{}]")
 _TOO_DEEP = f"lists and mappings stand more than {MOST_DEPTH} deep in each other"
@@ -127,6 +137,42 @@ def parse_rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
         raise ValueError(f"line {table.line_num}: {error}") from error
 
 
+def parse_array(content: bytes) -> np.ndarray:
+    """The numbers in the content of a ``.npy`` file; raises :class:`ValueError` where it is none."""
+    return _array(io.BytesIO(content))
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """The numbers in a ``.npy`` file, ``mapped`` into memory where only some of them are wanted.
+
+    Raises :class:`ValueError` where it holds none, and :class:`OSError` where it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return _array(stream, path if mapped else None)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a ``.npz`` file by name; raises as :func:`read_array`."""
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                check_unpacked(member.compress_size, member.file_size)
+        with np.load(path, allow_pickle=False) as found:
+            return {name: np.asarray(found[name]) for name in found.files}
+    except OSError:
+        raise
+    except Exception as error:  # a damaged list of members ends in anything, as in bat_agent.datasets.archives
+        raise ValueError(_line(error) or type(error).__name__) from error
+
+
+def check_unpacked(packed: int, size: int) -> None:
+    """Raise :class:`ValueError` where ``packed`` bytes claim to be as many more as no data is."""
+    if size > max(PLAIN_BYTES, packed * HIGHEST_RATIO):
+        raise ValueError(f"{packed:,} bytes would become {size:,}, as no recording or list does")
+
+
 def check_depth(value: Any) -> None:
     """Raise :class:`ValueError` where lists and mappings stand more than :data:`MOST_DEPTH` deep in each other."""
     level = [value]
@@ -154,6 +200,25 @@ def _check_brackets(text: str) -> None:
         depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
         if depth > MOST_DEPTH:
             raise NotYaml(_TOO_DEEP)
+
+
+def _array(stream: BinaryIO, mapped: Path | None = None) -> np.ndarray:
+    import numpy as np
+
+    try:
+        if stream.read(len(_NUMPY)) != _NUMPY:  # numpy would take it for an archive, and leave that open
+            raise ValueError("it does not begin as a .npy file")
+        stream.seek(0)
+        found: np.ndarray = (
+            np.load(stream, allow_pickle=False) if mapped is None else np.load(mapped, "r", allow_pickle=False)
+        )
+        if found.dtype.kind not in "biufc":
+            raise ValueError(f"it holds {found.dtype}, expected numbers")
+    except OSError:
+        raise
+    except Exception as error:  # TokenError, EOFError; MemoryError where a header claims what is not there
+        raise ValueError(_line(error) or type(error).__name__) from error
+    return found
 
 
 def _int(digits: str) -> int:

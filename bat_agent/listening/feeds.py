@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import ipaddress
 import os
@@ -19,6 +18,7 @@ import numpy as np
 import soundfile
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_rows
 from bat_agent.listening.blocks import Block, Notice, Samples
 from bat_agent.sound.audio import UNFINISHED, check_length
 from bat_agent.sound.wav_header import finished
@@ -29,6 +29,8 @@ FORMATS = {"s16le": ("<i2", 2**15), "s32le": ("<i4", 2**31), "f32le": ("<f4", 1)
 LEAST_HZ, MOST_HZ = 1000, 768_000
 """Rates that samples may have."""
 MOST_CHANNELS = 1024
+MOST_DEG = 1e9
+"""Headings, and their times, beyond this are a mistake."""
 QUIET_S = 2.0
 """Who has sent nothing for so long gives way to who comes now."""
 _READ_BYTES = 1 << 16
@@ -133,17 +135,22 @@ def read_headings(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]
     Raises :class:`~bat_agent.errors.BadInput` for another table.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [(float(row["t_s"]), float(row["heading_deg"])) for row in csv.DictReader(file)]
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            (_, columns), *lines = parse_rows(file)
+        if missing := {"t_s", "heading_deg"} - columns.keys():
+            raise ValueError(f"it lacks {' and '.join(sorted(missing))}")
+        rows = [(float(row["t_s"]), float(row["heading_deg"])) for _, row in lines]
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror}): give a table of headings") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise BadInput(
             f"{path} is no table of headings ({_short(error)}): expected the columns t_s and heading_deg, numbers"
         ) from error
     times_s, headings_deg = np.array(rows or [(0.0, 0.0)]).T
-    if not rows or not np.isfinite(rows).all() or (np.diff(times_s) <= 0).any():
-        raise BadInput(f"{path} needs rows of finite numbers in rising order of t_s: sort it, and leave out the rest")
+    if not rows or not (np.abs(rows) <= MOST_DEG).all() or (np.diff(times_s) <= 0).any():
+        raise BadInput(
+            f"{path} needs rows of numbers up to {MOST_DEG:g} in rising order of t_s: sort it, and leave out the rest"
+        )
     return times_s, np.unwrap(headings_deg, period=360)
 
 

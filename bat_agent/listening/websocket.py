@@ -6,8 +6,8 @@ A text message ``{"heading_deg": 12.5}`` says where its head faces at the end of
 from __future__ import annotations
 
 import contextlib
-import json
-import math
+import errno
+import os
 import socket
 import threading
 import time
@@ -17,23 +17,26 @@ from typing import Any
 
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
+from bat_agent.files.reading import parse_json
 from bat_agent.listening.blocks import Block, Notice
-from bat_agent.listening.feeds import QUIET_S, Decoder, check_host
+from bat_agent.listening.feeds import MOST_DEG, QUIET_S, Decoder, check_host
 
 _MOST_WAITING = 1000
 """Messages that wait to be read; the oldest go, and are missed, where nobody reads."""
-
-
+_MOST_STRANGERS = 8
+"""Each takes a thread and three file descriptors, for ten seconds where it says nothing."""
+_PASSES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_PAUSE_S = 0.1
 EXPECTED = 'expected binary messages of interleaved samples, or {"heading_deg": NUMBER} for those that follow'
 
 
 def heading_of(message: str) -> float | None:
     """The heading in a text message, ``{"heading_deg": 12.5}``; ``None`` where it is something else."""
     try:
-        heading = json.loads(message)["heading_deg"]
+        heading = parse_json(message)["heading_deg"]
     except (ValueError, TypeError, KeyError):
         return None
-    known = isinstance(heading, int | float) and not isinstance(heading, bool) and math.isfinite(heading)
+    known = isinstance(heading, int | float) and not isinstance(heading, bool) and abs(heading) <= MOST_DEG
     return float(heading) if known else None
 
 
@@ -60,6 +63,7 @@ class WebSocketFeed:
         self._sending: Any = None
         self._sent_s = 0.0
         self._server: Any = None
+        self._listening: _Listening | None = None
         self._lost_s: float | None = None
 
     def open(self) -> None:
@@ -67,13 +71,14 @@ class WebSocketFeed:
         with needed("listen", "the WebSocket feed"):
             from websockets.sync.server import serve
         try:
-            # Programs send no Origin; browsers always do.
-            self._server = serve(self._hear, self.host, self.port, origins=[None], max_size=2**22)
+            self._listening = _listening(self.host, self.port)
         except OSError as error:
             raise BadInput(f"cannot listen on {self.name} ({error.strerror}): choose another port") from error
+        # Programs send no Origin; browsers always do.
+        self._server = serve(self._hear, sock=self._listening, origins=[None], max_size=2**22)
         if self._lost_s is not None:  # closed meanwhile, which is nobody's loss
             self._lost_s = self.clock_s()
-        self.port = self._server.socket.getsockname()[1]
+        self.port = self._listening.getsockname()[1]
         self.name = f"ws://{self.host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, name="bat-websocket", daemon=True).start()
 
@@ -82,6 +87,8 @@ class WebSocketFeed:
             connection.close(1013, "somebody else is sending")
             return
         self._sending, self._sent_s = connection, self.clock_s()
+        if self._listening is not None:
+            self._listening.let_in(connection.socket)
         try:
             missing_s = 0.0 if self._lost_s is None else self.clock_s() - self._lost_s
             kind, text = ("note", "connected") if self._lost_s is None else ("back", "connected again")
@@ -133,6 +140,51 @@ class WebSocketFeed:
         if self._server is not None:
             self._server.shutdown()
             self._server = None
+
+
+class _Listening(socket.socket):
+    """Takes connections for ever: websockets stops for good where the process has no file descriptor left.
+
+    Of those that were not let in to send there are :data:`_MOST_STRANGERS` at most: the oldest gives way.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._strangers: deque[socket.socket] = deque()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection; raises :class:`OSError` where this socket is closed."""
+        while True:
+            try:
+                accepted = super().accept()
+                break
+            except OSError as error:
+                if error.errno not in _PASSES:
+                    raise
+                time.sleep(_PAUSE_S)
+        self._strangers.append(accepted[0])
+        if len(self._strangers) > _MOST_STRANGERS:
+            with contextlib.suppress(OSError):  # it has gone
+                self._strangers.popleft().shutdown(socket.SHUT_RDWR)
+        return accepted
+
+    def let_in(self, connection: socket.socket) -> None:
+        """This one gives way to no stranger."""
+        with contextlib.suppress(ValueError):
+            self._strangers.remove(connection)
+
+
+def _listening(host: str, port: int) -> _Listening:
+    listening = _Listening(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs listen
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def _messages(connection: Any) -> Iterator[Any]:

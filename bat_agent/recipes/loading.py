@@ -76,9 +76,11 @@ def read_omegaconf(path: Path, where: str) -> Any:
     except NotYaml as error:
         line = f"line {error.line}: " if error.line else ""
         raise BadInput(f"{where} is no YAML: {line}{error}; correct it") from error
-    return (
-        OmegaConf.create({} if content is None else content) if not isinstance(content, str | int | float) else content
-    )
+    if content is None:
+        raise BadInput(
+            f"{where} is empty; write it, or, where a run kept it, delete it and give the recipe the run was begun with"
+        )
+    return content if isinstance(content, str | int | float) else OmegaConf.create(content)
 
 
 def _with_base(path: Path, below: tuple[Path, ...] = ()) -> DictConfig:

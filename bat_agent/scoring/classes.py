@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import read_array
 from bat_agent.labels import label_index, labels
 from bat_agent.questions import parse_labels
 from bat_agent.scoring.embedders import Embedder, Vectors, unit
@@ -90,14 +91,14 @@ def load_class_vectors(path: str | Path) -> Vectors:
     """
     wanted = f"expected a .npy file with an array ({len(labels())}, D), such as the released audioset_class_embeds.npy"
     try:
-        found = np.load(path, allow_pickle=False)
+        found = read_array(Path(path))
     except OSError as error:
         raise BadInput(f"cannot read class embeddings {path} ({error.strerror or error}); {wanted}") from error
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise BadInput(f"{path} holds no class embeddings, {wanted}; download it again") from error
-    usable = isinstance(found, np.ndarray) and np.issubdtype(found.dtype, np.floating) and found.ndim == 2
+    usable = np.issubdtype(found.dtype, np.floating) and found.ndim == 2
     if not usable or len(found) != len(labels()) or not found.shape[1] or not np.isfinite(found).all():
-        what = f"an array {found.shape} of {found.dtype}" if isinstance(found, np.ndarray) else "several arrays"
+        what = f"an array {found.shape} of {found.dtype}"
         raise BadInput(f"{path} holds {what}, {wanted} of finite numbers; download it again")
     return unit(found)
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
 from bat_agent.extras import needed
+from bat_agent.files.reading import file_name
 from bat_agent.sound.sofa_checks import check_plausible
 from bat_agent.sound.sofa_data import ear_responses
-from bat_agent.sound.sofa_frames import directions_and_radii, left_ear_first, opened
+from bat_agent.sound.sofa_frames import BROKEN, directions_and_radii, left_ear_first, opened
 
 Array = NDArray[np.float64]
 CONVENTIONS = ("SimpleFreeFieldHRIR", "FreeFieldHRIR", "SimpleFreeFieldHRTF", "SimpleFreeFieldHRSOS")
@@ -53,7 +54,7 @@ class MeasuredHead:
 def content_hash(path: str) -> str:
     """SHA-256 of a file, to notice that another one stands in its place. Raises BadInput where there is none."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(file_name(path)).read_bytes()).hexdigest()
     except OSError as error:
         raise BadInput(
             f"SOFA file {path} cannot be read ({error.strerror}); give the path of an HRTF, or another head"
@@ -84,7 +85,7 @@ def read_sofa(path: str, rate_hz: int, *, distance_m: float = FAR_M, allow_impla
             check_plausible(head.hrir, head.delay, head.directions, rate_hz, allow_implausible=allow_implausible)
         except BadInput as error:
             raise BadInput(f"SOFA file {path} {error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        except BROKEN as error:
             raise BadInput(f"SOFA file {path} is malformed ({error}); {convention} was expected") from error
     return head
 

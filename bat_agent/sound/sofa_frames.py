@@ -5,14 +5,19 @@ Axes here are those of SOFA: x front, y left, z up; azimuth 0 front, counter-clo
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import check_unpacked
 
 Array = NDArray[np.float64]
+BROKEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, RuntimeError, OSError)
+"""What reading a damaged or malformed file ends in; netCDF4 says RuntimeError of damage."""
 _ANGLES = {"degree": np.pi / 180, "degrees": np.pi / 180, "deg": np.pi / 180, "°": np.pi / 180}
 _ANGLES |= {"radian": 1.0, "radians": 1.0, "rad": 1.0}
 _LENGTHS = {"metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0, "m": 1.0}
@@ -26,7 +31,12 @@ def opened(file: Any) -> dict[str, Any]:
 
 
 def numbers(variable: Any) -> Array:
-    """A variable as an array. Raises :class:`~bat_agent.errors.BadInput` for numbers that are missing or not finite."""
+    """A variable as an array.
+
+    Raises :class:`~bat_agent.errors.BadInput` for numbers that are missing or not finite, and, before memory is spent,
+    :class:`ValueError` where the file is too small to hold them.
+    """
+    check_unpacked(Path(variable.group().filepath()).stat().st_size, 8 * math.prod(map(int, variable.shape)))
     array = np.asarray(np.ma.filled(np.ma.asarray(variable[...], dtype=np.float64), np.nan))
     if not np.isfinite(array).all():
         raise BadInput("holds numbers that are missing or not finite")

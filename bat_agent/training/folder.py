@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bat_agent.checkpoint import read_tensors, write_tensors
 from bat_agent.distributed.sharding import load_trained_state, trained_state
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import RESUMES, write_json, write_text, writing
 from bat_agent.recipes.loading import load_recipe, to_yaml
 from bat_agent.recipes.schema import Recipe
@@ -130,7 +131,15 @@ class Best:
     @property
     def loss(self) -> float:
         """The lowest validation loss so far."""
-        return float(json.loads(self._note.read_text(encoding="utf-8"))["loss"]) if self._note.exists() else math.inf
+        if not self._note.exists():
+            return math.inf
+        try:
+            return float(parse_json(self._note.read_text(encoding="utf-8"))["loss"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BadInput(
+                f"{self._note} does not say how good the best weights are ({error}); remove it, and the next "
+                "validation counts as the best"
+            ) from error
 
     def offer(self, module: nn.Module, step: int, loss: float, *, writes: bool = True) -> None:
         """Keep the weights if the loss is lower than ever before; as :func:`save_checkpoint` for who must call."""

@@ -8,7 +8,6 @@ ablations of BAT (tables 7 and 8) are reproduced at small scale.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from bat_agent.evaluation.figures import Figures, single_source, two_sources
 from bat_agent.evaluation.hearing import listen
 from bat_agent.evaluation.real_rooms import places_of, rooms_data, where_figures
 from bat_agent.evaluation.runs import Run
+from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 from bat_agent.recipes.loading import load_recipe, read_omegaconf
 from bat_agent.recipes.schema import Recipe
@@ -178,7 +178,10 @@ def _run(
         # Seed 0 whatever was trained: all runs are measured on the same clips.
         figures = measure(load_recipe(study.recipe, [*shared, "seed=0"]), run_dir / "agent", study, variant)
         write_json(file, figures)
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        found: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} holds no figures ({error}); remove it, they are measured again") from error
     return found
 
 

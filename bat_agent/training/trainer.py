@@ -239,6 +239,8 @@ class Trainer:
             say(f"{stage.name}: resumed at step {start} of {stage.steps}")
         task = progress.add_task(stage.name, total=stage.steps, completed=start)
         smooth = Smooth()
+        if start:  # the run may have been killed between the checkpoint of this step and its validation
+            self._validate_where_due(now, writer, start)
         for step, batch in self._batches(data, start):
             log = self.stepper.take(now, batch, step)
             curve.add(step, log["loss"])
@@ -252,10 +254,7 @@ class Trainer:
             if due and (self.leads or is_sharded(now.module)):
                 where = now.folder / files.LAST
                 files.save_checkpoint(where, now.module, now.optimizers, step + 1, writes=self.leads)
-            if (step + 1) % self.recipe.validate_every == 0 or step == last_step:
-                if self.leads or self.sharded:
-                    self._validate(now, writer, step + 1)
-                self.accelerator.wait_for_everyone()
+            self._validate_where_due(now, writer, step + 1)
         progress.remove_task(task)
         if writer:
             writer.close()
@@ -271,6 +270,13 @@ class Trainer:
         )
         for step, batch in zip(range(start, data.steps), loader, strict=True):
             yield step, data.finish(batch, self.device)
+
+    def _validate_where_due(self, now: Now, writer: SummaryWriter | None, done: int) -> None:
+        """After ``done`` steps."""
+        if done % self.recipe.validate_every == 0 or done == now.stage.steps:
+            if self.leads or self.sharded:
+                self._validate(now, writer, done)
+            self.accelerator.wait_for_everyone()
 
     def _validate(self, now: Now, writer: SummaryWriter | None, step: int) -> None:
         plain = getattr(now.objective, "module", now.objective)

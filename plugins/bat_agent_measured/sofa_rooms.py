@@ -23,7 +23,7 @@ from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.scene import Position, azimuth_from_ccw_from_front
 from bat_agent.sound.audio import resample
 from bat_agent.sound.sofa_data import ear_responses
-from bat_agent.sound.sofa_frames import axes_of, directions_and_radii, left_ear_first, opened
+from bat_agent.sound.sofa_frames import BROKEN, axes_of, directions_and_radii, left_ear_first, opened
 from bat_agent_measured.manifest import Response
 
 ROOMS = ("SingleRoomSRIR", "MultiSpeakerBRIR")
@@ -93,5 +93,5 @@ def _open(path: Path) -> Iterator[Any]:
             yield file
         except BadInput as error:
             raise BadInput(f"SOFA file {path} {error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        except BROKEN as error:
             raise BadInput(f"SOFA file {path} is malformed ({error}); {convention} was expected") from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import glob
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import read_arrays
 from bat_agent.scene import Scene
 from bat_agent.sound.audio import expand
 from bat_agent.sound.sofa import MeasuredHead, content_hash, resampled
@@ -99,13 +99,13 @@ def subjects(place: str, content: str) -> tuple[str, ...]:
     Raises :class:`~bat_agent.errors.BadInput` for a file that is no set of heads.
     """
     try:
-        with np.load(place, allow_pickle=False) as data:
-            if missing := [name for name in _ARRAYS if name not in data]:
-                raise BadInput(f"{place} lacks {', '.join(missing)}; a set of heads needs {', '.join(_ARRAYS)}")
-            shapes: list[tuple[int, ...]] = [data[name].shape for name in _ARRAYS]
-            names = tuple(str(name) for name in data["subject"])
-            unit = np.linalg.norm(data["direction"].astype(np.float64), axis=-1)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        data = read_arrays(Path(place))
+        if missing := [name for name in _ARRAYS if name not in data]:
+            raise BadInput(f"{place} lacks {', '.join(missing)}; a set of heads needs {', '.join(_ARRAYS)}")
+        shapes: list[tuple[int, ...]] = [data[name].shape for name in _ARRAYS]
+        names = tuple(str(name) for name in data["subject"])
+        unit = np.linalg.norm(data["direction"].astype(np.float64), axis=-1)
+    except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"{place} cannot be read as a set of heads ({error}); give a .npz file") from error
     _check_set(place, shapes, names, unit)
     return names

@@ -8,7 +8,6 @@ does not know it refuses by name (``extensionsRequired``). Textures, normals, sk
 from __future__ import annotations
 
 import base64
-import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.files.reading import parse_json
 
 Part = tuple[str | None, str, np.ndarray, np.ndarray]
 """Material name, node name, vertices (V, 3) in metres, triangles (F, 3)."""
@@ -58,7 +58,7 @@ class _File:
         self.path = path
         content = path.read_bytes()
         chunks = _chunks(content) if content[:4] == b"glTF" else {_JSON: content}
-        self.tree: dict[str, Any] = json.loads(chunks[_JSON].decode("utf-8-sig"))
+        self.tree: dict[str, Any] = parse_json(chunks[_JSON])
         version = str(self.tree.get("asset", {}).get("version", "2.0"))
         if not version.startswith("2."):
             raise BadInput(f"mesh {path} is glTF {version}, expected 2.0; export it again")

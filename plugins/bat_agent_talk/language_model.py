@@ -6,7 +6,6 @@ peft alone takes one of them.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from bat_agent.checkpoint import check_state
 from bat_agent.errors import WeightsError
 from bat_agent.extras import needed
+from bat_agent.files.reading import parse_json
 from bat_agent.hub import why_not_loaded
 from bat_agent.language import check_name, converted_folder
 from bat_agent_talk.decoder import Decoder, Shape
@@ -148,7 +148,7 @@ def _from_hub(name: str) -> Path:
 
 def _read_json(file: Path, name: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{name} has no readable {file.name} ({error}); {_HELP}") from error
     if not isinstance(found, dict):

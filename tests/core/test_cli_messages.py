@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +50,40 @@ def test_misuse_is_one_line_that_says_where_help_is(run: Run, arguments: tuple[s
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert says in err
+
+
+def with_output(to: Any, *arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of the command where its standard output goes there, through Python's buffer."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", "from bat_agent.cli import main; main()", *arguments]
+    done = subprocess.run(command, stdout=to, stderr=subprocess.PIPE, env=environment, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [("plugins",), ("plugins", "--json"), ("--version",), ("--help",)], ids=" ".join)
+def test_a_full_disk_below_the_output_is_one_line(arguments: tuple[str, ...]) -> None:
+    """It was "[Errno 28]" or, with what Python still held, "Exception ignored in …" and exit code 120."""
+    with open("/dev/full", "w") as full:
+        code, err = with_output(full, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: cannot write standard output (No space left on device); free some space there")
+
+
+@pytest.mark.parametrize("arguments", [("plugins",), ("plugins", "--json")], ids=" ".join)
+def test_who_reads_no_more_is_told_nothing(arguments: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    code, err = with_output(write, *arguments)
+    os.close(write)
+    assert (code, err) == (1, "")
+
+
+def test_a_command_runs_without_a_standard_output() -> None:
+    command = [sys.executable, "-c", "from bat_agent.cli import main; main()", "plugins"]
+    script = 'exec "$@" >&-'
+    done = subprocess.run(["sh", "-c", script, "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_each_of_several_recordings_that_are_not_there_has_its_line(run: Run) -> None:

@@ -340,3 +340,10 @@ def test_an_agent_that_is_not_there_is_refused(write: Write) -> None:
         load_recipe(write(EARS.replace("encoder: bat-small", "encoder: bat-smal")))
     with pytest.raises(BadInput, match=r"is spatial-ast, but encoder\.name is echo; leave name out"):
         load_recipe(write(EARS.replace("encoder: bat-small", "encoder: {agent: bat-small, name: echo}")))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_an_empty_recipe_is_told_from_a_wrong_one(write: Write, text: str) -> None:
+    """What a full disk once left of a run's own was "missing mandatory value: name"."""
+    with pytest.raises(BadInput, match="is empty; write it, or, where a run kept it, delete it"):
+        load_recipe(write(text))

@@ -195,6 +195,7 @@ def test_woodworths_sphere() -> None:
         (b"nonsense", r"0\.npy is no whole \.npy file"),
         (np.zeros((1, 9)), r"0\.npy has the shape \(1, 9\), expected finite numbers \(2, samples\)"),
         (np.full((2, 9), np.nan), r"expected finite numbers"),
+        (np.full((2, 9), 1e300), r"up to 2\^32"),
     ],
 )
 def test_a_broken_rir_is_named(tmp_path: Path, content: bytes | np.ndarray, says: str) -> None:

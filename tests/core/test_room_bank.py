@@ -197,3 +197,12 @@ def test_what_is_wrong_with_a_scene_is_said_in_one_sentence_by_another_process(t
     with pytest.raises(BadInput, match=r"^the room leaks$"):
         bank(tmp_path, Wrong(), workers=2)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_damaged_bank_is_told(tmp_path: Path, suffix: str) -> None:
+    bank(tmp_path)
+    (file,) = tmp_path.glob(f"*{suffix}")
+    file.write_bytes(b"[" * 1000)
+    with pytest.raises(BadInput, match=r"are damaged .* remove both, they are rendered again"):
+        bank(tmp_path)

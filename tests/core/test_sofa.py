@@ -279,3 +279,15 @@ def test_units_that_nobody_knows_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="gon, gon, metre"):
         read_sofa(edit(write(tmp_path / "a.sofa"), change), RATE_HZ)
+
+
+def test_a_file_that_claims_what_it_does_not_hold_spends_no_memory(tmp_path: Path) -> None:
+    """Chunks that were never written take no room in the file, and 160 TB of memory when they are read."""
+    path = write(tmp_path / "a.sofa")
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("Data.IR", "Data.Old")
+        file.createDimension("many", 10**7)
+        file.createDimension("long", 10**6)
+        file.createVariable("Data.IR", "f8", ("many", "R", "long"), zlib=True, chunksizes=(1, 2, 64))
+    with pytest.raises(BadInput, match="would become 160,000,000,000,000"):
+        read_sofa(path, RATE_HZ)

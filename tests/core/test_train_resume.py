@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,10 +17,11 @@ import yaml
 from safetensors.torch import load_file
 
 from bat_agent.recipes.loading import load_recipe
-from bat_agent.training.folder import LossCurve, read_losses
+from bat_agent.training.folder import Best, LossCurve, read_losses
 from bat_agent.training.trainer import Trainer
 
 STEPS = 40
+BEST = ("best.json", "best.safetensors")
 RECIPE = {
     "name": "mouse",
     "encoder": {
@@ -106,3 +108,32 @@ def test_the_curve_is_cut_to_the_step_it_goes_on_from(tmp_path: Path) -> None:
 def test_a_process_that_does_not_lead_writes_no_curve(tmp_path: Path) -> None:
     LossCurve(tmp_path / "stage", 0, keep=False).add(0, 1.0)
     assert not (tmp_path / "stage").exists()
+
+
+@pytest.mark.parametrize("killed_at", [2, 4])
+def test_killed_between_a_checkpoint_and_its_validation_it_is_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    """Resumed at that step, the run never validated it: the weights that were the best of all were not kept."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    stage = {**RECIPE["stages"][0], "steps": 4, "seconds_per_step": 1.0}  # type: ignore[index]
+    recipe = {**RECIPE, "stages": [stage], "save_every": 2, "validate_every": 2}
+    file = tmp_path / "mouse.yaml"
+    file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/straight"])).run()
+
+    offer = Best.offer
+
+    def killed(best: Best, module: torch.nn.Module, step: int, loss: float, *, writes: bool = True) -> None:
+        if step == killed_at:
+            raise KeyboardInterrupt
+        offer(best, module, step, loss, writes=writes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Best, "offer", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/broken"])).run()
+    Trainer(load_recipe(str(file), [f"run_dir={tmp_path}/broken"])).run()
+    kept = {run: [(tmp_path / run / "listen" / name).read_bytes() for name in BEST] for run in ("straight", "broken")}
+    assert json.loads(kept["straight"][0])["step"] == 4
+    assert kept["broken"] == kept["straight"]

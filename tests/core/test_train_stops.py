@@ -24,7 +24,7 @@ from bat_agent.files.locking import locked
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.recipes.schema import Recipe
 from bat_agent.training import objective
-from bat_agent.training.folder import keep_recipe, read_losses
+from bat_agent.training.folder import Best, keep_recipe, read_losses
 from bat_agent.training.step import Now, Stepper
 from bat_agent.training.trainer import Trainer
 
@@ -225,3 +225,10 @@ def test_a_recipe_that_a_full_disk_cut_off_is_not_taken_for_a_wrong_one(
     kept.write_text(whole.replace("seed:", "sead:"))
     with pytest.raises(BadInput, match=r"is not what was written: .*no key 'sead'"):
         keep_recipe(write(LISTEN), kept.parent)
+
+
+def test_a_note_of_the_best_weights_that_is_none_is_told(tmp_path: Path) -> None:
+    assert Best(tmp_path).loss == math.inf
+    (tmp_path / "best.json").write_text("[" * 10_000)
+    with pytest.raises(BadInput, match=r"best\.json does not say how good .* remove it"):
+        assert Best(tmp_path).loss

@@ -27,11 +27,14 @@ from bat_agent.datasets.archives import Archive
 from bat_agent.datasets.clip_lists import read_list
 from bat_agent.datasets.layout import ReverberationFile
 from bat_agent.datasets.sound_libraries import from_manifest
+from bat_agent.datasets.stats import measure_rir
 from bat_agent.datasets.store import Store
 from bat_agent.errors import BatAgentError
 from bat_agent.evaluation.manifest import read_manifest
 from bat_agent.files.reading import MOST_DEPTH, parse_json, parse_rows, parse_yaml
 from bat_agent.hearing.model_folder import read_config
+from bat_agent.listening.feeds import read_headings
+from bat_agent.listening.websocket import heading_of
 from bat_agent.questions.files import read_records
 from bat_agent.recipes.loading import load_recipe
 from bat_agent.scene import Scene
@@ -39,7 +42,9 @@ from bat_agent.scenes.scene_file import read_scene_file
 from bat_agent.scoring.answers import parse_line
 from bat_agent.serving.protocol import read_samples, read_shape
 from bat_agent.sound.audio import read_audio
+from bat_agent.sound.sofa import content_hash
 from bat_agent_measured.manifest import read_responses
+from bat_agent_shoebox.heads import subjects
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 short = settings(
@@ -50,6 +55,13 @@ short = settings(
     derandomize=EXAMPLES < 100,
     phases=[phase for phase in Phase if phase is not Phase.shrink or EXAMPLES >= 100],
 )
+
+
+def npy(header: str) -> bytes:
+    """The head of a ``.npy`` file, version 1.0."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
 
 KEPT = [
     b"",
@@ -73,6 +85,14 @@ KEPT = [
     b"file,room,head,azimuth_deg,elevation_deg,distance_m\na\x00.wav,r,h,0,0,1\n",
     b"name: [",
     b'{"id": "Y\\u0000", "folder": "\\ud800", "label": []}',
+    b't_s,heading_deg\n"' + b"a" * 200_000,
+    b"t_s,heading_deg\n0,1e308\n1,-1e308\n",
+    b'{"heading_deg": ' + b"9" * 400 + b"}",
+    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 99999999999)}"),
+    npy("{'descr': '<U4', 'fortran_order': False, 'shape': (2, 0)}"),
+    npy("[" * 100),
+    npy("'"),
+    b"PK\x03\x04",
 ]
 """Contents that ended in a traceback in one of the readers."""
 
@@ -151,6 +171,19 @@ def _sound(form: str) -> bytes:
 _MEMBERS = {"a/b.npy": b"x" * 100, "a/c.json": b"[]" * 50, "a/d.wav": bytes(range(256))}
 
 
+def _numbers(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
+def _heads() -> bytes:
+    content = io.BytesIO()
+    arrays = {"hrir_int16": np.ones((1, 12, 2, 8), np.int16), "scale": np.ones(1), "subject": np.array(["003"])}
+    np.savez_compressed(content, direction=np.eye(3)[np.arange(12) % 3], **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
 def changed(whole: bytes) -> st.SearchStrategy[bytes]:
     """``whole`` with some bytes changed, sometimes cut: in an archive, version 11.7, empty names, names of no encoding
     and sizes that lie are all one byte away.
@@ -167,6 +200,27 @@ def changed(whole: bytes) -> st.SearchStrategy[bytes]:
     return st.tuples(st.lists(places, max_size=4), st.integers(0, len(whole))).map(change)
 
 
+_SCENE = b"""room: {size_m: [5, 3, 4], rt60_s: 0.2}
+listener: {position_m: [2.5, 1.5, 2], heading_deg: 10}
+sources: [{position_m: [1, 1.5, 1.9], labels: [Siren]}]
+"""
+_RECIPE = b"""name: mouse
+encoder: {name: spatial-ast, options: {width: 32, depth: 1, heads: 2}}
+sounds: [{source: "procedural:5", train_folds: [1, 2, 3], valid_folds: [4]}]
+rooms: [{simulator: echo, scenes: 8, sources: 3, seconds: 0.05}]
+stages: [{name: listen, trains: encoder, steps: 3, seconds_per_step: 1.0}]
+"""
+_WHOLE = {
+    "scene.yaml": _SCENE,
+    "recipe.yaml": _RECIPE,
+    "reverberation.json": b'{"data": [{"fname": "a/0.npy", "sensor_position": "0,0,0", "source_position": "1,0,2"}]}',
+    "config.json": b'{"name": "x", "encoder": {"name": "echo", "options": {"seed": 1}}, "reasoner": {"name": "echo", '
+    b'"options": {}}, "thresholds": {}}',
+    "headings.csv": b"t_s,heading_deg\n0,10\n0.5,20.5\n",
+    "heading": b'{"heading_deg": 12.5}',
+    "answer": b'{"id": "1", "answer": "left; behind"}',
+}
+"""Some that are read, to be changed."""
 CONTENTS = {
     "shape": st.text(st.sampled_from("0123456789,, -e.\u00b2"), max_size=150).map(lambda text: text.encode("latin-1"))
     | st.lists(st.integers(0, 3), max_size=70).map(lambda sizes: ",".join(map(str, sizes)).encode()),
@@ -174,6 +228,9 @@ CONTENTS = {
     "set.tar": changed(taped(_MEMBERS)),
     "sound.wav": changed(_sound("WAV")),
     "sound.flac": changed(_sound("FLAC")),
+    **{name: contents | changed(whole) for name, whole in _WHOLE.items()},
+    "rir.npy": changed(_numbers(np.random.default_rng(0).normal(size=(2, 4000)))) | contents,
+    "heads.npz": changed(_heads()) | contents,
 }
 """What a reader is given, where that is not ``contents``."""
 Read = Callable[[Path], Any]
@@ -219,6 +276,10 @@ READERS: dict[str, Read] = {
     "set.tar": _archive,
     "sound.wav": read_audio,
     "sound.flac": read_audio,
+    "rir.npy": measure_rir,
+    "heads.npz": lambda path: subjects(str(path), content_hash(str(path))),
+    "headings.csv": read_headings,
+    "heading": lambda path: heading_of(path.read_text(encoding="utf-8", errors="replace")),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -223,6 +224,50 @@ def test_the_same_as_a_web_socket_but_no_browser_and_one_at_a_time() -> None:
         _, after = drain(source, 0.4)
         assert [n.kind for n in (*notices, *after)] == ["note", "lost"]
     finally:
+        source.close()
+
+
+def heard_from_a_robot(source: WebSocketFeed) -> Samples:
+    from websockets.sync.client import connect
+
+    with connect(f"ws://127.0.0.1:{source.port}") as robot:
+        robot.send(frames(100).tobytes())
+        return drain(source, 1.0)[0]
+
+
+def test_a_web_socket_outlives_a_lack_of_file_descriptors() -> None:
+    """websockets ends its loop for good where accept fails."""
+    resource = pytest.importorskip("resource")
+    source = WebSocketFeed(0)
+    source.open()
+    before, held = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
+    try:
+        with socket.socket() as somebody:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 20, before[1]))
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+            somebody.connect(("127.0.0.1", source.port))
+            time.sleep(0.3)
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        np.testing.assert_array_equal(as_numbers(heard_from_a_robot(source)), frames(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        source.close()
+
+
+def test_of_those_that_say_nothing_to_a_web_socket_the_oldest_give_way() -> None:
+    source = WebSocketFeed(0)
+    source.open()
+    idle = [socket.create_connection(("127.0.0.1", source.port), timeout=5.0) for _ in range(40)]
+    try:
+        np.testing.assert_array_equal(as_numbers(heard_from_a_robot(source)), frames(100))
+        assert all(each.recv(1) == b"" for each in idle[:30])  # closed, long before their ten seconds are over
+    finally:
+        for each in idle:
+            each.close()
         source.close()
 
 

@@ -58,7 +58,16 @@ def test_tables_and_messages_that_say_no_heading(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=r"headings\.csv"):
             read_headings(table)
     assert heading_of('{"heading_deg": 12.5}') == 12.5
-    assert [heading_of(text) for text in ("", "5", "[]", '{"heading_deg": "5"}', '{"heading_deg": NaN}')] == [None] * 5
+    wrong = (
+        "",
+        "5",
+        "[]",
+        '{"heading_deg": "5"}',
+        '{"heading_deg": NaN}',
+        "[" * 10_000,
+        f'{{"heading_deg": 1{"0" * 400}}}',
+    )
+    assert {heading_of(text) for text in wrong} == {None}
 
 
 def test_a_message_says_where_the_head_faces(tmp_path: Path) -> None:

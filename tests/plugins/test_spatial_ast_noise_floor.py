@@ -1,4 +1,4 @@
-"""The noise floor of the front end is noise in both microphones, on the average, and takes away what only rounding says."""
+"""The noise floor of the front end is noise in both microphones, on the average; what only rounding says is gone."""
 
 from __future__ import annotations
 

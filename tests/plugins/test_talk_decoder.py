@@ -166,6 +166,7 @@ def test_a_folder_without_its_parts_is_refused_in_a_sentence(save_model: SaveMod
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"no readable tokenizer\.json"):
         load_language_model(str(tmp_path), "float32")
-    (tmp_path / "config.json").write_text('{"model_type": "llama", "hidden_size": 32')
-    with pytest.raises(WeightsError, match=r"no readable config\.json"):
-        load_language_model(str(tmp_path), "float32")
+    for broken in ('{"model_type": "llama", "hidden_size": 32', "[" * 10_000):
+        (tmp_path / "config.json").write_text(broken)
+        with pytest.raises(WeightsError, match=r"no readable config\.json"):
+            load_language_model(str(tmp_path), "float32")

@@ -74,6 +74,27 @@ def test_what_the_head_tells_is_refused_before_the_body_comes(
     assert sentence.encode() in reply
 
 
+@pytest.mark.parametrize(("token", "shape", "status"), [("wrong", "2,16000", 401), (TOKEN, "8,2,8000000", 413)])
+def test_who_is_refused_while_he_sends_reads_why(serve: Serve, token: str, shape: str, status: int) -> None:
+    """Closed with a body on its way, the connection was reset, and one in twenty read no reply."""
+    served = serve()
+    head = f"POST /perceive HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nX-Bat-Shape: {shape}\r\n"
+    for _ in range(20):
+        with connected(served, f"{head}Content-Length: 512000000\r\n\r\n") as connection:
+            for _ in range(64):
+                connection.sendall(bytes(1 << 16))
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.makefile("rb").read(12) == f"HTTP/1.1 {status}".encode()
+
+
+def test_who_is_refused_and_sends_for_ever_is_not_listened_to(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "LINGER_S", 0.2)
+    served = serve()
+    head = HEAD.replace(TOKEN, "wrong") + "Content-Length: 1000000000000\r\n\r\n"
+    with connected(served, head) as connection, pytest.raises(ConnectionError):
+        connection.sendall(bytes(1 << 30))
+
+
 def test_bodies_that_wait_are_counted_together(serve: Serve) -> None:
     served = serve(limits=Limits(body_bytes=200_000, bodies=1))
     with connected(served, f"{HEAD}X-Bat-Shape: 2,16000\r\nContent-Length: 128000\r\n\r\n"):
