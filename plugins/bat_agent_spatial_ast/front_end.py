@@ -63,9 +63,9 @@ def front_end(
 
 def noise_of_bands(filters: Float[Tensor, "513 128"], noise_dbfs: float, power: bool) -> Float[Tensor, " 128"]:
     """Expected log-mel, dB, of white Gaussian noise of so many dBFS (RMS) in each band."""
-    window = features.hann_window(filters.device)
-    variance = 10 ** (noise_dbfs / 10) * window.square().sum()  # of a bin
-    expected = variance if power else (variance * math.pi / 4).sqrt()  # the mean of a Rayleigh distribution
+    energy_of_window = 3 / 8 * features.N_FFT  # a periodic Hann window's sum of squares
+    variance = 10 ** (noise_dbfs / 10) * energy_of_window  # of a bin
+    expected = variance if power else math.sqrt(variance * math.pi / 4)  # the mean of a Rayleigh distribution
     return features.decibel(expected * filters.sum(dim=0))
 
 
