@@ -16,7 +16,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -124,7 +123,7 @@ class _Connection(H11Protocol):
             self._watch()
 
     def _sends_still(self) -> bool:
-        return self.conn.their_state is h11.SEND_BODY
+        return str(self.conn.their_state) == "SEND_BODY"
 
     def _watch(self) -> None:
         if not self.is_idle:

@@ -101,8 +101,9 @@ class HearingNode(Node):
             return
         now_s = self._came / RATE_HZ
         turns = len(self._headings) > 0
-        window_s = self._headings.steady_s(now_s, self._window_s) if turns else self._window_s
-        window = self._ring.window(round(window_s * RATE_HZ))
+        window = self._ring.window(round(self._window_s * RATE_HZ))
+        if turns:
+            window = self._ring.window(round(self._headings.steady_s(now_s, window) * RATE_HZ))
         perception = self._bat.perceive(window)
         sources = perception.sources
         if turns:

@@ -4,7 +4,7 @@ What is heard arrives as entries of a TensorDict (``audio/direction`` and so on)
 losses.
 
 Run: python examples/torchrl_audio_goal.py [--steps 32]
-Needs: pip install bat-agent 'torchrl>=0.14'
+Needs: bat-agent and torchrl, 0.14 or newer
 """
 
 from __future__ import annotations

@@ -35,6 +35,11 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         recipe = OmegaConf.to_object(merged) if merged.encoder.get("agent") is None else _with_ears(merged)
     except OmegaConfBaseException as error:
         raise BadInput(f"recipe {path.name}: {_one_line(error)}") from error
+    except TypeError as error:  # of OmegaConf.merge, which names no key
+        raise BadInput(
+            f"recipe {path.name}: a list stands where keys and values belong, or these where a list belongs; compare "
+            "it with a shipped recipe"
+        ) from error
     assert isinstance(recipe, Recipe)
     if recipe.precision == "False":  # what YAML makes of a bare no
         recipe.precision = "no"

@@ -204,6 +204,7 @@ def test_the_node_tells_in_the_frame_of_the_heading_of_now(
     monkeypatch.setattr(FakeNode, "given", {"model": echo, "window_s": 0.25})
     hearing = node.HearingNode()
     noise = np.random.default_rng(0).standard_normal((8_000, 2)) * [0.1, 0.01]
+    noise[:3_900] *= 1e-3  # so that it begins in the middle of the turn
     for heading in (0.0, 0.0, -math.pi / 2):
         hearing.subscribed["heading"](SimpleNamespace(data=heading))
         hearing.subscribed["audio"](SimpleNamespace(data=noise.ravel()))
