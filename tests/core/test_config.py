@@ -351,7 +351,7 @@ def test_an_empty_recipe_is_told_from_a_wrong_one(write: Write, text: str) -> No
 
 @pytest.mark.parametrize("wrong", ["stages: {a: b}", "rooms: {a: 1}", "encoder: {options: [1]}"])
 def test_lists_and_mappings_in_place_of_each_other_are_told(wrong: str, tmp_path: Path) -> None:
-    """omegaconf 2.3 raises a TypeError that is none of its own errors, and names no key."""
+    """omegaconf 2.4.0 raises a TypeError that is none of its own errors, and names no key."""
     (tmp_path / "r.yaml").write_text(f"name: x\n{wrong}\n")
     with pytest.raises(BadInput, match=r"recipe r\.yaml: a list stands where keys and values belong"):
         load_recipe(str(tmp_path / "r.yaml"))
