@@ -151,6 +151,8 @@ class _Listening(socket.socket):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._strangers: deque[socket.socket] = deque()
+        # Who was about to be accepted may have gone; closed by another thread, an accept without end would not notice.
+        self.settimeout(_PAUSE_S)
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection; raises :class:`OSError` where this socket is closed."""
@@ -158,6 +160,8 @@ class _Listening(socket.socket):
             try:
                 accepted = super().accept()
                 break
+            except TimeoutError:
+                continue
             except OSError as error:
                 if error.errno not in _PASSES:
                     raise
