@@ -27,6 +27,7 @@ _MOST_STRANGERS = 8
 """Each takes a thread and three file descriptors, for ten seconds where it says nothing."""
 _PASSES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 _PAUSE_S = 0.1
+_END_S = 5.0
 EXPECTED = 'expected binary messages of interleaved samples, or {"heading_deg": NUMBER} for those that follow'
 
 
@@ -80,7 +81,17 @@ class WebSocketFeed:
             self._lost_s = self.clock_s()
         self.port = self._listening.getsockname()[1]
         self.name = f"ws://{self.host}:{self.port}"
-        threading.Thread(target=self._server.serve_forever, name="bat-websocket", daemon=True).start()
+        threading.Thread(target=self._serve, args=(self._server,), name="bat-websocket", daemon=True).start()
+
+    def _serve(self, server: Any) -> None:
+        """Let people in until closed; where there is no file descriptor even to wait with, begin again."""
+        while True:
+            try:
+                return server.serve_forever()  # type: ignore[no-any-return]
+            except OSError as error:  # noqa: PERF203
+                if error.errno not in _PASSES:
+                    raise
+                time.sleep(_PAUSE_S)
 
     def _hear(self, connection: Any) -> None:
         if not self._sender.acquire(blocking=False) and not self._instead():
@@ -136,9 +147,11 @@ class WebSocketFeed:
         return time.monotonic()
 
     def close(self) -> None:
-        """Send everybody away."""
+        """Send everybody away; returns after :data:`_END_S` though somebody does not go."""
         if self._server is not None:
-            self._server.shutdown()
+            ending = threading.Thread(target=self._server.shutdown, name="bat-websocket-end", daemon=True)
+            ending.start()
+            ending.join(_END_S)
             self._server = None
 
 

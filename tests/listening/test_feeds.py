@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import selectors
 import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -256,6 +259,38 @@ def test_a_web_socket_outlives_a_lack_of_file_descriptors() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         source.close()
+
+
+def without_selectors(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """So often the server's thread has no file descriptor to wait with, as where somebody else has just taken them."""
+    server = pytest.importorskip("websockets.sync.server")
+    lacking = iter(range(times))
+
+    def selector() -> selectors.BaseSelector:
+        if next(lacking, None) is not None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return selectors.DefaultSelector()
+
+    shown = SimpleNamespace(DefaultSelector=selector, EVENT_READ=selectors.EVENT_READ)
+    monkeypatch.setattr(server, "selectors", shown)
+
+
+def test_a_web_socket_that_finds_nothing_to_wait_with_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_selectors(monkeypatch, times=2)
+    source = WebSocketFeed(0)
+    source.open()
+    np.testing.assert_array_equal(as_numbers(heard_from_a_robot(source)), frames(100))
+    source.close()
+
+
+def test_a_web_socket_ends_though_it_could_never_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """websockets 17.4 waits without end for a loop that has not begun."""
+    without_selectors(monkeypatch, times=50)
+    monkeypatch.setattr(websocket, "_END_S", 0.2)
+    source = WebSocketFeed(0)
+    source.open()
+    source.close()
+    monkeypatch.undo()
 
 
 def test_of_those_that_say_nothing_to_a_web_socket_the_oldest_give_way() -> None:
