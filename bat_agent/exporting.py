@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from bat_agent.errors import BadInput, BatAgentError
 from bat_agent.extras import needed
 from bat_agent.files.leftovers import temporary_folder
 from bat_agent.files.writing import write_bytes, writing
-from bat_agent.hearing.graph_folder import PRECISIONS, GraphConfig, write_graph_config
+from bat_agent.hearing.graph_folder import PRECISIONS, FrameGraph, GraphConfig, write_graph_config
 from bat_agent.hearing.model_folder import write_config
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding
 
@@ -44,6 +45,7 @@ Where a sound holds nothing, as above 8 kHz in many recordings, bins are what ro
 SMALLEST_WEIGHT = 1 << 14
 """Matrices of fewer numbers stay as they are: nothing is gained by them."""
 PRODUCTS = ("MatMul", "Gemm")
+FRAMES_FILE = "frames.onnx"
 FRONT_END = "encoder.hear."
 """How constants of a front end are called, which stay in float32 whatever the precision."""
 
@@ -82,7 +84,11 @@ def export(
     tell("torch.export, which takes a minute or so")
     exported = _exported(graph, config)
     onnx.checker.check_model(exported, full_check=True)
-    _check_beside_torch(exported, config, graph)
+    if config.frames is not None:
+        frames = _exported_frames(graph.frames, config)
+        onnx.checker.check_model(frames, full_check=True)
+        write_bytes(directory / config.frames.file, frames.SerializeToString(), durable=True)
+    _check_beside_torch(directory, exported, config, graph)
     for name, file in config.files.items():
         write_bytes(directory / file, _as(exported, name).SerializeToString(), durable=True)
         onnx.checker.check_model(str(directory / file))
@@ -105,6 +111,7 @@ def _graph_of(bat: Bat) -> Any:
 def _config(bat: Bat, graph: Any, files: dict[str, str]) -> GraphConfig:
     encoder = bat.encoder
     fixed = bool(getattr(encoder, "fixed_length", True))
+    frames = getattr(graph, "frames", None)
     return GraphConfig(
         files=files,
         opset=OPSET,
@@ -118,6 +125,7 @@ def _config(bat: Bat, graph: Any, files: dict[str, str]) -> GraphConfig:
         token_dim=encoder.token_dim,
         num_tokens=encoder.num_tokens,
         exported_by=bat_agent.__version__,
+        frames=frames and FrameGraph(FRAMES_FILE, tuple(frames.outputs), frames.hop, frames.reach),
     )
 
 
@@ -131,15 +139,48 @@ def _exported(graph: nn.Module, config: GraphConfig) -> Any:
     sizes: dict[int, Any] = {0: torch.export.Dim("clips", min=1, max=MOST_CLIPS)}
     if not config.fixed_length:
         sizes[2] = torch.export.Dim("samples", min=shortest, max=longest)
-    given: list[Any] = [_sounds(3, samples, seed=0)]
+    given = _given(graph, config, _sounds(3, samples, seed=0))
     shapes: list[Any] = [sizes]
+    if config.frames is not None:
+        lasting = (
+            {} if config.fixed_length else {2: torch.export.Dim("frames", min=2, max=longest // config.frames.hop + 1)}
+        )
+        shapes += [{0: sizes[0], **lasting}] * len(config.frames.outputs)
+    shapes += [None] * (len(given) - len(shapes))
+    return _as_onnx(graph, given, shapes, config.inputs, config.outputs)
+
+
+def _exported_frames(frames: nn.Module, config: GraphConfig) -> Any:
+    """Of clips of any length: only the frames that are new are computed."""
+    assert config.frames is not None
+    longest = round(config.clip_seconds * config.sample_rate_hz)
+    sizes = {
+        0: torch.export.Dim("clips", min=1, max=MOST_CLIPS),
+        2: torch.export.Dim("samples", min=2 * config.frames.reach, max=longest),
+    }
+    given = (_sounds(3, min(2 * config.sample_rate_hz + 77, longest), seed=0),)
+    return _as_onnx(frames, given, [sizes], ("waveform",), config.frames.outputs)
+
+
+def _given(graph: Any, config: GraphConfig, sounds: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All that a graph takes of sounds."""
+    given = [sounds]
+    if config.frames is not None:
+        with torch.inference_mode(False), torch.no_grad():
+            given += graph.frames(sounds)
     if "level_known" in config.inputs:
         given.append(torch.ones(1))
-        shapes.append(None)
+    return tuple(given)
+
+
+def _as_onnx(
+    graph: nn.Module, given: tuple[torch.Tensor, ...], shapes: list[Any], inputs: Sequence[str], outputs: Sequence[str]
+) -> Any:
+    """Exported, without traces, and with all that depends on constants alone computed."""
     with _quiet(), torch.no_grad():
         program = torch.export.export(
             graph,
-            tuple(given),
+            given,
             dynamic_shapes=tuple(shapes),
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
@@ -149,8 +190,8 @@ def _exported(graph: nn.Module, config: GraphConfig) -> Any:
             (),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(config.inputs),
-            output_names=list(config.outputs),
+            input_names=list(inputs),
+            output_names=list(outputs),
             verbose=False,
         )
     assert written is not None
@@ -276,13 +317,15 @@ def _with_int8_products(model: Any) -> Any:
 # --- beside torch ---
 
 
-def _check_beside_torch(model: Any, config: GraphConfig, graph: nn.Module) -> None:
+def _check_beside_torch(directory: Path, model: Any, config: GraphConfig, graph: nn.Module) -> None:
     """Raise where the graph in float32 does not say what torch says, whether or not it is wanted in float32."""
     import onnx
 
     with temporary_folder() as folder:
         alone = replace(config, files={"float32": "float32.onnx"})
         onnx.save(model, str(Path(folder) / alone.files["float32"]))
+        if config.frames is not None:
+            shutil.copy(directory / config.frames.file, folder)
         write_graph_config(alone, Path(folder))
         _compared(Path(folder), "float32", alone, graph)
 
@@ -297,8 +340,7 @@ def _compared(directory: Path, precision: str, config: GraphConfig, graph: nn.Mo
     for seed, (clips, samples) in enumerate(shapes):
         sounds = _sounds(clips, samples, seed + 1)
         with torch.inference_mode():
-            given = (sounds, torch.ones(1)) if "level_known" in config.inputs else (sounds,)
-            said = dict(zip(config.outputs, graph(*given), strict=True))
+            said = dict(zip(config.outputs, graph(*_given(graph, config, sounds)), strict=True))
         apart = max(apart, _apart(said, encoder(sounds.numpy())))
     if apart > APART.get(precision, np.inf) or not np.isfinite(apart):
         raise BatAgentError(

@@ -145,6 +145,9 @@ class Encoder(Protocol):
     * ``graph() -> torch.nn.Module``, for ``bat-agent export``: the same in evaluation as operators that ONNX has, with
       ``inputs``, ``("waveform",)`` or ``("waveform", "level_known")``, the latter a tensor (1,) of 1.0 or 0.0, and
       ``outputs``, the fields of :class:`Encoding` that its ``forward`` gives as a tuple, those of slots as ``slots.…``.
+      It may have ``frames``, a module for what each frame by itself is made into, so that windows that overlap share
+      them: from a waveform (B, 2, N) a tuple of (B, C, N // hop + 1, M), named by its ``outputs``, which ``inputs``
+      names after the waveform; ``hop``, and ``reach``, how many samples before and after its middle a frame sees.
     * ``save_weights(directory, *, half=False)`` and ``load_weights(path)``, where one ``model.safetensors`` with the
       state dict is not enough.
     """

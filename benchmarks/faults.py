@@ -1,6 +1,6 @@
 """Faults on purpose, and what comes of them: kills, full disks, folders nobody may write to, two writers, ends.
 
-    python benchmarks/faults.py [SECTION …]    # kills full readonly two ends; all unless named
+    python benchmarks/faults.py [SECTION …] [--command TEXT]    # kills full readonly two ends; all unless named
 
 Each command runs in a child of this process. *kills*: it is killed (SIGKILL) at each of its ``os.replace`` in turn and
 run again; the result must be what an undisturbed run makes, byte for byte, with no temporary file beside.
@@ -12,8 +12,10 @@ exit code 0. Sections with a tmpfs need root and are left out without it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -53,7 +55,6 @@ RECIPE = {
     "validation_clips": 4,
 }  # fmt: skip
 FREE_BYTES = (0, 20_000, 300_000, 2_000_000)
-MOST_KILLS = 40
 LIMIT_S = 300.0
 Arguments = Callable[[Path, Path], list[str]]
 COMMANDS: dict[str, Arguments] = {
@@ -184,7 +185,7 @@ def kills(given: Path, scratch: Path) -> Iterator[str]:
             yield f"{name:32} undisturbed: {first.word}"
             continue
         killed, wrong = 0, Counter[str]()
-        for number in range(1, MOST_KILLS + 1):
+        for number in itertools.count(1):
             folder = fresh(scratch / "whole-again")
             folder.rename(scratch / "moved")  # results that hold their own path must lie in the same one
             whole.rename(scratch / "kept")
@@ -339,7 +340,13 @@ def is_whole(path: Path) -> bool:
 
 def main() -> None:
     """Print the table."""
-    wanted = sys.argv[1:] or list(SECTIONS)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=[], metavar="SECTION")
+    parser.add_argument("--command", default="", help="only those with this in their name, such as 'dataset qa'")
+    asked = parser.parse_args()
+    wanted = asked.sections or list(SECTIONS)
+    for name in [name for name in COMMANDS if asked.command not in name]:
+        del COMMANDS[name]
     for heavy in ("cli.train", "training.trainer", "scenes.rendering", "evaluation.plotting"):  # shared with children
         importlib.import_module(f"bat_agent.{heavy}")
     with tempfile.TemporaryDirectory() as place:

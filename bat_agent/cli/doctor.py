@@ -251,7 +251,9 @@ def model() -> Check:
     """Whether the model that is loaded by default came with the package."""
     folder = Path(str(resources.files("bat_agent"))) / "models" / DEFAULT_MODEL
     needed = (
-        ("graph.json", "int8.onnx") if is_lite() else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
+        ("graph.json", "frames.onnx", "int8.onnx")
+        if is_lite()
+        else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
     )
     parts = [folder / name for name in ("config.json", *needed)]
     missing = [str(part.relative_to(folder)) for part in parts if not part.is_file()]

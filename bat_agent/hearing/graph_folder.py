@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 
 GRAPH_FILE = "graph.json"
-FORMAT = 1
-"""Of ``graph.json`` and of the outputs; another one is refused."""
+FORMAT = 2
+"""Of ``graph.json``, of what goes in and of what comes out."""
+READ = (1, FORMAT)
+"""Formats that are read; other ones are refused. 1 knew no frames."""
 PRECISIONS = ("int8", "float32", "float16")
 """Of the weights, the one that is loaded unless another is asked for first."""
+
+
+@dataclass(frozen=True)
+class FrameGraph:
+    """A graph of its own for what a front end makes of each frame by itself, so that none is computed twice."""
+
+    file: str
+    outputs: tuple[str, ...]
+    """Inputs of the encoder's graph, each (B, C, T, M) with T = N // hop + 1 of a waveform (B, 2, N)."""
+    hop: int
+    """Samples from one frame to the next."""
+    reach: int
+    """How many samples before and after its middle a frame sees; at the edges they are mirrored."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,7 @@ class GraphConfig:
     """Precision of the weights → name of the ONNX file; the graphs differ in nothing else."""
     opset: int
     inputs: tuple[str, ...]
-    """``waveform`` (B, 2, N) float32, and with two ``level_known`` (1,) float32, 1.0 or 0.0."""
+    """``waveform`` (B, 2, N) float32; what ``frames`` gives; perhaps ``level_known`` (1,) float32, 1.0 or 0.0."""
     outputs: tuple[str, ...]
     """Fields of :class:`~bat_agent.interfaces.Encoding`, those of its slots as ``slots.…``."""
     classes: tuple[str, ...]
@@ -40,6 +56,7 @@ class GraphConfig:
     num_tokens: int
     exported_by: str
     """Version of bat-agent that wrote it."""
+    frames: FrameGraph | None = None
     format: int = FORMAT
 
     def file_of(self, precision: str | None) -> tuple[str, str]:
@@ -78,12 +95,14 @@ def read_graph_config(directory: Path) -> GraphConfig:
         data = parse_json(file.read_text(encoding="utf-8"))
         if not isinstance(data, Mapping):
             raise ValueError("it is no object")
-        if data.get("format") != FORMAT:
+        if data.get("format") not in READ:
             raise WeightsError(
                 f"{directory} was exported in format {data.get('format')} by bat-agent {data.get('exported_by')}, but "
-                f"this one reads format {FORMAT}: export the model again with bat-agent export"
+                f"this one reads formats {', '.join(map(str, READ))}: export the model again with bat-agent export"
             )
-        lists = {name: tuple(data[name]) for name in ("inputs", "outputs", "classes")}
+        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("inputs", "outputs", "classes")}
+        if (frames := data.get("frames")) is not None:
+            lists["frames"] = FrameGraph(**{**frames, "outputs": tuple(frames["outputs"])})
         config = GraphConfig(**{**data, **lists})
         if not set(config.files) & set(PRECISIONS):
             raise ValueError(f"files must name one of {', '.join(PRECISIONS)}")

@@ -87,7 +87,7 @@ class WebSocketFeed:
         """Let people in until closed; where there is no file descriptor even to wait with, begin again."""
         while True:
             try:
-                return server.serve_forever()  # type: ignore[no-any-return]
+                return server.serve_forever()
             except OSError as error:  # noqa: PERF203
                 if error.errno not in _PASSES:
                     raise

@@ -13,6 +13,7 @@ from bat_agent.errors import BadInput, WeightsError
 from bat_agent.extras import needed
 from bat_agent.hearing.graph_folder import read_graph_config
 from bat_agent.interfaces import Encoding, SlotEncoding
+from bat_agent.lite.frames import FrameMemory
 
 CPU = "CPUExecutionProvider"
 Provider = str | tuple[str, dict[str, Any]]
@@ -45,6 +46,11 @@ class LiteEncoder:
         if threads < 1:
             raise BadInput(f"threads must be at least 1, got {threads}")
         self._session = _open(Path(directory) / file, threads, providers)
+        self._frames: FrameMemory | None = None
+        if graph.frames is not None:
+            frames = _open(Path(directory) / graph.frames.file, threads, providers)
+            names = list(graph.frames.outputs)
+            self._frames = FrameMemory(graph.frames, lambda waveform: frames.run(names, {"waveform": waveform}))
         self.sample_rate_hz, self.clip_seconds = graph.sample_rate_hz, graph.clip_seconds
         self.fixed_length, self.labels = graph.fixed_length, graph.classes
         self.token_dim, self.num_tokens = graph.token_dim, graph.num_tokens
@@ -72,7 +78,10 @@ class LiteEncoder:
                 f"this model was exported for windows of {graph.shortest_seconds:g} s to {graph.clip_seconds:g} s, got "
                 f"{samples / rate_hz:.2f} s: cut or pad the sound"
             )
-        given: dict[str, NDArray[np.float32]] = {"waveform": np.ascontiguousarray(waveform, np.float32)}
+        sound = np.ascontiguousarray(waveform, np.float32)
+        given: dict[str, NDArray[np.float32]] = {"waveform": sound}
+        if self._frames is not None:
+            given |= self._frames(sound)
         if "level_known" in self.graph.inputs:
             given["level_known"] = np.array([float(self.level_known)], np.float32)
         said = dict(zip(self.graph.outputs, self._session.run(list(self.graph.outputs), given), strict=True))

@@ -344,9 +344,9 @@ class SpatialAST(nn.Module):
 
     def graph(self) -> nn.Module:
         """The encoder as plain operators on tensors, to be exported to ONNX (:mod:`bat_agent_spatial_ast.graph`)."""
-        from bat_agent_spatial_ast.graph import Graph
+        from bat_agent_spatial_ast.graph import FramedGraph, Graph
 
-        return Graph(self)
+        return FramedGraph(self) if self.config.features == "mel+ipd" else Graph(self)
 
     def load_weights(self, path: Path | str) -> None:
         """Fill the encoder from a file or folder; the transformer of an AudioMAE checkpoint begins it, with a warning.

@@ -6,7 +6,6 @@ ONNX has no fast STFT that runtimes compute fast; :mod:`.plain_stft` is one of m
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -44,7 +43,7 @@ class Graph(nn.Module):
         config = encoder.config
         if config.symmetric and config.features == "mel+ipd":
             take_over(self.encoder)
-        self.inputs = ("waveform", "level_known") if config.level == "token" else ("waveform",)
+        self.inputs: tuple[str, ...] = ("waveform", "level_known") if config.level == "token" else ("waveform",)
         said = [name for name in HEADS if config.has_head(name)]
         slots = [f"slots.{name}" for name in SLOTS if name not in HEADS or name in said] if config.num_slots > 1 else []
         self.outputs = ("tokens", *said, *slots)
@@ -59,6 +58,40 @@ class Graph(nn.Module):
             inside = name.startswith("slots.")
             found.append(getattr(encoding.slots if inside else encoding, name.removeprefix("slots.")))
         return tuple(found)
+
+
+class FramedGraph(Graph):
+    """The same of an encoder that hears log-mel and phase of both ears, which ``frames`` gives of the waveform.
+
+    Of windows that overlap, frames that were heard before need not be computed again.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        """As :class:`Graph`."""
+        super().__init__(encoder)
+        self.frames = Frames(self.encoder.hear, power=encoder.config.mel_of == "power")
+        self.inputs = ("waveform", *self.frames.outputs, *self.inputs[1:])
+        self.encoder._remembered = self._at_level
+        self._known: tuple[Tensor, Tensor] | None = None
+
+    def forward(  # type: ignore[override]
+        self,
+        waveform: Float[Tensor, "B 2 N"],
+        mel: Float[Tensor, "B 2 T 128"],
+        phase: Float[Tensor, "B 2 T 128"],
+        level_known: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As the whole graph; of the waveform only the level is heard."""
+        self._known = (mel, phase)
+        return super().forward(waveform, level_known)
+
+    def _at_level(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Log-mel and phase of clips times ``gain``."""
+        assert self._known is not None
+        mel, phase = self._known
+        if gain is not None:
+            mel = mel * (gain.square() if self.frames.power else gain)[:, None, None, None]
+        return features.decibel(mel), phase
 
 
 class PlainAttention(nn.Module):
@@ -143,16 +176,39 @@ class PlainFeatures(nn.Module):
         self, waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "513 128"], power: bool = False
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
         """As the function; the ``filters`` are those that it was made with."""
-        filters = self.filters
+        mel, phase = self.parts(waveform, power)
+        return features.decibel(mel), phase
+
+    def parts(
+        self, waveform: Float[Tensor, "B 2 N"], power: bool
+    ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
+        """Mel bands before the logarithm, and the phase."""
         real, minus = self.stft(waveform)
         real = real + FAINTEST
         squared = real * real + minus * minus
         magnitude = squared.sqrt()
-        mel = (squared if power else magnitude) @ filters
+        mel = (squared if power else magnitude) @ self.filters
         (real_left, real_right), (minus_left, minus_right) = real.unbind(1), minus.unbind(1)
         both = magnitude[:, 0] * magnitude[:, 1]
         cosine = (real_right * real_left + minus_right * minus_left) / both
         sine = (real_right * minus_left - minus_right * real_left) / both
-        lift = LIFT**2 if power else LIFT
-        decibel = 10.0 * torch.log10(mel.clamp(min=features.LOG_FLOOR * lift)) - 10.0 * math.log10(lift)
-        return decibel, torch.stack((cosine @ filters, sine @ filters), dim=1)
+        phase = torch.stack((cosine @ self.filters, sine @ self.filters), dim=1)
+        return mel * (LIFT**-2 if power else LIFT**-1), phase
+
+
+class Frames(nn.Module):
+    """What the front end makes of each frame by itself, at the level as it came."""
+
+    outputs = ("mel", "phase")
+    hop = features.HOP
+    """Samples from one frame to the next."""
+    reach = features.N_FFT // 2
+    """How many samples before and after its middle a frame sees; at the edges of a clip they are mirrored."""
+
+    def __init__(self, hear: PlainFeatures, power: bool) -> None:
+        super().__init__()
+        self.hear, self.power = hear, power
+
+    def forward(self, waveform: Float[Tensor, "B 2 N"]) -> tuple[Tensor, ...]:
+        """(B, 2, T, 128) each, T = N // hop + 1."""
+        return self.hear.parts(waveform, self.power)

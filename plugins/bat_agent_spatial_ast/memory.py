@@ -1,8 +1,7 @@
 """What the front end made of the last windows: of a window that overlaps one of them, only new frames are computed.
 
 A frame of the spectrogram depends on 1024 samples and on nothing else, the level of the window apart, which is one
-factor. Windows that follow one another by a quarter of a second share seven frames of eight. Whether one does is seen
-from the samples themselves, so that nobody has to say it: those that overlap must be equal, and begin at a whole hop.
+factor. Windows that follow one another by a quarter of a second share seven frames of eight.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bat_agent.sound import features
+from bat_agent.sound.overlap import overlap
 
 MOST_CLIPS = 32
 _HALF = features.N_FFT // 2
 _INSIDE = -(-_HALF // features.HOP)
 """The first frame that sees nothing mirrored at the edge."""
-_PROBE = 8
 
 
 class _Window(NamedTuple):
@@ -53,7 +52,7 @@ class FrameMemory:
 
     def _window(self, clip: Tensor, old: _Window | None, filters: Tensor, power: bool) -> _Window:
         total = features.num_frames(clip.shape[1])
-        shift = None if old is None else _overlap(old.sound, clip)
+        shift = None if old is None else overlap(old.sound.numpy(), clip.numpy(), features.HOP, features.N_FFT)
         if old is None or shift is None:
             first = last = 0
         else:
@@ -69,17 +68,3 @@ class FrameMemory:
                 for new, known in ((mel, old.mel), (phase, old.phase))
             )
         return _Window(clip.clone(), mel, phase)
-
-
-def _overlap(old: Float[Tensor, "2 N"], new: Float[Tensor, "2 M"]) -> int | None:
-    """From which sample of ``old`` on, a whole number of hops, ``new`` is the same as far as both go."""
-    hop = features.HOP
-    starts = (old.shape[1] - features.N_FFT) // hop
-    if starts < 1 or new.shape[1] <= features.N_FFT:
-        return None
-    begins = old[0].unfold(0, _PROBE, hop)[:starts]
-    for start in (begins == new[0, :_PROBE]).all(dim=1).nonzero()[:4, 0].tolist():
-        shared = min(old.shape[1] - start * hop, new.shape[1])
-        if torch.equal(old[:, start * hop : start * hop + shared], new[:, :shared]):
-            return int(start * hop)
-    return None

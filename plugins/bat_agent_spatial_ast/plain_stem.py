@@ -52,7 +52,7 @@ def take_over(encoder: Any) -> None:
     encoder.conv_downsample = nn.Identity()
 
     def hear(waveform: Tensor, mirrored: bool = False, known: tuple[Tensor, Tensor] | None = None) -> Heard:
-        heard = front_end(waveform, encoder.logmel_extractor.melW, encoder.bn, encoder.config, hear=encoder.hear)
+        heard = front_end(waveform, encoder.logmel_extractor.melW, encoder.bn, encoder.config, known=known)
         return heard._replace(maps=stem(heard.maps))
 
     encoder._front_end = hear

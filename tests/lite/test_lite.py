@@ -141,16 +141,27 @@ def change(folder: Path, **values: Any) -> None:
     ("spoil", "message"),
     [
         (
-            lambda f: change(f, format=2),
-            r"was exported in format 2 by bat-agent .*reads format 1: export the model again",
+            lambda f: change(f, format=3),
+            r"was exported in format 3 by bat-agent .*reads formats 1, 2: export the model again",
         ),
         (lambda f: change(f, files={}), r"is broken \(files must name one of int8, float32, float16\)"),
         (lambda f: (f / GRAPH_FILE).write_text("[1]"), r"is broken \(it is no object\): export the model again"),
         (lambda f: (f / "int8.onnx").unlink(), r"is not whole: .*int8.onnx is missing; copy all of the folder"),
+        (lambda f: (f / "frames.onnx").unlink(), r"is not whole: .*frames.onnx is missing; copy all of the folder"),
+        (lambda f: change(f, frames={"file": "a"}), r"is broken \('outputs'\): export the model again"),
         (lambda f: (f / "int8.onnx").write_bytes(b"junk"), r"ONNX Runtime .* cannot open .*int8.onnx"),
         (lambda f: (f / GRAPH_FILE).unlink(), r"is not exported, so it needs torch"),
     ],
-    ids=["another format", "no files", "no object", "file missing", "file broken", "no graph"],
+    ids=[
+        "another format",
+        "no files",
+        "no object",
+        "file missing",
+        "frames missing",
+        "frames broken",
+        "file broken",
+        "no graph",
+    ],
 )
 def test_a_folder_that_cannot_be_read_is_told_in_a_sentence(
     folder: Path, spoil: Callable[[Path], None], message: str

@@ -66,7 +66,8 @@ def test_the_graph_says_what_the_encoder_says(config: dict[str, Any], known: boo
     if "level_known" in graph.inputs:
         encoder.level_known = known
     with torch.inference_mode():
-        given = (waveform, torch.tensor([float(known)])) if "level_known" in graph.inputs else (waveform,)
+        given = (waveform, *graph.frames(waveform))
+        given += (torch.tensor([float(known)]),) if "level_known" in graph.inputs else ()
         said = dict(zip(graph.outputs, graph(*given), strict=True))
         wanted = encoder(waveform)
     assert ("slots.activity_logits" in said) == ("num_slots" in config)
@@ -74,6 +75,16 @@ def test_the_graph_says_what_the_encoder_says(config: dict[str, Any], known: boo
         slots = name.startswith("slots.")
         own = getattr(wanted.slots if slots else wanted, name.removeprefix("slots."))
         torch.testing.assert_close(value, own, atol=2e-3, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_an_encoder_that_hears_no_phase_is_one_graph() -> None:
+    encoder = encoder_of(SLOTS | {"features": "mel"})
+    graph = encoder.graph()
+    assert graph.inputs == ("waveform",)
+    waveform = sounds(2, 31_337)
+    with torch.inference_mode():
+        said = dict(zip(graph.outputs, graph(waveform), strict=True))
+        torch.testing.assert_close(said["azimuth_logits"], encoder(waveform).azimuth_logits, atol=2e-3, rtol=1e-3)
 
 
 def test_a_head_that_an_encoder_lacks_is_no_output() -> None:
