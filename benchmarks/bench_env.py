@@ -344,7 +344,7 @@ def memory() -> None:
 
 def builds() -> None:
     """This build and that of ``--against``, in processes of their own, one after the other."""
-    columns = ["", asked.against, "this build", "times better", "largest difference"]
+    columns = ["", asked.against, "this build", "with lite (int8)", "times better", "lite"]
     show(f"{asked.model}, {asked.against} and this build", columns, compare(asked.against, asked.model))
 
 

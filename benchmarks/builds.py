@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 Row = list[str]
@@ -44,21 +42,26 @@ def measured(tree: Path, what: str, model: str, *, one_thread: bool) -> dict[str
 
 
 def compare(commit: str, model: str) -> list[Row]:
-    """Rows: what, the build of ``commit``, this one, how many times better, and by how much they differ."""
+    """Rows: what, the build of ``commit``, this one with the same model and with ``lite``, and how many times better
+    each is.
+    """
     rows: list[Row] = []
+
+    def add(name: str, unit: str, was: float, *now: float) -> None:
+        better = [was / value if unit == "ms" else value / was for value in now]
+        rows.append([name, *(f"{value:.1f} {unit}" for value in (was, *now)), *(f"{times:.2f}" for times in better)])
+
     with tree_of(commit) as old:
-        one, other = (measured(tree, "looks", model, one_thread=True) for tree in (old, ROOT))
-        apart = float(np.abs(np.array(one["heard"]) - np.array(other["heard"])).max())
+        contestants = ((old, model), (ROOT, model), (ROOT, "lite"))
+        looks = [measured(tree, "looks", heard_by, one_thread=True) for tree, heard_by in contestants]
         for name, key in (("a look, by the clock", "clock_ms"), ("a look, of the processor", "processor_ms")):
-            times = one[key] / other[key]
-            rows.append([name, f"{one[key]:.1f} ms", f"{other[key]:.1f} ms", f"{times:.2f}", f"{apart:.1e}"])
+            add(name, "ms", *(found[key] for found in looks))
         for what, name, one_thread in (
             ("steps", "AudioGoal-v0 with ears, OMP_NUM_THREADS=1", True),
             ("steps", "the same, no variable set", False),
             ("steps-beside", "the same beside a busy process", False),
         ):
-            was, is_now = (measured(tree, what, model, one_thread=one_thread) for tree in (old, ROOT))
+            walks = [measured(tree, what, heard_by, one_thread=one_thread) for tree, heard_by in contestants]
             for key, said in (("steps_s", ""), ("steps_per_processor_s", ", per second of processor")):
-                times = is_now[key] / was[key]
-                rows.append([name + said, f"{was[key]:.1f} steps/s", f"{is_now[key]:.1f} steps/s", f"{times:.2f}", ""])
+                add(name + said, "steps/s", *(found[key] for found in walks))
     return rows

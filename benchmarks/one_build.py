@@ -2,7 +2,7 @@
 
 It knows of the project only what every build since 838b0b4 has. Prints one line of JSON: milliseconds of a look every
 0.25 s over 2 s (of the clock and of the processor, the fastest of many), steps a second of ``AudioGoal-v0`` with ears
-(median of rounds), and what the looks heard, so that builds can be compared.
+(median of rounds).
 
     PYTHONPATH=TREE:TREE/plugins:TREE/envs .venv/bin/python benchmarks/one_build.py looks|steps|steps-beside [MODEL]
 """
@@ -36,19 +36,14 @@ def looks(model: str, count: int = 40) -> dict[str, Any]:
     # Noise whose level and colour change: every look is of something else.
     gains = np.exp(rng.standard_normal((2, 1 + (WINDOW + count * HOP) // HOP))).repeat(HOP, axis=1)
     sound = (0.02 * gains * rng.standard_normal(gains.shape)).astype(np.float32)
-    bat, clock_ms, processor_ms, heard = bat_agent.load(model), [], [], []
+    bat, clock_ms, processor_ms = bat_agent.load(model), [], []
     for number in range(count):
         window = sound[None, :, number * HOP : number * HOP + WINDOW]
         began, busy = time.perf_counter(), time.process_time()
-        arrays = hearing_arrays(bat, window)
+        hearing_arrays(bat, window)
         clock_ms.append(1000 * (time.perf_counter() - began))
         processor_ms.append(1000 * (time.process_time() - busy))
-        heard.append(
-            np.concatenate(
-                [arrays[key].ravel() for key in ("class_probs", "slot_probs", "distance", "direction")]
-            ).tolist()
-        )
-    return {"clock_ms": min(clock_ms[5:]), "processor_ms": min(processor_ms[5:]), "heard": heard[::8]}
+    return {"clock_ms": min(clock_ms[5:]), "processor_ms": min(processor_ms[5:])}
 
 
 def steps(model: str, rounds: int = 5, length: int = 30) -> dict[str, Any]:
