@@ -25,9 +25,6 @@ OLD_S = 24 * 3600.0
 _FOLDER = "bat-agent-"
 _OURS = re.compile(r"\.(?P<maker>[0-9a-f]{6}-\d+)-\d+\.part(\.\w+)?$")
 _OUR_FOLDER = re.compile(rf"^{_FOLDER}(?P<maker>[0-9a-f]{{6}}-\d+)-\w+$")
-# Names of before 0.2, without a machine: only their age tells.
-_FORMER = re.compile(r"^\..+\.(\d+|\w{8})\.(tmp|part)$|\.\d+\.tmp(\.npy|\.glb)?$|^\..+\.part$|^\..+\.\d+\.tmp\.glb$")
-_FORMER_FOLDER = re.compile(rf"^{_FOLDER}\w{{8}}$")
 
 
 class Leftover(NamedTuple):
@@ -116,7 +113,7 @@ def remove(left: Leftover) -> bool:
 def _is_left(path: Path, *, folder: bool) -> bool:
     """Whether the name is one of ours and its maker is gone, or has not touched it for a day."""
     ours = (_OUR_FOLDER if folder else _OURS).search(path.name)
-    if ours is None and not (_FORMER_FOLDER if folder else _FORMER).search(path.name):
+    if ours is None:  # ".x.part" and "x.1234.tmp" are what many programs call what they are still writing
         return False
     try:
         told = path.lstat()
@@ -124,7 +121,7 @@ def _is_left(path: Path, *, folder: bool) -> bool:
         return False
     if hasattr(os, "getuid") and told.st_uid != os.getuid():
         return False
-    machine, _, process = (ours["maker"] if ours else "").partition("-")
+    machine, _, process = ours["maker"].partition("-")
     if machine == _machine() and not _runs(int(process)):
         return True
     return time.time() - told.st_mtime > OLD_S

@@ -168,14 +168,19 @@ def test_what_a_running_process_writes_is_not_left_over(tmp_path: Path) -> None:
     with whole_file(tmp_path / "mine") as stream:
         stream.write(b"half")
         assert leftovers.leftovers(tmp_path) == []
-    former = [".a.json.123.tmp", "x.4711.tmp.npy", ".house.77.tmp.glb", ".rirs.npy.part", "last.99.tmp"]
-    kept = ["notes.tmp", "part", "rirs.part.npy", "a.tmp.npy"]
-    for name in (*former, *kept):
+
+
+def test_what_other_programs_are_writing_is_not_left_over(tmp_path: Path) -> None:
+    """``doctor --clean`` looks below a whole home folder, in which many others keep what is not finished."""
+    others = [".film.mkv.part", ".a.json.123.tmp", "x.4711.tmp.npy", ".notes.abcdefgh.part", "part", "bat-agent-notes"]
+    for name in others:
         (tmp_path / name).write_bytes(b"1")
-    assert leftovers.leftovers(tmp_path) == []  # somebody may be writing them now
-    for name in (*former, *kept):
-        os.utime(tmp_path / name, (time.time() - 2 * leftovers.OLD_S,) * 2)
-    assert sorted(left.path.name for left in leftovers.leftovers(tmp_path)) == sorted(former)
+        os.utime(tmp_path / name, (time.time() - 100 * leftovers.OLD_S,) * 2)
+    assert leftovers.leftovers(tmp_path, deep=True) == []
+    ours = leftovers.temporary_beside(tmp_path / "model.bin")
+    ours.write_bytes(b"1")
+    os.utime(ours, (time.time() - 2 * leftovers.OLD_S,) * 2)
+    assert [left.path for left in leftovers.leftovers(tmp_path, deep=True)] == [ours]
 
 
 def test_temporary_folders_of_the_dead_go_when_the_next_is_made(
