@@ -40,7 +40,7 @@ from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
 from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
 from bat_agent_spatial_ast.recolour import recolour
-from bat_agent_spatial_ast.slots import SlotSummary
+from bat_agent_spatial_ast.slots import SlotSummary, strongest
 from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
 from bat_agent_spatial_ast.symmetry import averaged
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
@@ -120,7 +120,7 @@ class SpatialAST(nn.Module):
             return self._encode(waveform, heads_only=False)
         both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
-        return _strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
+        return strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
@@ -340,7 +340,7 @@ class SpatialAST(nn.Module):
         if slots == 1:
             category, distance, azimuth, elevation = (said[name][:, 0] if name in said else None for name in HEADS)
             return Encoding(tokens, category, distance, azimuth, elevation)
-        return _strongest(tokens, SlotEncoding(self.activity_head(category).squeeze(-1), **said))
+        return strongest(tokens, SlotEncoding(self.activity_head(category).squeeze(-1), **said))
 
     def graph(self) -> nn.Module:
         """The encoder as plain operators on tensors, to be exported to ONNX (:mod:`bat_agent_spatial_ast.graph`)."""
@@ -395,23 +395,3 @@ class _Listened(NamedTuple):
     frames: int
     level: Tensor | None
     level_dbfs: Tensor | None
-
-
-def _strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
-    """One answer for the clip: the heads of its most active slot; a class is heard if any slot hears it."""
-    assert slots.class_logits is not None
-    rows, best = torch.arange(tokens.shape[0], device=tokens.device), slots.activity_logits.argmax(dim=1)
-    heard = slots.activity_logits.float().sigmoid()[..., None] * slots.class_logits.float().sigmoid()
-    class_probs = (1 - (1 - heard).prod(dim=1)).clamp(1e-6, 1 - 1e-6)
-    return Encoding(
-        tokens,
-        class_probs.logit(),
-        _of(slots.distance_logits, rows, best),
-        _of(slots.azimuth_logits, rows, best),
-        _of(slots.elevation_logits, rows, best),
-        slots,
-    )
-
-
-def _of(logits: Tensor | None, rows: Tensor, slots: Tensor) -> Tensor | None:
-    return None if logits is None else logits[rows, slots]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent.sound.features import NUM_MELS
 from bat_agent_spatial_ast.summary import DIRECT_WEIGHTINGS, QUANTITIES, WEIGHTINGS, ClipDropout, means_of
 
@@ -98,3 +99,23 @@ class SlotSummary(nn.Module):
             shares = torch.exp(shares - shares.amax(dim=1, keepdim=True))
             return shares / shares.sum(dim=1, keepdim=True)
         return torch.einsum("bpmf,bsmf->bspm", here, wanted).softmax(dim=1)
+
+
+def strongest(tokens: Tensor, slots: SlotEncoding) -> Encoding:
+    """One answer for the clip: the heads of its most active slot; a class is heard if any slot hears it."""
+    assert slots.class_logits is not None
+    rows, best = torch.arange(tokens.shape[0], device=tokens.device), slots.activity_logits.argmax(dim=1)
+    heard = slots.activity_logits.float().sigmoid()[..., None] * slots.class_logits.float().sigmoid()
+    class_probs = (1 - (1 - heard).prod(dim=1)).clamp(1e-6, 1 - 1e-6)
+    return Encoding(
+        tokens,
+        class_probs.logit(),
+        _of(slots.distance_logits, rows, best),
+        _of(slots.azimuth_logits, rows, best),
+        _of(slots.elevation_logits, rows, best),
+        slots,
+    )
+
+
+def _of(logits: Tensor | None, rows: Tensor, slots: Tensor) -> Tensor | None:
+    return None if logits is None else logits[rows, slots]
