@@ -71,7 +71,8 @@ COMMANDS: dict[str, Arguments] = {
         f"{to}/rirs",
     ],
     "dataset qa": lambda given, to: [
-        "dataset", "qa", "--sounds", "procedural", "--simulator", "echo", "--count", "6", "--out", f"{to}/qa",
+        "dataset", "qa", "--sounds", "procedural", "--simulator", "echo", "--rooms", "2", "--rir-count", "8", "--count",
+        "6", "--out", f"{to}/qa",
     ],
     "train": lambda given, to: ["train", f"{given}/mouse.yaml", f"run_dir={to}/run"],
     "new-plugin": lambda given, to: ["new-plugin", "ear-levels", "--kind", "encoder", "--out", f"{to}/new"],
