@@ -193,7 +193,7 @@ def _row(track: Track) -> tuple[str, ...]:
     return (
         _clock(track.begin_s),
         _clock(track.end_s),
-        track.label or "",
+        track.name or "",
         "" if track.azimuth_deg is None else f"{track.azimuth_deg:.0f}°",
         "" if track.elevation_deg is None else f"{track.elevation_deg:+.0f}°",
         "" if track.distance_m is None else f"{track.distance_m:.1f} m",
