@@ -307,6 +307,19 @@ def test_a_folder_with_a_bad_file_is_heard_but_for_that(run: Run, tmp_path: Path
 
 
 @pytest.mark.usefixtures("_echo")
+def test_a_remark_is_made_once_with_the_recordings_it_is_about(run: Run, tmp_path: Path) -> None:
+    """Forty recordings had the same remark forty times, without a name; ``--csv -`` had none."""
+    for number in range(6):
+        a_file(tmp_path / f"{number}.wav", 3, (0, 3), (0, 3 * (number == 0)), 44_100)
+    for where in ((), ("--csv", "-")):
+        code, _, err = run("perceive", tmp_path, *where)
+        assert code == 0
+        assert err.count("resampled from 44100 Hz") == 1
+        (dead,) = (line for line in err.splitlines() if "5 of 6 recordings" in line)
+        assert dead.endswith(f"recordings: {', '.join(str(tmp_path / f'{number}.wav') for number in (1, 2, 3))}, …)")
+
+
+@pytest.mark.usefixtures("_echo")
 def test_a_long_file_is_a_timeline_and_a_question_says_what_it_heard(run: Run, tmp_path: Path) -> None:
     """Today the first ten seconds of three minutes were all that was heard."""
     path = a_file(tmp_path / "a.wav", 25, (0, 25), (0, 0))
