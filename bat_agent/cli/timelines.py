@@ -96,7 +96,8 @@ def _heard(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Ears) -> 
         for number, file in enumerate(files):
             try:
                 recording = open_one(file)
-                total = round(wanted.seconds or recording.seconds)
+                # In this order: the least of a number and of what is none is then the number.
+                total = round(min(recording.seconds, wanted.seconds or recording.seconds))
 
                 def tell(seconds: float, total: int = total) -> None:
                     if len(files) == 1:

@@ -23,6 +23,7 @@ WINDOW_S = 2.0
 """How much sound a look is about, as live; more where looks lie further apart, so that nothing is left out."""
 _AT_ONCE = 8
 _SIDE_SHARE = 2 / 3 - 1e-9
+_SHORTEST_STEP_S = 0.01
 _SHORTEST_S = 0.5
 """What is left at the end is looked at if it is no shorter."""
 Floats = NDArray[np.float32]
@@ -137,11 +138,11 @@ def hear(
     """Listen to a recording from ``begin_s`` for so long, or to its end, looking every ``every_s`` (1 s unless given).
 
     ``progress`` is told how many seconds were heard so far. Raises :class:`~bat_agent.errors.BadInput` for a stretch
-    that is not in the recording and for a step that is not above 0.
+    that is not in the recording and for a step of less than 10 ms.
     """
     every_s = EVERY_S if every_s is None else every_s
-    if not 0 < every_s < float("inf"):
-        raise BadInput(f"looks must be more than 0 s apart, got {every_s:g}")
+    if not _SHORTEST_STEP_S <= every_s < float("inf"):
+        raise BadInput(f"looks must be {_SHORTEST_STEP_S:g} s apart or more, got {every_s:g}")
     clip_s = bat.encoder.clip_seconds
     window_s = min(max(WINDOW_S, every_s), clip_s)
     end_s = recording.seconds if seconds is None else min(recording.seconds, begin_s + seconds)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bat_agent.ambisonics import to_ears
 from bat_agent.cli.recordings import expanded
 from bat_agent.errors import BadInput
 from bat_agent.hearing.perception import PerceivedSource, Perception
@@ -106,11 +107,33 @@ def test_windows_cover_the_stretch(
         assert any("10 s of every 15 s" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("begin_s", "every_s", "says"), [(30.0, None, "begin earlier"), (0.0, 0.0, "more than 0")])
+@pytest.mark.parametrize(
+    ("begin_s", "every_s", "says"),
+    [
+        (30.0, None, "begin earlier"),
+        (float("nan"), None, "begin earlier"),
+        (float("-inf"), None, "begin earlier"),
+        (0.0, 0.0, "0.01 s apart"),
+        (0.0, 1e-9, "0.01 s apart"),  # a look at each sample: it never ended
+        (0.0, float("nan"), "0.01 s apart"),
+    ],
+)
 def test_a_stretch_that_is_not_there_is_told(tmp_path: Path, begin_s: float, every_s: float, says: str) -> None:
     path = a_file(tmp_path / "a.wav", 4, (0, 4), (0, 0))
     with pytest.raises(BadInput, match=says):
         hear(Levels(), Recording(path), begin_s=begin_s, every_s=every_s)  # type: ignore[arg-type]
+
+
+def test_numbers_that_are_none_are_told_and_no_end_is_the_end(tmp_path: Path) -> None:
+    """They ended in a traceback, as every program takes ``--start nan`` for a number."""
+    recording = Recording(a_file(tmp_path / "a.wav", 4, (0, 4), (0, 0)))
+    assert hear(Levels(), recording, seconds=float("inf")).end_s == 4.0  # type: ignore[arg-type]
+    assert recording.read(seconds=float("inf")).shape == (2, 4 * RATE_HZ)
+    with pytest.raises(BadInput, match="expected more than 0"):
+        hear(Levels(), recording, seconds=float("nan"))  # type: ignore[arg-type]
+    for heading in (float("nan"), float("inf")):
+        with pytest.raises(BadInput, match="no direction"):
+            to_ears(np.zeros((4, RATE_HZ)), heading_deg=heading)
 
 
 # --- what becomes a track ---
@@ -334,9 +357,11 @@ def test_a_long_file_is_a_timeline_and_a_question_says_what_it_heard(run: Run, t
     assert "--start" in err
     _, _, err = run("ask", path, "What is it?", "--start", "20", "--seconds", "3")
     assert "heard: 20 s to 23.0 s of 25.0 s" in err
-    code, out, err = run("perceive", path, "--start", "30")
-    assert (code, out) == (2, "")
-    assert "begin earlier" in err
+    for option, said, says in (("--start", "30", "begin earlier"), ("--start", "nan", "begin earlier"),
+                               ("--seconds", "nan", "more than 0"), ("--every", "nan", "s apart")):  # fmt: skip
+        code, out, err = run("perceive", path, option, said)
+        assert (code, out) == (2, "")
+        assert says in err
 
 
 @pytest.mark.usefixtures("_echo")
