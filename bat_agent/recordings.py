@@ -6,6 +6,7 @@ A file is read piece by piece, so its length does not matter; only what arrives 
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ class Recording:
         Raises :class:`~bat_agent.errors.BadInput` for a beginning that is not in the recording, and for samples that
         are no numbers.
         """
-        first = round(begin_s * self.rate_hz)
+        first = round(begin_s * self.rate_hz) if math.isfinite(begin_s) else -1
         if not 0 <= first < self._frames:
             raise BadInput(
                 f"{self.name} lasts {self.seconds:.1f} s and cannot be heard from {begin_s:g} s on: begin earlier"
@@ -108,7 +109,7 @@ class Recording:
         if seconds is not None:
             if not seconds > 0:
                 raise BadInput(f"{seconds:g} s of a recording cannot be heard, expected more than 0")
-            count = min(count, round(seconds * self.rate_hz))
+            count = round(min(count, seconds * self.rate_hz))
         pieces = map(self._as_field, self._pieces(first, count))
         if self.form is None:
             yield from self._resampled(pieces, 2)

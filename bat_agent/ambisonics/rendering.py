@@ -45,7 +45,7 @@ def to_ears(channels: Any, *, heading_deg: float = 0.0, head: str = "kemar") -> 
     """ACN/SN3D at 32 kHz, ((order + 1)², N) of order 1, 2 or 3, as two ears hear it: (2, N) float32, left first.
 
     ``heading_deg`` turns the head, counter-clockwise seen from above; ``head`` is one of the simulator ``shoebox``.
-    Raises :class:`~bat_agent.errors.BadInput` for another number of channels.
+    Raises :class:`~bat_agent.errors.BadInput` for another number of channels, and a heading that is no number.
     """
     renderer = Renderer(len(channels), heading_deg=heading_deg, head=head)
     parts = [renderer.push(np.asarray(channels, dtype=np.float32)), renderer.finish()]
@@ -60,6 +60,8 @@ class Renderer:
         if order is None:
             wanted = ", ".join(str(num_channels(order)) for order in ORDERS)
             raise BadInput(f"an ambisonic sound has {wanted} channels (orders 1 to 3), got {num_channels_in}")
+        if not np.isfinite(heading_deg):
+            raise BadInput(f"a heading of {heading_deg:g}° is no direction; give degrees counter-clockwise")
         self._order, self._heading_deg, self._head = order, heading_deg, head
         self._directions = Directions(head_table(head), _SOURCES[order])
         self._waiting = np.zeros((num_channels_in, 0), np.float32)

@@ -138,7 +138,8 @@ def _end_usage(error: Any) -> NoReturn:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself, empty where rich has printed it
         print(message, end="\n" if message else "", file=sys.stderr)
         raise SystemExit(error.exit_code)
-    message = " ".join(message.split()).rstrip(".")
+    # What typer found wrong with a choice begins with the name of an exception.
+    message = " ".join(message.replace("Value error, ", "").split()).rstrip(".")
     context = getattr(error, "ctx", None)
     help_of = f"; see '{context.command_path} --help'" if context is not None else ""
     _fail(f"{message[:1].lower()}{message[1:]}{help_of}", error.exit_code)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bat_agent.timeline import Timeline, Track
 
 Open = Callable[[Path], "Recording"]
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ def hear_all(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Ears) -
             _write_own(found, wanted, file, many)
             heard.append(found)
     # Not before: while a bar is on the terminal, rich sends there what is printed, also where it goes into a file.
+    if not wanted.json:
+        print_notes(_notes(heard, bat))
     for timeline in heard if alone else ():
-        _print(timeline, bat)
+        _print(timeline)
     if wanted.json and len(failed) < len(files):
         print_json(told if many else told[0])
     if failed:
@@ -93,7 +96,8 @@ def _heard(files: Sequence[Path], wanted: Wanted, open_one: Open, bat: Ears) -> 
         for number, file in enumerate(files):
             try:
                 recording = open_one(file)
-                total = round(wanted.seconds or recording.seconds)
+                # In this order: the least of a number and of what is none is then the number.
+                total = round(min(recording.seconds, wanted.seconds or recording.seconds))
 
                 def tell(seconds: float, total: int = total) -> None:
                     if len(files) == 1:
@@ -176,11 +180,23 @@ def _place(wanted: Path, file: Path, ending: str) -> Path:
     return wanted / f"{file.name if file.name != '-' else 'stdin'}{ending}" if wanted.is_dir() else wanted
 
 
-def _print(timeline: Timeline, bat: Ears) -> None:
-    notes = list(timeline.notes)
-    if any(track.distance_m is not None for track in timeline.tracks):
-        notes.append(bat.level_note)
-    print_notes(notes)
+def _notes(heard: Sequence[Timeline], bat: Ears) -> list[str]:
+    """Each once; of several recordings with those it is about, of which three are named."""
+    names: dict[str, list[str]] = {}
+    for timeline in heard:
+        for note in timeline.notes:
+            names.setdefault(note, []).append(timeline.name)
+    told = []
+    for note, those in names.items():
+        named = ", ".join(those[:_NAMED]) + (", …" if len(those) > _NAMED else "")
+        about = f" ({len(those)} of {len(heard)} recordings: {named})" if len(heard) > len(those) else ""
+        told.append(f"{note}{about}")
+    if any(track.distance_m is not None for timeline in heard for track in timeline.tracks):
+        told.append(bat.level_note)
+    return told
+
+
+def _print(timeline: Timeline) -> None:
     title = f"{timeline.name}, {timeline.begin_s:g} s to {timeline.end_s:.1f} s"
     if not timeline.tracks:
         print(f"{title}: no source heard")
@@ -193,7 +209,7 @@ def _row(track: Track) -> tuple[str, ...]:
     return (
         _clock(track.begin_s),
         _clock(track.end_s),
-        track.label or "",
+        track.name or "",
         "" if track.azimuth_deg is None else f"{track.azimuth_deg:.0f}°",
         "" if track.elevation_deg is None else f"{track.elevation_deg:+.0f}°",
         "" if track.distance_m is None else f"{track.distance_m:.1f} m",

@@ -16,6 +16,7 @@ from bat_agent.files.leftovers import temporary_folder
 from bat_agent.files.writing import whole_path, write_bytes
 from bat_agent.labels import label_table
 from bat_agent.sound.audio import write_wav
+from bat_agent.sound.wav_header import finished
 
 FOLDER_OF_SPLIT = {"train": "balanced_train", "eval": "eval"}
 _LIST_OF_SPLIT = {"train": "balanced", "eval": "eval"}
@@ -78,10 +79,12 @@ class Recordings:
 
 
 def _bring(sound: Sound, target: Path) -> None:
-    """The recording as it is, where readers of the layout know its kind; else, or where it has no file, as WAV."""
+    """The recording as it is, where readers of the layout know its kind; else, where it has no file, and where its
+    header was never finished, which other readers take for empty, as WAV.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = "" if sound.path is None else sound.path.suffix.lower()
-    if sound.path is not None and suffix in RELEASED_SUFFIXES:
+    if sound.path is not None and suffix in RELEASED_SUFFIXES and finished(sound.path) is None:
         link(sound.path, target.with_name(target.name + suffix))
         return
     with temporary_folder() as folder:

@@ -85,6 +85,10 @@ class Tracker:
         told = [_tell(track, t_s) for track in self._tracks if track.hits >= self._hits]
         return tuple(sorted(told, key=lambda one: (one.unheard_s > 0, -one.source.confidence)))
 
+    def heard(self) -> tuple[tuple[TrackedSource, PerceivedSource], ...]:
+        """What the newest look heard, also of tracks that are not told yet: as followed, and as that look has it."""
+        return tuple((_tell(track, track.last_s), track.source) for track in self._tracks if track.last_s == self._t_s)
+
     def _patience_s(self, track: _Track) -> float:
         return self._keep_s if track.hits >= self._hits else self._doubted_s
 
@@ -125,7 +129,7 @@ def _cost(source: PerceivedSource, track: _Track) -> float:
 
 
 def _begin(number: int, source: PerceivedSource, t_s: float) -> _Track:
-    votes = dict.fromkeys(source.labels[:1], source.confidence)
+    votes = dict.fromkeys(source.labels[:1], label_weight(source))
     return _Track(number, source, t_s, t_s, 1, _vector(source), source.distance_m, votes)
 
 
@@ -145,8 +149,13 @@ def _follow(track: _Track, source: PerceivedSource, t_s: float, step_s: float) -
     forget = math.exp(-step_s / 2.0)
     track.votes = {label: forget * weight for label, weight in track.votes.items()}
     for label in source.labels[:1]:
-        track.votes[label] = track.votes.get(label, 0.0) + source.confidence
+        track.votes[label] = track.votes.get(label, 0.0) + label_weight(source)
     track.source, track.last_s, track.hits = source, t_s, track.hits + 1
+
+
+def label_weight(source: PerceivedSource) -> float:
+    """How much the name that a look gives counts: that something sounds may be certain, and what it is a guess."""
+    return source.confidence * source.confidences.get("label", 1.0)
 
 
 def _is_elsewhere(track: _Track, here: np.ndarray) -> bool:

@@ -34,6 +34,8 @@ _PLAIN_BYTES, _HIGHEST_RATIO = 1 << 30, 200
 _UNKNOWN_FRAMES = 2**63 - 1
 _SMALL_BYTES = 1 << 14
 """Longer is no header without sound."""
+_BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS")
+"""Other formats, and what is no audio at all, libsndfile is asked about, which takes longer."""
 _LARGEST = 1e30
 """Resampling must not make infinite what was finite."""
 
@@ -153,16 +155,23 @@ def write_wav(path: PathLike, waveform: Any, rate_hz: int = SAMPLE_RATE_HZ) -> P
 
 
 def holds_sound(path: PathLike) -> bool:
-    """Whether a file holds any samples, as far as its size and its header say; a large one is believed to."""
-    size = Path(path).stat().st_size
-    if size > _SMALL_BYTES:
+    """Whether a file holds any samples: a small one is read, a large one believed if it begins as audio does."""
+    source = Path(path)
+    if source.stat().st_size > _SMALL_BYTES and _begins_as_audio(source):
         return True
     import soundfile
 
     try:
-        return size > 0 and (soundfile.info(str(path)).frames > 0 or finished(Path(path)) is not None)
-    except (soundfile.LibsndfileError, OSError):
+        if source.stat().st_size <= _SMALL_BYTES:
+            return _read(source)[0].size > 0
+        return bool(soundfile.info(str(path)).frames > 0)
+    except (BadInput, soundfile.LibsndfileError, OSError):
         return False
+
+
+def _begins_as_audio(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) in _BEGINNINGS
 
 
 def decode(content: bytes, name: str, dtype: Literal["float32", "float64"] = "float32") -> tuple[np.ndarray, int]:
@@ -170,6 +179,7 @@ def decode(content: bytes, name: str, dtype: Literal["float32", "float64"] = "fl
 
     Raises :class:`~bat_agent.errors.BadInput` for what is empty, not audio or not finite.
     """
+    content = finished(content) or content
     return _decoded(io.BytesIO(content), len(content), name, dtype)
 
 

@@ -10,8 +10,8 @@ import struct
 from pathlib import Path
 
 _HEAD = 12
-_MOST_HEADER = 1 << 20
-"""Of a file, so much is searched for the beginning of the sound."""
+_LIKELY_HEADER, _MOST_HEADER = 1 << 12, 1 << 20
+"""Of a file, so much is searched for the beginning of the sound, and where it is not there, so much."""
 
 
 def finished(source: Path | bytes) -> bytes | None:
@@ -22,7 +22,9 @@ def finished(source: Path | bytes) -> bytes | None:
         head = source[:_MOST_HEADER]
     else:
         with source.open("rb") as stream:
-            head = stream.read(_MOST_HEADER)
+            head = stream.read(_LIKELY_HEADER)
+            if _data_size_at(head) is None:
+                head += stream.read(_MOST_HEADER - len(head))
     if head[:4] != b"RIFF" or head[8:_HEAD] != b"WAVE":
         return None
     place = _data_size_at(head)

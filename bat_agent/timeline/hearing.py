@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from bat_agent.ears import Ears
 from bat_agent.errors import BadInput
-from bat_agent.hearing.perception import Perception
+from bat_agent.hearing.perception import PerceivedSource, Perception
 from bat_agent.interfaces import SAMPLE_RATE_HZ
-from bat_agent.listening.events import TrackedSource
-from bat_agent.listening.tracker import Tracker
+from bat_agent.listening.tracker import Tracker, label_weight
 from bat_agent.recordings import Recording
 from bat_agent.scene import region, unit_vector
 
@@ -24,9 +23,12 @@ WINDOW_S = 2.0
 """How much sound a look is about, as live; more where looks lie further apart, so that nothing is left out."""
 _AT_ONCE = 8
 _SIDE_SHARE = 2 / 3 - 1e-9
+_SHORTEST_STEP_S = 0.01
 _SHORTEST_S = 0.5
 """What is left at the end is looked at if it is no shorter."""
 Floats = NDArray[np.float32]
+_Seen = tuple[float, PerceivedSource, PerceivedSource]
+"""When a look heard a track, its source as followed, and as that look alone has it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class Track:
     """The mean over the looks."""
     path: tuple[Point, ...]
     """Where it was, look by look."""
+    guessed: bool = False
+    """Whether the looks that gave the label, weighted as its votes, mostly guessed."""
+
+    @property
+    def name(self) -> str | None:
+        """The label, as ``perhaps Siren`` where it is a guess."""
+        return f"perhaps {self.label}" if self.label and self.guessed else self.label
 
     @property
     def region(self) -> str | None:
@@ -82,6 +91,7 @@ class Track:
             "begin_s": round(self.begin_s, 2),
             "end_s": round(self.end_s, 2),
             "label": self.label,
+            "guessed": self.guessed,
             "azimuth_deg": _rounded(self.azimuth_deg, 1),
             "elevation_deg": _rounded(self.elevation_deg, 1),
             "distance_m": _rounded(self.distance_m, 2),
@@ -128,11 +138,11 @@ def hear(
     """Listen to a recording from ``begin_s`` for so long, or to its end, looking every ``every_s`` (1 s unless given).
 
     ``progress`` is told how many seconds were heard so far. Raises :class:`~bat_agent.errors.BadInput` for a stretch
-    that is not in the recording and for a step that is not above 0.
+    that is not in the recording and for a step of less than 10 ms.
     """
     every_s = EVERY_S if every_s is None else every_s
-    if not 0 < every_s < float("inf"):
-        raise BadInput(f"looks must be more than 0 s apart, got {every_s:g}")
+    if not _SHORTEST_STEP_S <= every_s < float("inf"):
+        raise BadInput(f"looks must be {_SHORTEST_STEP_S:g} s apart or more, got {every_s:g}")
     clip_s = bat.encoder.clip_seconds
     window_s = min(max(WINDOW_S, every_s), clip_s)
     end_s = recording.seconds if seconds is None else min(recording.seconds, begin_s + seconds)
@@ -186,19 +196,20 @@ def _tracks(
     # Where windows overlap by half, every sound is in two of them; what is heard once only is then a mistake.
     once = len(looks) < 2 or every_s > window_s / 2
     tracker = Tracker(hits=1 if once else 2, keep_s=2.5 * every_s)
-    heard: dict[int, list[tuple[float, TrackedSource]]] = {}
-    firsts: dict[int, float] = {}
+    heard: dict[int, list[_Seen]] = {}
+    told: set[int] = set()
     for t_s, perception in looks:
-        for tracked in tracker.look(perception.sources, t_s):
-            if not tracked.unheard_s:
-                heard.setdefault(tracked.track, []).append((t_s, tracked))
-                firsts.setdefault(tracked.track, t_s - tracked.age_s)
+        told.update(tracked.track for tracked in tracker.look(perception.sources, t_s))
+        for tracked, alone in tracker.heard():
+            heard.setdefault(tracked.track, []).append((t_s, tracked.source, alone))
     # A sound is heard once a quarter of a window has it, and the look that finds that is half a step late.
     margin_s = window_s / 4 - every_s / 2
     found = []
     for number, seen in heard.items():
-        begin_s, end_s = firsts[number] + margin_s, seen[-1][0] - margin_s
-        if firsts[number] <= looks[0][0]:
+        if number not in told:
+            continue
+        begin_s, end_s = seen[0][0] + margin_s, seen[-1][0] - margin_s
+        if seen[0][0] <= looks[0][0]:
             begin_s = stretch[0]
         if seen[-1][0] >= looks[-1][0]:
             end_s = stretch[1]
@@ -210,13 +221,15 @@ def _tracks(
     return tuple(replace(track, number=number) for number, track in enumerate(ordered, 1))
 
 
-def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, TrackedSource]]) -> Track:
+def _joined(number: int, begin_s: float, end_s: float, seen: list[_Seen]) -> Track:
     votes: dict[str, float] = {}
+    guesses: dict[str, float] = {}
     points = []
-    for t_s, tracked in seen:
-        source = tracked.source
-        for name in source.labels[:1]:
-            votes[name] = votes.get(name, 0.0) + source.confidence
+    for t_s, source, alone in seen:
+        # Of the look alone, as a track's name already is a vote of the looks before it.
+        for name in alone.labels[:1]:
+            votes[name] = votes.get(name, 0.0) + label_weight(alone)
+            guesses[name] = guesses.get(name, 0.0) + label_weight(alone) * alone.guessed
         points.append(Point(t_s, source.azimuth_deg, source.elevation_deg, source.distance_m, source.confidence))
     azimuth_deg, elevation_deg = _heard_most(points)
     far = [(point.distance_m, point.confidence) for point in points if point.distance_m is not None]
@@ -224,7 +237,10 @@ def _joined(number: int, begin_s: float, end_s: float, seen: list[tuple[float, T
     distance_m = sum(d * c for d, c in far) / weight if weight else None
     label = max(votes, key=lambda one: votes[one]) if votes else None
     confidence = float(np.mean([point.confidence for point in points]))
-    return Track(number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points))
+    guessed = label is not None and guesses[label] > votes[label] / 2
+    return Track(
+        number, begin_s, end_s, label, azimuth_deg, elevation_deg, distance_m, confidence, tuple(points), guessed
+    )
 
 
 def _heard_most(points: list[Point]) -> tuple[float | None, float | None]:

@@ -50,7 +50,7 @@ def _rows(timeline: Timeline) -> list[str]:
 
 
 def _name(track: Track) -> str:
-    return track.label or "something"
+    return track.name or "something"
 
 
 def _style(rows: list[str], track: Track) -> tuple[str, str]:

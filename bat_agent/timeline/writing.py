@@ -11,6 +11,7 @@ from bat_agent.timeline.hearing import Timeline, Track
 
 COLUMNS = (
     "file", "track", "begin_s", "end_s", "label", "azimuth_deg", "elevation_deg", "distance_m", "region", "confidence",
+    "guessed",
 )  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def write_csv(timeline: Timeline, stream: TextIO) -> None:
     """A row a track; what the model cannot tell is empty."""
     writer = csv.writer(stream, lineterminator="\n")
     for track in timeline.tracks:
-        row = {"file": timeline.name, **track.to_dict()}
+        row = {"file": timeline.name, **track.to_dict(), "guessed": int(track.guessed)}
         writer.writerow(["" if row[column] is None else row[column] for column in COLUMNS])
 
 
@@ -45,4 +46,4 @@ def write_labels(timeline: Timeline, stream: TextIO) -> None:
 def in_words(track: Track) -> str:
     """As a label says it: class, region, distance."""
     distance = None if track.distance_m is None else f"{track.distance_m:.1f} m"
-    return "; ".join(part for part in (track.label or "something", track.region, distance) if part)
+    return "; ".join(part for part in (track.name or "something", track.region, distance) if part)

@@ -38,6 +38,7 @@ Run = Callable[..., tuple[int, str, str]]
         (("perceive",), "no recording was given, expected an audio file: write bat-agent perceive AUDIO, or --known"),
         (("perceive", "a.wav", "--jsn"), "no such option: --jsn"),
         (("perceive", "a.wav", "--mono", "both"), "'refuse', 'duplicate'; see 'bat-agent perceive --help'"),
+        (("perceive", "a.wav", "--ambisonics", "b"), "invalid value for '--ambisonics': 'b' is not one of 'auto'"),
         (("demo", "--seed", "-1"), "'--seed'"),
         (("demo", "--seed", "x"), "'--seed'"),
         (("no-such-command",), "no such command 'no-such-command'; see 'bat-agent --help'"),

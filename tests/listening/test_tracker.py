@@ -68,6 +68,14 @@ def test_a_single_wrong_name_is_outvoted() -> None:
     assert len(told[-1]) == 1
 
 
+def test_names_that_are_guesses_do_not_outvote_one_that_is_known() -> None:
+    sure, guess = (
+        PerceivedSource((name,), 90.0, 0.0, 2.0, 0.99, {"label": label}) for name, label in (("Dog", 0.9), ("Cat", 0.2))
+    )
+    told = run([[sure]] * 3 + [[guess]] * 3)
+    assert [one.source.labels[0] for one in told[-1]] == ["Dog"]
+
+
 def test_what_is_not_heard_fades_and_goes_and_comes_back_as_another() -> None:
     quiet = round(KEEP_S / HOP_S) + 1
     told = run([[heard("Dog", 90.0)]] * 3 + [[]] * quiet + [[heard("Dog", 90.0)]] * 2)
