@@ -5,7 +5,7 @@ rendered to those ears. The shipped model hears each; what counts is the angle b
 source. The bars are a mean of 8° (first order) and 4° (third). Beside them: how far the binaural recording is heard
 from itself when it is rounded to 16 bits, and when white noise 40 dB below it is added.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_ambisonics.py [SCENES] [SEED]
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_ambisonics.py [SCENES] [SEED] [MODEL]
 """
 
 from __future__ import annotations
@@ -50,19 +50,22 @@ def differences(bat: bat_agent.Bat, one: Heard) -> dict[str, float]:
     if wanted is None:
         return {}
     place = one.scene.positions()[0]
-    found = {"binaural, from the truth": angle_between_deg(wanted, (place.azimuth_deg, place.elevation_deg))}
+    truth = place.azimuth_deg, place.elevation_deg
+    found = {"binaural, from the truth": angle_between_deg(wanted, truth)}
     ways = {way: to_ears(one.ambix[:channels]) for way, channels in WAYS.items()} | disturbed(one.binaural)
     for way, ears in ways.items():
         here = heard(bat, ears)
         if here is not None:
             found[way] = angle_between_deg(wanted, here)
+            if way in WAYS:
+                found[f"{way}, from the truth"] = angle_between_deg(truth, here)
     return found
 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Print the table; every 20 scenes how far it is."""
-    count, seed = (*map(int, arguments), *(SCENES, 0)[len(arguments) :])
-    bat = bat_agent.load()
+    count, seed = (*map(int, arguments[:2]), *(SCENES, 0)[len(arguments) :])
+    bat = bat_agent.load(arguments[2] if len(arguments) > 2 else None)
     angles: dict[str, list[float]] = {}
     begun = time.process_time()
     for number, one in enumerate(scenes(count, seed=seed, seconds=SECONDS), 1):
