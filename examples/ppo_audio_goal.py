@@ -1,9 +1,9 @@
-"""PPO of Stable-Baselines3 learns AudioGoal-v0 from what bat-small hears; draws how it went.
+"""PPO of Stable-Baselines3 learns AudioGoal-v0 from what ears hear; draws how it went.
 
 Rooms are rendered in worker processes, and all of them are heard as one batch here. Goals are near unless told
 otherwise: 20 000 steps, eight minutes on two cores, show that it learns, far from how well it might.
 
-Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--farthest 4] [--picture ppo_audio_goal.png]
+Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--model lite] [--farthest 4] [--picture ppo_audio_goal.png]
 Needs: pip install '.[sb3]' in a clone
 """
 
@@ -95,16 +95,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20_000, help="of all environments together")
     parser.add_argument("--envs", type=int, default=8)
+    parser.add_argument("--model", default="bat-small", help="what hears; lite takes less time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--farthest", type=float, default=4.0, help="metres of way to the goal at most; 12 is the task")
     parser.add_argument("--picture", default="ppo_audio_goal.png")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    episodes = learn(given.steps, given.envs, seed=given.seed, most_way_m=given.farthest)
+    episodes = learn(given.steps, given.envs, given.model, seed=given.seed, most_way_m=given.farthest)
     for name, some in (("first", episodes[:EPISODES_MEANED]), ("last", episodes[-EPISODES_MEANED:])):
         _, reward, success = np.mean(some, axis=0)
         print(f"{name} {len(some)} of {len(episodes)} episodes: success {success:.2f}, reward {reward:.2f}")
-    title = f"PPO on AudioGoal-v0, heard by bat-small, goals 2 to {given.farthest:g} m away"
+    title = f"PPO on AudioGoal-v0, heard by {given.model}, goals 2 to {given.farthest:g} m away"
     draw(episodes, given.picture, title)
     print(f"drawn: {given.picture}")
 

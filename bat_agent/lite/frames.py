@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.hearing.graph_folder import FrameGraph
-from bat_agent.sound.overlap import overlap
+from bat_agent.sound.overlap import Before, Windows
 
 Floats = NDArray[np.float32]
 MOST_CLIPS = 32
@@ -30,52 +30,47 @@ class _Plan(NamedTuple):
 
 
 class FrameMemory:
-    """Computes frames of clips (B, 2, N); clips of a batch are taken to go on in their order."""
+    """Computes frames of clips (B, 2, N), of which each may go on with a clip of some call before."""
 
     def __init__(self, graph: FrameGraph, run: Callable[[Floats], list[Any]]) -> None:
         """``run``: from a waveform to the outputs of the ``graph``."""
         self._graph, self._run = graph, run
         self._inside = -(-graph.reach // graph.hop)
-        self._before: list[tuple[Floats, list[Floats]]] = []
+        self._windows: Windows[list[Floats]] = Windows(graph.hop, 2 * graph.reach, MOST_CLIPS)
 
     def __call__(self, waveform: Floats) -> dict[str, Floats]:
         """Each of the graph's outputs."""
-        before = self._before
-        plans = [self._plan(before[n][0], clip) if n < len(before) else None for n, clip in enumerate(waveform)]
-        shared = set(plans)
-        # Environments step together, so all their windows go on alike; others are computed whole.
-        plan = shared.pop() if len(shared) == 1 else None
-        if plan is None:
-            found = self._run(waveform)
-        else:
-            known = [np.stack(parts) for parts in zip(*(old for _, old in before[: len(waveform)]), strict=True)]
-            found = self._gone_on(waveform, known, plan)
-        keep = len(waveform) <= MOST_CLIPS
-        self._before = [(clip.copy(), [part[n] for part in found]) for n, clip in enumerate(waveform)] if keep else []
-        return dict(zip(self._graph.outputs, found, strict=True))
+        if len(waveform) > MOST_CLIPS:
+            return dict(zip(self._graph.outputs, self._run(waveform), strict=True))
+        before = [self._windows.before(clip) for clip in waveform]
+        plans = [self._plan(old, waveform.shape[2]) for old in before]
+        found: list[list[Floats]] = [[] for _ in plans]
+        for plan in set(plans):  # streams that go on alike are computed together
+            rows = [row for row, other in enumerate(plans) if other == plan]
+            parts = self._parts(waveform[rows], plan, [before[row] for row in rows])
+            for place, row in enumerate(rows):
+                found[row] = [part[place] for part in parts]
+        for clip, made in zip(waveform, found, strict=True):
+            self._windows.keep(clip, made)
+        return {name: np.stack([made[number] for made in found]) for number, name in enumerate(self._graph.outputs)}
 
-    def _plan(self, old: Floats, new: Floats) -> _Plan | None:
+    def _plan(self, old: Before[list[Floats]] | None, samples: int) -> _Plan | None:
         """What may be taken over, if it is worth it."""
-        hop, reach = self._graph.hop, self._graph.reach
-        begin = overlap(old, new, hop, 2 * reach)
-        if begin is None:
+        if old is None:
             return None
-        shared = min(old.shape[1] - begin, new.shape[1])
-        last = (shared - reach) // hop + 1
-        return _Plan(self._inside, last, begin // hop) if last > 2 * self._inside else None
+        shared = min(old.samples - old.start, samples)
+        last = (shared - self._graph.reach) // self._graph.hop + 1
+        return _Plan(self._inside, last, old.start // self._graph.hop) if last > 2 * self._inside else None
 
-    def _gone_on(self, waveform: Floats, known: list[Floats], plan: _Plan) -> list[Floats]:
+    def _parts(self, waveform: Floats, plan: _Plan | None, before: list[Before[list[Floats]] | None]) -> list[Floats]:
+        if plan is None:
+            return self._run(waveform)
         hop, reach = self._graph.hop, self._graph.reach
         begin = self._run(waveform[:, :, : plan.first * hop + 2 * reach])
         end = self._run(waveform[:, :, (plan.last - self._inside) * hop :])
+        known = zip(*(old.made for old in before if old is not None), strict=True)
+        shared = slice(plan.start + plan.first, plan.start + plan.last)
         return [
-            np.concatenate(
-                (
-                    early[:, :, : plan.first],
-                    old[:, :, plan.start + plan.first : plan.start + plan.last],
-                    late[:, :, self._inside :],
-                ),
-                axis=2,
-            )
+            np.concatenate((early[:, :, : plan.first], np.stack(old)[:, :, shared], late[:, :, self._inside :]), axis=2)
             for early, old, late in zip(begin, known, end, strict=True)
         ]

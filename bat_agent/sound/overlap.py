@@ -1,12 +1,57 @@
-"""Whether one window of sound goes on with another: seen from the samples, so that nobody has to say it."""
+"""Which window of sound goes on with which: seen from the samples, so that nobody has to say it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _PROBE = 8
 _TRIES = 4
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Before(Generic[T]):
+    """A window of before that goes over into a new one."""
+
+    samples: int
+    start: int
+    """Its sample, a whole number of hops, at which the new one begins."""
+    made: T
+    """What was made of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Window(Generic[T]):
+    sound: NDArray[np.float32]
+    made: T
+
+
+class Windows(Generic[T]):
+    """The last windows (2, N) float32 of several streams, in any order, each with what was made of it."""
+
+    def __init__(self, hop: int, shortest: int, most: int) -> None:
+        """Two that overlap share ``shortest`` samples or more; of more than ``most`` the oldest go."""
+        self._hop, self._shortest, self._most = hop, shortest, most
+        self._windows: list[_Window[T]] = []
+
+    def before(self, sound: NDArray[np.float32]) -> Before[T] | None:
+        """The window that ``sound`` goes on with, which is forgotten; ``None`` where there is none."""
+        # Streams are mostly heard in the same order, so the first one is mostly it.
+        for window in self._windows:
+            start = overlap(window.sound, sound, self._hop, self._shortest)
+            if start is not None:
+                # Another list, as somebody may be looking through this one.
+                self._windows = [other for other in self._windows if other is not window]
+                return Before(window.sound.shape[1], start, window.made)
+        return None
+
+    def keep(self, sound: NDArray[np.float32], made: T) -> None:
+        """Remember a window."""
+        self._windows = [*self._windows[-self._most + 1 :], _Window(sound.copy(), made)]
 
 
 def overlap(old: NDArray[np.float32], new: NDArray[np.float32], hop: int, shortest: int) -> int | None:

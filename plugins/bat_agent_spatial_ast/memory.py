@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bat_agent.sound import features
-from bat_agent.sound.overlap import overlap
+from bat_agent.sound.overlap import Before, Windows
 
 MOST_CLIPS = 32
 _HALF = features.N_FFT // 2
@@ -21,18 +21,17 @@ _INSIDE = -(-_HALF // features.HOP)
 """The first frame that sees nothing mirrored at the edge."""
 
 
-class _Window(NamedTuple):
-    sound: Float[Tensor, "2 N"]
+class _Frames(NamedTuple):
     mel: Float[Tensor, "2 T 128"]
     """Before the logarithm, at the level as it came."""
     phase: Float[Tensor, "2 T 128"]
 
 
 class FrameMemory:
-    """Front end of one encoder that remembers; clips of a batch are taken to go on in their order."""
+    """Front end of one encoder that remembers; each clip of a batch may go on with a clip of some batch before."""
 
     def __init__(self) -> None:
-        self._windows: list[_Window] = []
+        self._windows: Windows[_Frames] = Windows(features.HOP, features.N_FFT, MOST_CLIPS)
         self.computed = 0
         """Frames computed so far."""
 
@@ -40,31 +39,27 @@ class FrameMemory:
         self, waveform: Float[Tensor, "B 2 N"], gain: Float[Tensor, " B"] | None, filters: Tensor, power: bool
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
         """What :func:`bat_agent.sound.features.binaural_features` gives of clips times ``gain``."""
-        before, now = self._windows, []
-        for number, clip in enumerate(waveform):
-            old = before[number] if number < len(before) else None
-            now.append(self._window(clip, old, filters, power))
-        self._windows = now
-        mel = torch.stack([window.mel for window in now])
+        found = [self._frames(clip, self._windows.before(clip.numpy()), filters, power) for clip in waveform]
+        for clip, frames in zip(waveform, found, strict=True):
+            self._windows.keep(clip.numpy(), frames)
+        mel = torch.stack([frames.mel for frames in found])
         if gain is not None:
             mel = mel * (gain.square() if power else gain)[:, None, None, None]
-        return features.decibel(mel), torch.stack([window.phase for window in now])
+        return features.decibel(mel), torch.stack([frames.phase for frames in found])
 
-    def _window(self, clip: Tensor, old: _Window | None, filters: Tensor, power: bool) -> _Window:
+    def _frames(self, clip: Tensor, old: Before[_Frames] | None, filters: Tensor, power: bool) -> _Frames:
         total = features.num_frames(clip.shape[1])
-        shift = None if old is None else overlap(old.sound.numpy(), clip.numpy(), features.HOP, features.N_FFT)
-        if old is None or shift is None:
-            first = last = 0
-        else:
-            shared = min(old.sound.shape[1] - shift, clip.shape[1])
+        first = last = 0
+        if old is not None:
+            shared = min(old.samples - old.start, clip.shape[1])
             first, last = _INSIDE, max((shared - _HALF) // features.HOP + 1, _INSIDE)
         wanted = [*range(first), *range(last, total)]
         self.computed += len(wanted)
         mel, phase = features.some_frames(clip, wanted, filters, power)
-        if old is not None and shift is not None and last > first:
-            start = shift // features.HOP
+        if old is not None and last > first:
+            start = old.start // features.HOP
             mel, phase = (
                 torch.cat((new[:, :first], known[:, start + first : start + last], new[:, first:]), dim=1)
-                for new, known in ((mel, old.mel), (phase, old.phase))
+                for new, known in ((mel, old.made.mel), (phase, old.made.phase))
             )
-        return _Window(clip.clone(), mel, phase)
+        return _Frames(mel, phase)

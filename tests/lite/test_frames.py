@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bat_agent import lite
-from bat_agent.lite.frames import FrameMemory
+from bat_agent.lite.frames import MOST_CLIPS, FrameMemory
 from bat_agent.lite.session import LiteEncoder
 from bat_agent.sound.overlap import overlap
 
@@ -76,14 +76,32 @@ def test_only_what_is_new_is_computed(counted: tuple[FrameMemory, list[int]]) ->
     assert sum(given[1:]) < 12_000
 
 
-def test_windows_of_a_batch_that_do_not_go_on_alike_are_heard_whole(counted: tuple[FrameMemory, list[int]]) -> None:
+def test_streams_go_on_by_themselves(counted: tuple[FrameMemory, list[int]], encoder: LiteEncoder) -> None:
+    """Two streams of which one is ahead, then in another order, and one alone: what a server and vectors hear."""
     memory, given = counted
-    whole = sound(3.0, 2)
+    whole = sound(4.0, 2)
     memory(whole[:, :, :64_000])
-    memory(np.stack([whole[0, :, 8_000:72_000], whole[1, :, 16_000:80_000]]))
-    assert given == [128_000, 128_000]
-    memory(whole[:1, :, 16_000:80_000])  # fewer clips than before
-    assert given[2:] != [64_000]
+    batches = [
+        np.stack([whole[0, :, 8_000:72_000], whole[1, :, 16_000:80_000]]),
+        np.stack([whole[1, :, 24_000:88_000], whole[0, :, 16_000:80_000]]),
+        whole[1:, :, 32_000:96_000],
+        whole[:1, :, 24_000:72_000],
+    ]
+    assert encoder._frames is not None
+    for batch in batches:
+        given.clear()
+        found, wanted = memory(np.ascontiguousarray(batch)), encoder._frames._run(np.ascontiguousarray(batch))
+        assert sum(given) < 20_000 * len(batch)
+        for one, other in zip(found.values(), wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_many_clips_are_not_remembered(counted: tuple[FrameMemory, list[int]]) -> None:
+    memory, given = counted
+    many = sound(0.5, MOST_CLIPS + 1)
+    assert memory(many)["mel"].shape[0] == len(many)
+    memory(many)
+    assert given == [many.size // 2] * 2
 
 
 @pytest.mark.parametrize(("old", "new", "found"), [
