@@ -3,7 +3,7 @@
 Rooms are rendered in worker processes, and all of them are heard as one batch here. Goals are near unless told
 otherwise: 20 000 steps, eight minutes on two cores, show that it learns, far from how well it might.
 
-Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--model lite] [--farthest 4] [--picture ppo_audio_goal.png]
+Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--model lite] [--farthest 4] [--picture FILE]
 Needs: pip install '.[sb3]' in a clone
 """
 

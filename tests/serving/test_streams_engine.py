@@ -46,7 +46,7 @@ def engine(folder: Path) -> Iterator[Any]:
 
 
 def test_an_agent_elsewhere_hears_what_the_engine_renders(serve: Callable[..., Any], folder: Path, engine: Any) -> None:
-    """Sample for sample as in one process, in a mesh that stands upright; direct sound after d/343 s, on the right."""
+    """Sample for sample as in one process; direct sound after d/343 s, on the right, as in an upright mesh."""
     served = serve(streams=Streams(folder, engine))
     here = Stream(engine, [torch.from_numpy(NOISE)])
     with served.client() as client:
@@ -57,11 +57,17 @@ def test_an_agent_elsewhere_hears_what_the_engine_renders(serve: Callable[..., A
                 sound = heard["audio"][:, -3_200:]
                 louder = np.square(sound[1]).sum() / np.square(sound[0]).sum()
                 assert (louder > 1) == (heading == 0.0)
-                scene = Scene(MeshRoom(str(folder / "upright.glb")), Listener(EARS, heading), (Source(RIGHT),))
                 if heading == 0.0:
                     first = np.flatnonzero(np.abs(heard["audio"]).max(axis=0) > 1e-4)[0]
                     assert first == pytest.approx(1.5 / 343 * RATE_HZ, abs=40)
-                    np.testing.assert_allclose(heard["audio"], here.step(scene, 0.2).numpy(), atol=1e-5)
+                    listener, sources = Listener(EARS, heading), (Source(RIGHT),)
+                    turned = Scene(MeshRoom(str(folder / "laid.glb"), options=axes), listener, sources)
+                    np.testing.assert_allclose(heard["audio"], here.step(turned, 0.2).numpy(), atol=1e-5)
+                    upright = Scene(MeshRoom(str(folder / "upright.glb")), listener, sources)
+                    same = Stream(engine, [torch.from_numpy(NOISE)]).step(upright, 0.2).numpy()
+                    # Rays fall otherwise where corners differ in their last digits; the direct sound does not.
+                    direct = slice(first, first + 32)
+                    np.testing.assert_allclose(heard["audio"][:, direct], same[:, direct], atol=2e-3)
             with pytest.raises(BadInput, match="lies outside"):
                 stream.step((2.0, 1.5, 3.0), 0, [RIGHT])
             stream.step(EARS, 90, [RIGHT])
