@@ -36,7 +36,7 @@ class FrameMemory:
         """``run``: from a waveform to the outputs of the ``graph``."""
         self._graph, self._run = graph, run
         self._inside = -(-graph.reach // graph.hop)
-        self._windows: Windows[list[Floats]] = Windows(graph.hop, 2 * graph.reach, MOST_CLIPS)
+        self._windows: Windows[list[Floats]] = Windows(graph.hop, 2 * graph.reach)
 
     def __call__(self, waveform: Floats) -> dict[str, Floats]:
         """Each of the graph's outputs."""

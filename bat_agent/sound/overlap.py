@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bat_agent.interfaces import SAMPLE_RATE_HZ
+
 _PROBE = 8
 _TRIES = 4
 T = TypeVar("T")
@@ -33,9 +35,9 @@ class _Window(Generic[T]):
 class Windows(Generic[T]):
     """The last windows (2, N) float32 of several streams, in any order, each with what was made of it."""
 
-    def __init__(self, hop: int, shortest: int, most: int) -> None:
-        """Two that overlap share ``shortest`` samples or more; of more than ``most`` the oldest go."""
-        self._hop, self._shortest, self._most = hop, shortest, most
+    def __init__(self, hop: int, shortest: int, most_s: float = 64.0) -> None:
+        """Two that overlap share ``shortest`` samples or more; beyond ``most_s`` of sound the oldest go."""
+        self._hop, self._shortest, self._most = hop, shortest, round(most_s * SAMPLE_RATE_HZ)
         self._windows: list[_Window[T]] = []
 
     def before(self, sound: NDArray[np.float32]) -> Before[T] | None:
@@ -51,7 +53,11 @@ class Windows(Generic[T]):
 
     def keep(self, sound: NDArray[np.float32], made: T) -> None:
         """Remember a window."""
-        self._windows = [*self._windows[-self._most + 1 :], _Window(sound.copy(), made)]
+        windows = [*self._windows, _Window(sound.copy(), made)]
+        samples = sum(window.sound.shape[1] for window in windows)
+        while len(windows) > 1 and samples > self._most:
+            samples -= windows.pop(0).sound.shape[1]
+        self._windows = windows
 
 
 def overlap(old: NDArray[np.float32], new: NDArray[np.float32], hop: int, shortest: int) -> int | None:

@@ -31,7 +31,7 @@ class FrameMemory:
     """Front end of one encoder that remembers; each clip of a batch may go on with a clip of some batch before."""
 
     def __init__(self) -> None:
-        self._windows: Windows[_Frames] = Windows(features.HOP, features.N_FFT, MOST_CLIPS)
+        self._windows: Windows[_Frames] = Windows(features.HOP, features.N_FFT)
         self.computed = 0
         """Frames computed so far."""
 

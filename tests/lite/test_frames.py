@@ -8,7 +8,7 @@ import pytest
 from bat_agent import lite
 from bat_agent.lite.frames import MOST_CLIPS, FrameMemory
 from bat_agent.lite.session import LiteEncoder
-from bat_agent.sound.overlap import overlap
+from bat_agent.sound.overlap import Windows, overlap
 
 pytest.importorskip("onnxruntime")
 SECOND, HOP = 32_000, 320
@@ -102,6 +102,18 @@ def test_many_clips_are_not_remembered(counted: tuple[FrameMemory, list[int]]) -
     assert memory(many)["mel"].shape[0] == len(many)
     memory(many)
     assert given == [many.size // 2] * 2
+
+
+def test_of_many_windows_the_oldest_are_forgotten() -> None:
+    """A minute of sound is kept, however it is cut: twenty recordings of ten seconds would take a hundred megabytes."""
+    whole = sound(3.0)[0]
+    windows: Windows[str] = Windows(HOP, 1_024, most_s=2.0)
+    for name, begin in (("one", 0), ("two", 32_000), ("three", 64_000)):
+        windows.keep(whole[:, begin : begin + 32_000], name)
+    assert windows.before(whole[:, 3_200:32_000]) is None
+    kept = [windows.before(whole[:, begin + 3_200 : begin + 32_000]) for begin in (32_000, 64_000)]
+    assert [(one.made, one.start) for one in kept if one] == [("two", 3_200), ("three", 3_200)]
+    assert windows.before(whole[:, 35_200:64_000]) is None  # who goes on with a window takes it
 
 
 @pytest.mark.parametrize(("old", "new", "found"), [
