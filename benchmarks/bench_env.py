@@ -3,8 +3,8 @@
 Sections: ``alone`` (AudioGoal-v0 that renders and hears in every step, and where its time goes), ``vector`` (several of
 them as a vector next to the same ones in turn, in rounds that alternate), ``overhead`` (the wrapper without inference
 around an environment that costs nothing), ``memory`` (resident set over many steps with a model that computes next to
-nothing), ``builds`` (a look, and steps quiet and beside a busy process, of this build and of another commit; equal
-sounds, and by how much what was heard differs). Who renders in workers has one thread of torch in each; the parent's
+nothing), ``builds`` (a look, and steps quiet and beside a busy process, of another commit, of this build, and of this
+build with the export ``lite``; equal sounds). Who renders in workers has one thread of torch in each; the parent's
 threads are named in each row.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_env.py [--sections alone,vector] [--steps 50000] [--envs 8]

@@ -28,6 +28,7 @@ _MOST_STRANGERS = 8
 _PASSES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 _PAUSE_S = 0.1
 _END_S = 5.0
+"""For so long the end is waited for."""
 EXPECTED = 'expected binary messages of interleaved samples, or {"heading_deg": NUMBER} for those that follow'
 
 

@@ -75,7 +75,7 @@ def between_ears(sound: NDArray[Any]) -> BetweenEars:
     """Look at two channels (2, N), floats at 32 kHz without an offset; of silence nothing is said."""
     left, right = channels = np.asarray(sound)
     # A product would take all threads there are.
-    powers = [float(np.square(channel).sum(dtype=np.float64)) for channel in channels]
+    powers = [float(np.square(channel, dtype=np.float64).sum()) for channel in channels]
     if not max(powers):
         return BetweenEars()
     if min(powers) < max(powers) * 10 ** (-ONE_SIDED_DB / 10):
