@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from bat_agent.hearing.heads import (
+    DIRECTION_KERNEL_DEG,
     as_array,
-    decode_azimuth_deg,
     decode_distance_m,
-    decode_elevation_deg,
     exclusive_directions,
+    most_likely,
     sigmoid,
     softmax,
 )
@@ -32,6 +32,7 @@ HEARING_KEYS = (
     "elevation_probs",
 )  # fmt: skip
 _PROBE_S = 0.5
+_LEFT_AND_BEHIND = np.stack((LEFT, BEHIND), axis=-1)
 
 
 class Ears(Protocol):
@@ -95,18 +96,24 @@ def _arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     valid = there & (heads.azimuth_logits is not None and heads.elevation_logits is not None)
     classes = len(bat.encoder.labels)
     said: Encoding | SlotEncoding = exclusive_directions(encoding.slots) if encoding.slots else encoding
-    direction, distance = _places(said, order)
+    azimuth_probs = _ranked_probs(said.azimuth_logits, order, NUM_AZIMUTH_BINS)
+    elevation_probs = _ranked_probs(said.elevation_logits, order, NUM_ELEVATION_BINS)
     embedding = as_array(encoding.tokens).mean(axis=1)
     return {
-        "direction": np.where(valid[..., None], direction, 0).astype(np.float32),
-        "distance": np.where(there, distance, 0).astype(np.float32),
-        "class_probs": np.where(sounds[:, None], _class_probs(encoding, classes), 0).astype(np.float32),
-        "slot_probs": np.where(holds[..., None], _slot_probs(encoding, order, classes), 0).astype(np.float32),
-        "embedding": np.where(sounds[:, None], embedding, 0).astype(np.float32),
+        "direction": _where(valid[..., None], _unit_vectors(azimuth_probs, elevation_probs)),
+        "distance": _where(there, _distances(said, order)),
+        "class_probs": _where(sounds[:, None], _class_probs(encoding, classes)),
+        "slot_probs": _where(holds[..., None], _slot_probs(encoding, order, classes)),
+        "embedding": _where(sounds[:, None], embedding),
         "valid": valid,
-        "sides": np.where(valid[..., None], _sides(said, order), 0).astype(np.float32),
-        **{name: np.where(valid[..., None], probs, 0).astype(np.float32) for name, probs in _angles(said, order)},
+        "sides": _where(valid[..., None], _sides(said, azimuth_probs, elevation_probs)),
+        "azimuth_probs": _where(valid[..., None], azimuth_probs),
+        "elevation_probs": _where(valid[..., None], elevation_probs),
     }
+
+
+def _where(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(known, values, 0).astype(np.float32)
 
 
 def hearing_shapes(bat: Ears) -> dict[str, tuple[int, ...]]:
@@ -128,47 +135,35 @@ def _ranked(encoding: Encoding, activity_threshold: float) -> tuple[np.ndarray, 
     return order, np.take_along_axis(activity, order, axis=1) >= activity_threshold
 
 
-def _places(said: Encoding | SlotEncoding, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (B, S, 3) and metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
+def _ranked_probs(logits: Any, order: np.ndarray, bins: int) -> np.ndarray:
+    """Probabilities (B, S, bins) of the slots in this order; 0 without such a head."""
+    if logits is None:
+        return np.zeros((*order.shape, bins))
+    return np.take_along_axis(softmax(logits).reshape(*order.shape, bins), order[..., None], axis=1)
 
-    def ranked(values: np.ndarray | None) -> np.ndarray:
-        if values is None:
-            return np.zeros(order.shape)
-        return np.take_along_axis(values.reshape(order.shape), order, axis=1)
 
-    distance = ranked(decode_distance_m(said.distance_logits))
-    if said.azimuth_logits is None or said.elevation_logits is None:
-        return np.zeros((*order.shape, 3)), distance
-    azimuth = np.radians(ranked(decode_azimuth_deg(said.azimuth_logits)))
-    elevation = np.radians(ranked(decode_elevation_deg(said.elevation_logits)))
+def _distances(said: Encoding | SlotEncoding, order: np.ndarray) -> np.ndarray:
+    """Metres (B, S) of the slots in this order; 0 where the encoder has no such head."""
+    found = decode_distance_m(said.distance_logits)
+    return np.zeros(order.shape) if found is None else np.take_along_axis(found.reshape(order.shape), order, axis=1)
+
+
+def _unit_vectors(azimuth_probs: np.ndarray, elevation_probs: np.ndarray) -> np.ndarray:
+    """(B, S, 3) of where most probability is."""
+    azimuth = np.radians(most_likely(azimuth_probs, DIRECTION_KERNEL_DEG, circular=True).astype(float))
+    elevation = np.radians(most_likely(elevation_probs, DIRECTION_KERNEL_DEG, circular=False) - 90.0)
     across = np.cos(elevation)
-    return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1), distance
+    return np.stack((across * np.cos(azimuth), np.sin(elevation), -across * np.sin(azimuth)), axis=-1)
 
 
-def _sides(said: Encoding | SlotEncoding, order: np.ndarray) -> np.ndarray:
-    """Probability of left, behind and below (B, S, 3) of the slots in this order."""
-    found = np.full((*order.shape, 3), 0.5)
-    heads = (said.azimuth_logits, said.azimuth_logits, said.elevation_logits)
-    for axis, (logits, share) in enumerate(zip(heads, (LEFT, BEHIND, BELOW), strict=True)):
-        if logits is not None:
-            mass = softmax(logits) @ share
-            found[..., axis] = np.take_along_axis(mass.reshape(order.shape), order, axis=1)
+def _sides(said: Encoding | SlotEncoding, azimuth_probs: np.ndarray, elevation_probs: np.ndarray) -> np.ndarray:
+    """Probability of left, behind and below (B, S, 3)."""
+    found = np.full((*azimuth_probs.shape[:2], 3), 0.5)
+    if said.azimuth_logits is not None:
+        found[..., :2] = azimuth_probs @ _LEFT_AND_BEHIND
+    if said.elevation_logits is not None:
+        found[..., 2] = elevation_probs @ BELOW
     return np.clip(found, 0, 1)
-
-
-def _angles(said: Encoding | SlotEncoding, order: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Probabilities (B, S, bins) of azimuth and elevation of the slots in this order; 0 without such a head."""
-    heads = (
-        ("azimuth_probs", said.azimuth_logits, NUM_AZIMUTH_BINS),
-        ("elevation_probs", said.elevation_logits, NUM_ELEVATION_BINS),
-    )
-    found = []
-    for name, logits, bins in heads:
-        probs = np.zeros((*order.shape, bins))
-        if logits is not None:
-            probs = softmax(logits).reshape(*order.shape, bins)
-        found.append((name, np.take_along_axis(probs, order[..., None], axis=1)))
-    return found
 
 
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:

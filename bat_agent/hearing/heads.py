@@ -95,7 +95,11 @@ def decode_distance_m(logits: Any) -> Array | None:
 
 def best_bins(logits: Any, width: float, circular: bool) -> NDArray[np.intp]:
     """The bin with most probability in a Gaussian window of standard deviation ``width`` bins around it."""
-    probs = softmax(logits)
+    return most_likely(softmax(logits), width, circular)
+
+
+def most_likely(probs: Array, width: float, circular: bool) -> NDArray[np.intp]:
+    """As :func:`best_bins`, of probabilities."""
     return (probs @ _window(probs.shape[-1], width, circular)).argmax(axis=-1)
 
 

@@ -65,12 +65,13 @@ class FrameMemory:
     def _parts(self, waveform: Floats, plan: _Plan | None, before: list[Before[list[Floats]] | None]) -> list[Floats]:
         if plan is None:
             return self._run(waveform)
-        hop, reach = self._graph.hop, self._graph.reach
-        begin = self._run(waveform[:, :, : plan.first * hop + 2 * reach])
-        end = self._run(waveform[:, :, (plan.last - self._inside) * hop :])
+        # What is new at both ends in one run, one end after the other; frames that see both are left out.
+        hop, first = self._graph.hop, plan.first
+        early = first - 1 + self._inside
+        ends = (waveform[:, :, : early * hop], waveform[:, :, (plan.last - self._inside) * hop :])
         known = zip(*(old.made for old in before if old is not None), strict=True)
-        shared = slice(plan.start + plan.first, plan.start + plan.last)
+        shared, late = slice(plan.start + first, plan.start + plan.last), early + self._inside
         return [
-            np.concatenate((early[:, :, : plan.first], np.stack(old)[:, :, shared], late[:, :, self._inside :]), axis=2)
-            for early, old, late in zip(begin, known, end, strict=True)
+            np.concatenate((new[:, :, :first], np.stack(old)[:, :, shared], new[:, :, late:]), axis=2)
+            for new, old in zip(self._run(np.concatenate(ends, axis=2)), known, strict=True)
         ]

@@ -98,8 +98,9 @@ def read_ears(
 
 def clips(samples: np.ndarray) -> bool:
     """Whether samples (channels, N) at the rate of their recording reach full scale and were cut there."""
-    loudness = np.abs(samples)
-    return bool(loudness.max(initial=0.0) <= 1.0 and ((loudness >= CLIPPED).mean(axis=-1) > CLIPPED_SHARE).any())
+    if not CLIPPED <= max(samples.max(initial=0.0), -samples.min(initial=0.0)) <= 1.0:
+        return False
+    return bool(((np.abs(samples) >= CLIPPED).mean(axis=-1) > CLIPPED_SHARE).any())
 
 
 def read_mono(path: PathLike, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:

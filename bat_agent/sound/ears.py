@@ -21,6 +21,7 @@ from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.sound.moments import votes
 
 Floats = NDArray[np.float64]
+Samples = NDArray[np.float32]
 
 SAME_DB = -40.0
 """One ear, less the other times a number: from here down it is the same microphone."""
@@ -50,6 +51,8 @@ _LOW_HZ, _MIDDLE_HZ, _HIGH_HZ, _TOP_HZ = 150, 2500, 8000, 15000
 _SMOOTHED_HZ = 20.0
 _WHITE_DB = -25.0
 _BLANK = 1e-4
+_FAINTEST = 1e-30
+"""Of a spectrum of two ears whose energy is 1; its inverse is within float32."""
 
 
 @dataclass(frozen=True)
@@ -94,76 +97,75 @@ def between_ears(sound: NDArray[Any]) -> BetweenEars:
 class _Spectra:
     left: NDArray[np.complex64]
     right: NDArray[np.complex64]
-    power: tuple[Floats, Floats]
+    power: tuple[Samples, Samples]
     """Of each."""
-    smooth: Floats
-    """Power of both, smoothed over 40 Hz."""
     bins_per_hz: float
 
     @classmethod
-    def of(cls, ears: NDArray[np.float32]) -> _Spectra:
+    def of(cls, ears: Samples) -> _Spectra:
         length = ears.shape[1] + round(LONGEST_S * SAMPLE_RATE_HZ)
         length = _next_smooth(-(-length // 64)) * 64  # so that any band has whole bins, and a fast inverse
-        left, right = np.fft.rfft(ears, length)
-        powers = [
-            np.square(one.real, dtype=np.float64) + np.square(one.imag, dtype=np.float64) for one in (left, right)
-        ]
-        half = max(int(_SMOOTHED_HZ * length / SAMPLE_RATE_HZ), 1)
-        sums = np.concatenate([np.zeros(half + 1), np.cumsum(powers[0] + powers[1])])
-        sums = np.concatenate([sums, np.full(half, sums[-1])])
-        counts = np.full(len(left), 2 * half + 1)
-        edge = np.arange(half + 1, 2 * half + 1)[: len(left)]
-        counts[: len(edge)] = np.minimum(counts[: len(edge)], edge)
-        counts[::-1][: len(edge)] = np.minimum(counts[::-1][: len(edge)], edge)
-        smooth = np.maximum((sums[2 * half + 1 :] - sums[: -2 * half - 1]) / counts, 0)
-        return cls(left, right, (powers[0], powers[1]), smooth, length / SAMPLE_RATE_HZ)
+        # numpy before 2.0 knows no transform of float32.
+        left, right = np.fft.rfft(ears, length).astype(np.complex64, copy=False)
+        powers = [np.square(one.real) + np.square(one.imag) for one in (left, right)]
+        return cls(left, right, (powers[0], powers[1]), length / SAMPLE_RATE_HZ)
 
     def share(self, low_hz: float, high_hz: float) -> float:
         """Of the power above the lowest band, that between two frequencies."""
         first, last, lowest = (round(hz * self.bins_per_hz) for hz in (low_hz, high_hz, _LOW_HZ))
-        return float(self.smooth[first:last].sum() / max(self.smooth[lowest:].sum(), 1e-300))
-
-    def wide_hz(self, high_hz: int, floor_db: float) -> float:
-        """In how many Hz there is sound, up to ``high_hz``: the bandwidth of a flat spectrum that varies as little."""
-        first, last = (round(hz * self.bins_per_hz) for hz in (_LOW_HZ, high_hz))
-        smooth = self.smooth[first:last]
-        weight = smooth / np.maximum(smooth, max(float(smooth.max()) * 10 ** (floor_db / 10), 1e-300))
-        return float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-300) / self.bins_per_hz)
+        some, every = (
+            sum(float(power[begin:end].sum(dtype=np.float64)) for power in self.power)
+            for begin, end in ((first, last), (lowest, None))
+        )
+        return some / max(every, 1e-300)
 
     def band(self, high_hz: int, whiten: float, floor_db: float) -> _Band:
         """From the lowest frequency to ``high_hz``; ``whiten`` is the power to which the spectrum is made even, as far
         as ``floor_db`` below its highest point.
         """
-        bins = round(high_hz * self.bins_per_hz) + 1
-        low = int(np.ceil(_LOW_HZ * self.bins_per_hz))
-        smooth = self.smooth[low:bins]
-        floor = max(float(smooth.max()) * 10 ** (floor_db / 10), 1e-300)
-        weight = np.zeros(bins)
-        even = np.maximum(smooth, floor)
+        low, bins = int(np.ceil(_LOW_HZ * self.bins_per_hz)), round(high_hz * self.bins_per_hz) + 1
+        smooth = self._smooth(low, bins)
+        even = np.maximum(smooth, max(float(smooth.max()) * 10 ** (floor_db / 10), _FAINTEST))
+        weight = np.zeros(bins, np.float32)
         weight[low:] = 1 / (even if whiten == 1 else np.sqrt(even) if whiten == 0.5 else even**whiten)
         left, right = (weight * power[:bins] for power in self.power)
-        return _Band(left, right, weight * (np.conj(self.left[:bins]) * self.right[:bins]))
+        flat = smooth / even
+        wide = float(flat.sum() ** 2 / max(float((flat * flat).sum()), 1e-300))
+        cross = weight * (np.conj(self.left[:bins]) * self.right[:bins])
+        return _Band(left, right, cross, wide / self.bins_per_hz)
+
+    def _smooth(self, low: int, bins: int) -> Floats:
+        """Power of both, smoothed over 40 Hz, of these bins."""
+        half = max(int(_SMOOTHED_HZ * self.bins_per_hz), 1)
+        part = slice(low - half, bins + half)
+        sums = np.cumsum(self.power[0][part] + self.power[1][part], dtype=np.float64)
+        sums[2 * half + 1 :] -= sums[: -2 * half - 1].copy()
+        return sums[2 * half :] / (2 * half + 1)
 
 
 @dataclass(frozen=True)
 class _Band:
     """Weighted spectra: of left and right each with itself, and of left with what comes later in right."""
 
-    left: Floats
-    right: Floats
-    cross: NDArray[np.complex128]
+    left: Samples
+    right: Samples
+    cross: NDArray[np.complexfloating[Any, Any]]
+    wide_hz: float
+    """In how many Hz there is sound: the bandwidth of a flat spectrum that varies as little."""
 
     def now(self) -> tuple[float, float, float]:
         """The correlations at no delay, which cost no inverse transform."""
         length = 2 * (len(self.left) - 1)
         left, right, cross = (
-            float(2 * part.sum() - part[0] - part[-1]) / length for part in (self.left, self.right, self.cross.real)
+            float(2 * part.sum(dtype=np.float64) - part[0] - part[-1]) / length
+            for part in (self.left, self.right, self.cross.real)
         )
         return left, right, cross
 
     def correlations(self) -> tuple[Floats, Floats, Floats]:
         """At all delays, at twice the highest frequency of the band."""
-        left, right, cross = (np.fft.irfft(part, 2 * (len(part) - 1)) for part in (self.left, self.right, self.cross))
+        parts = (part.astype(np.complex128) for part in (self.left, self.right, self.cross))
+        left, right, cross = (np.fft.irfft(part, 2 * (len(part) - 1)) for part in parts)
         return left, right, cross
 
 
@@ -209,12 +211,11 @@ def _next_smooth(number: int) -> int:
     return best
 
 
-def _steps(spectra: _Spectra, ears: NDArray[np.float32]) -> tuple[float | None, bool]:
+def _steps(spectra: _Spectra, ears: Samples) -> tuple[float | None, bool]:
     """By how much the right ear is behind, where it is out of step, and whether one is turned over."""
     band = spectra.band(_HIGH_HZ, 1.0, _WHITE_DB)
-    wide_hz = spectra.wide_hz(_HIGH_HZ, _WHITE_DB)
     left_now, right_now, _ = band.now()
-    if min(left_now, right_now) <= 0 or wide_hz < NARROW_HZ:
+    if min(left_now, right_now) <= 0 or band.wide_hz < NARROW_HZ:
         return None, False
     rate_hz = 2 * _HIGH_HZ
     cross = np.fft.irfft(band.cross, 2 * (len(band.cross) - 1))
@@ -225,7 +226,7 @@ def _steps(spectra: _Spectra, ears: NDArray[np.float32]) -> tuple[float | None, 
     size = np.abs(alike)
     ahead, behind = first + int(size[first:last].argmax()), first + int(size[::-1][first - 1 : last - 1].argmax())
     best = ahead if size[ahead] >= size[-behind] else -behind
-    least = ALIKE if wide_hz >= WIDE_HZ else 2 * ALIKE
+    least = ALIKE if band.wide_hz >= WIDE_HZ else 2 * ALIKE
     if abs(alike[best]) >= max(least, CLEARLY * float(np.abs(near).max())):
         return best / rate_hz, bool(alike[best] < 0)
     if -near.min() >= max(least, INVERTED * float(near.max())):

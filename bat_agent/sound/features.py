@@ -117,23 +117,30 @@ def binaural_features(
 
     ``power``: the log-mel of |X|², equation 3 as the paper prints it, in place of the released code's |X|.
     """
+    mel, phase = mel_and_phase(waveform, filters, power)
+    return decibel(mel), phase
+
+
+def mel_and_phase(
+    waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "513 128"], power: bool = False
+) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
+    """As :func:`binaural_features`, the mel bands before the logarithm."""
     low, high = mel_support()
     filters = filters[low:high]
     if waveform.device.type != "cpu" or torch.compiler.is_compiling():
-        mel, phase = _project(stft(waveform)[..., low:high], filters, power, look=False)
-        return decibel(mel), phase
+        return _project(stft(waveform)[..., low:high], filters, power, look=False)
     clips = [
         [_project(frames, filters, power, look=True) for frames in spectrum.split(CACHED_FRAMES, dim=2)]
         for spectrum in (stft(clip)[..., low:high] for clip in waveform.split(1))
     ]
     mel, phase = (torch.cat([torch.cat([part[i] for part in clip], dim=2) for clip in clips]) for i in (0, 1))
-    return decibel(mel), phase
+    return mel, phase
 
 
 def some_frames(
     clip: Float[Tensor, "2 N"], wanted: Sequence[int], filters: Float[Tensor, "513 128"], power: bool = False
 ) -> tuple[Float[Tensor, "2 W 128"], Float[Tensor, "2 W 128"]]:
-    """Of :func:`binaural_features` these frames of one clip, the first map before the logarithm."""
+    """Of :func:`mel_and_phase` these frames of one clip."""
     low, high = mel_support()
     frames = F.pad(clip[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0].unfold(-1, N_FFT, HOP)
     chosen = frames[:, torch.as_tensor(wanted, dtype=torch.long)]

@@ -40,7 +40,7 @@ def mend(clip: NDArray[np.float32]) -> Mended:
     is taken out, an ear whose polarity is inverted is turned back.
     """
     notes = []
-    peak = float(np.abs(clip).max())
+    peak = float(max(clip.max(), -clip.min()))
     if peak > FAR_BEYOND:
         clip = clip / np.float32(peak)
         notes.append(
@@ -48,8 +48,8 @@ def mend(clip: NDArray[np.float32]) -> Mended:
         )
     elif clips(clip):
         notes.append(CLIPS)
-    mean = clip.mean(axis=1, keepdims=True)
     if (wrong := is_offset(clip)).any():
+        mean = clip.mean(axis=1, keepdims=True)
         clip = clip - mean * wrong[:, None]
         most = float(mean[np.abs(mean).argmax(), 0])
         notes.append(f"{_which(wrong.tolist())} had an offset of {most:.2g}, which was taken out")
@@ -68,6 +68,8 @@ def is_offset(clip: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(2,) bool: which ear of (2, N) does not swing around zero."""
     mean, seconds = np.abs(clip.mean(axis=1)), clip.shape[1] / SAMPLE_RATE_HZ
     share = min(max(OFFSET_SHARE, _OFFSET_SHORT_S / seconds), 0.9)
+    if not (mean > OFFSET).any():
+        return np.zeros(2, bool)
     found: NDArray[Any] = (mean > OFFSET) & (mean > share * np.sqrt(np.square(clip).mean(axis=1)))
     return found
 

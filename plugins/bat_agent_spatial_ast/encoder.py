@@ -103,7 +103,7 @@ class SpatialAST(nn.Module):
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
-        self.hear: Callable[..., tuple[Tensor, Tensor]] = features.binaural_features
+        self.hear: Callable[..., tuple[Tensor, Tensor]] = features.mel_and_phase
         self._faster: tuple[nn.ModuleList] | None = None
         # In a tuple and in a dictionary they are no submodules: neither saved, nor moved, nor trained.
         self._half: dict[str, nn.Module] = {}
@@ -188,7 +188,7 @@ class SpatialAST(nn.Module):
         return front_end(waveform, filters, self.bn, self.config, mirrored=mirrored, known=known, hear=self.hear)
 
     def _remembered(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Log-mel and phase of clips, of which only what no clip before had is computed; ``None`` where that is not
+        """Mel bands and phase of clips, of which only what no clip before had is computed; ``None`` where that is not
         done: in training, on other devices, for large batches and very short clips.
         """
         alone = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()

@@ -35,13 +35,13 @@ def front_end(
     *,
     mirrored: bool = False,
     known: tuple[Tensor, Tensor] | None = None,
-    hear: Callable[..., tuple[Tensor, Tensor]] = features.binaural_features,
+    hear: Callable[..., tuple[Tensor, Tensor]] = features.mel_and_phase,
 ) -> Heard:
     """The maps as the configuration has them; ``norm`` normalises the log-mel.
 
     What the configuration does not hear is as if both ears were alike, in the summaries too. With ``mirrored`` the
     maps, and they alone, are also those of the clips with their ears swapped, which come after them. ``known``: the
-    log-mel and the phase of both ears, where they are known already; else ``hear`` computes them.
+    mel bands before the logarithm and the phase of both ears, where they are known; else ``hear`` computes them.
     """
     power = config.mel_of == "power"
     if config.features == "mono":
@@ -49,7 +49,9 @@ def front_end(
         maps = norm(mel.repeat(2, 1, 1, 1) if mirrored else mel)
         return Heard(fit_frames(maps, config), mel.expand(-1, 2, -1, -1), _no_phase(mel))
     mel, phase = hear(waveform, filters, power=power) if known is None else known
-    if config.noise_floor_dbfs is not None:
+    if config.noise_floor_dbfs is None:
+        mel = features.decibel(mel)
+    else:
         mel, phase = over_noise_floor(mel, phase, noise_of_bands(filters, config.noise_floor_dbfs, power), power)
     unit_phase = phase / filters.sum(dim=0)
     maps = norm(torch.cat((mel, mel.flip(1))) if mirrored else mel)
@@ -62,26 +64,27 @@ def front_end(
 
 
 def noise_of_bands(filters: Float[Tensor, "513 128"], noise_dbfs: float, power: bool) -> Float[Tensor, " 128"]:
-    """Expected log-mel, dB, of white Gaussian noise of so many dBFS (RMS) in each band."""
+    """Expected mel bands, before the logarithm, of white Gaussian noise of so many dBFS (RMS)."""
     energy_of_window = 3 / 8 * features.N_FFT  # a periodic Hann window's sum of squares
     variance = 10 ** (noise_dbfs / 10) * energy_of_window  # of a bin
     expected = variance if power else math.sqrt(variance * math.pi / 4)  # the mean of a Rayleigh distribution
-    return features.decibel(expected * filters.sum(dim=0))
+    return expected * filters.sum(dim=0)
 
 
 def over_noise_floor(
-    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], noise_db: Float[Tensor, " 128"], power: bool
+    mel: Float[Tensor, "B 2 T 128"], phase: Float[Tensor, "B 2 T 128"], noise: Float[Tensor, " 128"], power: bool
 ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
-    """What is heard on the average over noise in both microphones: levels add up as powers, and the phase between the
-    ears fades by the share of the sound in each of them.
+    """Log-mel in dB and phase, from mel bands before the logarithm, as they are heard on the average over noise in both
+    microphones: levels add up as powers, and the phase between the ears fades by the share of the sound in each.
 
     A band in which there is nothing but what arithmetic or rounding left then says nothing, in place of the level and
     phase of that, to which every device, number of bits and Fourier transform gives another value.
     """
-    per_db = math.log(10) / (10 if power else 5)
-    noise_to_sound = torch.exp((noise_db - mel) * per_db)
-    phase = phase / (1 + noise_to_sound).prod(dim=1, keepdim=True)
-    return mel + torch.log1p(noise_to_sound) / per_db, phase
+    sound, noise = (mel, noise) if power else (mel * mel, noise * noise)
+    both = sound + noise
+    share = sound / both
+    phase = phase * (share[:, :1] * share[:, 1:])
+    return torch.log(both) * ((10 if power else 5) / math.log(10)), phase
 
 
 def fit_frames(maps: Float[Tensor, "B C T 128"], config: SpatialASTConfig) -> Float[Tensor, "B C P 128"]:

@@ -86,12 +86,12 @@ class FramedGraph(Graph):
         return super().forward(waveform, level_known)
 
     def _at_level(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Log-mel and phase of clips times ``gain``."""
+        """Mel bands and phase of clips times ``gain``."""
         assert self._known is not None
         mel, phase = self._known
         if gain is not None:
             mel = mel * (gain.square() if self.frames.power else gain)[:, None, None, None]
-        return features.decibel(mel), phase
+        return mel, phase
 
 
 class PlainAttention(nn.Module):
@@ -163,7 +163,7 @@ def _fix_norms(module: nn.Module) -> None:
 
 
 class PlainFeatures(nn.Module):
-    """:func:`bat_agent.sound.features.binaural_features` in real numbers and matrix products."""
+    """:func:`bat_agent.sound.features.mel_and_phase` in real numbers and matrix products."""
 
     filters: Tensor
 
@@ -173,16 +173,9 @@ class PlainFeatures(nn.Module):
         self.register_buffer("filters", filters[self.stft.bins].float())
 
     def forward(
-        self, waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "513 128"], power: bool = False
+        self, waveform: Float[Tensor, "B 2 N"], filters: Float[Tensor, "_ 128"], power: bool = False
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
         """As the function; the ``filters`` are those that it was made with."""
-        mel, phase = self.parts(waveform, power)
-        return features.decibel(mel), phase
-
-    def parts(
-        self, waveform: Float[Tensor, "B 2 N"], power: bool
-    ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
-        """Mel bands before the logarithm, and the phase."""
         real, minus = self.stft(waveform)
         real = real + FAINTEST
         squared = real * real + minus * minus
@@ -211,4 +204,5 @@ class Frames(nn.Module):
 
     def forward(self, waveform: Float[Tensor, "B 2 N"]) -> tuple[Tensor, ...]:
         """(B, 2, T, 128) each, T = N // hop + 1."""
-        return self.hear.parts(waveform, self.power)
+        found: tuple[Tensor, ...] = self.hear(waveform, self.hear.filters, self.power)
+        return found

@@ -23,7 +23,7 @@ _INSIDE = -(-_HALF // features.HOP)
 
 class _Frames(NamedTuple):
     mel: Float[Tensor, "2 T 128"]
-    """Before the logarithm, at the level as it came."""
+    """At the level as it came."""
     phase: Float[Tensor, "2 T 128"]
 
 
@@ -38,14 +38,14 @@ class FrameMemory:
     def features(
         self, waveform: Float[Tensor, "B 2 N"], gain: Float[Tensor, " B"] | None, filters: Tensor, power: bool
     ) -> tuple[Float[Tensor, "B 2 T 128"], Float[Tensor, "B 2 T 128"]]:
-        """What :func:`bat_agent.sound.features.binaural_features` gives of clips times ``gain``."""
+        """What :func:`bat_agent.sound.features.mel_and_phase` gives of clips times ``gain``."""
         found = [self._frames(clip, self._windows.before(clip.numpy()), filters, power) for clip in waveform]
         for clip, frames in zip(waveform, found, strict=True):
             self._windows.keep(clip.numpy(), frames)
         mel = torch.stack([frames.mel for frames in found])
         if gain is not None:
             mel = mel * (gain.square() if power else gain)[:, None, None, None]
-        return features.decibel(mel), torch.stack([frames.phase for frames in found])
+        return mel, torch.stack([frames.phase for frames in found])
 
     def _frames(self, clip: Tensor, old: Before[_Frames] | None, filters: Tensor, power: bool) -> _Frames:
         total = features.num_frames(clip.shape[1])

@@ -117,21 +117,25 @@ def direct_weights(mel: Float[Tensor, "B 2 T 128"]) -> Float[Tensor, "B 4 T 128"
     louder = torch.maximum(mel[:, 0], mel[:, 1])
     energy, audible = _energy(louder)
     parts = []
-    for frames in LOUDEST_OF:
-        new = (louder - _loudest_before(louder, frames)).clamp(0.0, STEEPEST_DB)
+    for loudest in _loudest_before(louder, LOUDEST_OF):
+        new = (louder - loudest).clamp(0.0, STEEPEST_DB)
         parts += [energy * new, audible * new]
     return torch.stack(parts, dim=1)
 
 
-def _loudest_before(louder: Float[Tensor, "B T 128"], frames: int) -> Float[Tensor, "B T 128"]:
-    """The loudest of so many frames before each; the first frame of the clip stands for all that came before it."""
-    found = torch.cat((louder[:, :1].expand(-1, frames, -1), louder[:, :-1]), dim=1)
-    reach = 1
-    while reach < frames:
-        step = min(reach, frames - reach)
-        found = torch.maximum(found[:, step:], found[:, :-step])
-        reach += step
-    return found
+def _loudest_before(louder: Float[Tensor, "B T 128"], of: tuple[int, ...]) -> list[Float[Tensor, "B T 128"]]:
+    """The loudest of so many frames before each, for each number ``of`` frames, which rise; the first frame of the clip
+    stands for all that came before it.
+    """
+    found = torch.cat((louder[:, :1].expand(-1, of[-1], -1), louder[:, :-1]), dim=1)
+    reach, loudest = 1, []
+    for frames in of:
+        while reach < frames:
+            step = min(reach, frames - reach)
+            found = torch.maximum(found[:, step:], found[:, :-step])
+            reach += step
+        loudest.append(found[:, of[-1] - frames :])
+    return loudest
 
 
 def _energy(louder: Float[Tensor, "B T 128"]) -> tuple[Float[Tensor, "B T 128"], Float[Tensor, "B T 128"]]:
