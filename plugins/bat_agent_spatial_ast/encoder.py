@@ -267,16 +267,19 @@ class SpatialAST(nn.Module):
         super()._load_from_state_dict(*args)
 
     @torch.no_grad()
-    def place_summary(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B 2 V"]:
+    def place_summary(self, waveform: Float[Tensor, "B 2 N"], *, remember: bool = False) -> Float[Tensor, "B 2 V"]:
         """All that :meth:`place_heads` needs of clips with one source: as they are, and with the ears swapped.
 
-        Nothing of it is learnt. The last number is the level in dBFS. Raises :class:`~bat_agent.errors.BadInput` for an
+        Nothing of it is learnt. The last number is the level in dBFS. With ``remember`` frames that an encoding of the
+        same clips needs are computed once. Raises :class:`~bat_agent.errors.BadInput` for an
         encoder without ``slot_summary``.
         """
         self._check_slot_summary()
         with torch.autocast(waveform.device.type, enabled=False):
             sound, level_dbfs = to_reference(waveform)
-            _, mel, phase = self._front_end(waveform if self.config.level == "absolute" else sound)
+            gain = None if self.config.level == "absolute" else reference_gain(waveform)[0]
+            known = self._remembered(waveform, gain) if remember else None
+            _, mel, phase = self._front_end(waveform if gain is None else sound, known=known)
             sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
         means = summarise(sums, 1, 0)[:, 0]
         both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bat_agent.interfaces import Encoding
 from bat_agent.sound import features
 from bat_agent_spatial_ast.plain_stem import take_over
 from bat_agent_spatial_ast.plain_stft import PlainSTFT
@@ -39,7 +40,7 @@ class Graph(nn.Module):
         for block in self.encoder.blocks:
             assert isinstance(block, Block)
             block.attn = PlainAttention(block.attn)  # type: ignore[assignment]
-        _fix_norms(self.encoder)
+        fix_norms(self.encoder)
         config = encoder.config
         if config.symmetric and config.features == "mel+ipd":
             take_over(self.encoder)
@@ -52,12 +53,7 @@ class Graph(nn.Module):
         """Every output by its place in ``outputs``; ``level_known`` is 1.0 or 0.0, of shape (1,)."""
         if level_known is not None:
             self.encoder.level_known = level_known
-        encoding = self.encoder(waveform)
-        found = []
-        for name in self.outputs:
-            inside = name.startswith("slots.")
-            found.append(getattr(encoding.slots if inside else encoding, name.removeprefix("slots.")))
-        return tuple(found)
+        return named(self.encoder(waveform), self.outputs)
 
 
 class FramedGraph(Graph):
@@ -82,8 +78,15 @@ class FramedGraph(Graph):
         level_known: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """As the whole graph; of the waveform only the level is heard."""
+        return named(self.encoding(waveform, mel, phase, level_known), self.outputs)
+
+    def encoding(self, waveform: Tensor, mel: Tensor, phase: Tensor, level_known: Tensor | None = None) -> Encoding:
+        """The same before it is taken apart."""
         self._known = (mel, phase)
-        return super().forward(waveform, level_known)
+        if level_known is not None:
+            self.encoder.level_known = level_known
+        found: Encoding = self.encoder(waveform)
+        return found
 
     def _at_level(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mel bands and phase of clips times ``gain``."""
@@ -92,6 +95,15 @@ class FramedGraph(Graph):
         if gain is not None:
             mel = mel * (gain.square() if self.frames.power else gain)[:, None, None, None]
         return mel, phase
+
+
+def named(encoding: Encoding, outputs: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Parts of an encoding by the names of a graph's outputs."""
+    found = []
+    for name in outputs:
+        inside = name.startswith("slots.")
+        found.append(getattr(encoding.slots if inside else encoding, name.removeprefix("slots.")))
+    return tuple(found)
 
 
 class PlainAttention(nn.Module):
@@ -154,12 +166,13 @@ class PlainPatches(nn.Module):
         return self.proj(cut_patches(maps, *self.patch))
 
 
-def _fix_norms(module: nn.Module) -> None:
+def fix_norms(module: nn.Module) -> None:
+    """Put fixed norms in place of those of a module in evaluation."""
     for name, part in module.named_children():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             setattr(module, name, FixedNorm(part))
         else:
-            _fix_norms(part)
+            fix_norms(part)
 
 
 class PlainFeatures(nn.Module):

@@ -7,7 +7,7 @@ from bat_agent.hookspecs import Component, hookimpl
 
 @hookimpl
 def bat_agent_encoders() -> list[Component]:
-    """The encoders ``spatial-ast``, ``spatial-ast-slots`` and ``dspast``."""
+    """The encoders ``spatial-ast``, ``spatial-ast-slots``, ``spatial-ast-experts`` and ``dspast``."""
     return [
         Component(
             name="spatial-ast",
@@ -20,6 +20,12 @@ def bat_agent_encoders() -> list[Component]:
             target="bat_agent_spatial_ast.encoder:SpatialAST",
             config="bat_agent_spatial_ast.config:SpatialASTSlotsConfig",
             summary="Spatial-AST that tells several sources apart: class, place and activity of each",
+        ),
+        Component(
+            name="spatial-ast-experts",
+            target="bat_agent_spatial_ast.experts:SpatialASTExperts",
+            config="bat_agent_spatial_ast.experts_config:SpatialASTExpertsConfig",
+            summary="Several Spatial-ASTs, and a gate that hears how much each of them counts for a clip",
         ),
         Component(
             name="dspast",

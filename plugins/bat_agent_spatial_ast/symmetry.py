@@ -39,7 +39,7 @@ def averaged(both: SlotEncoding) -> SlotEncoding:
     other = {name: value[clips:] for name, value in said.items()}
     if "azimuth_logits" in other:
         other["azimuth_logits"] = mirrored(other["azimuth_logits"])
-    order = _likest(own, other)
+    order = likest(own, other)
     rows = torch.arange(clips, device=order.device)[:, None]
     mean = {}
     for name, value in own.items():
@@ -49,7 +49,7 @@ def averaged(both: SlotEncoding) -> SlotEncoding:
     return SlotEncoding(**mean, masks=masks)
 
 
-def _likest(own: dict[str, Tensor], other: dict[str, Tensor]) -> Tensor:
+def likest(own: dict[str, Tensor], other: dict[str, Tensor]) -> Tensor:
     """(B, S): which slot of the other belongs to each of the own, so that together they are likest."""
     alike = (own["class_logits"].sigmoid()[:, :, None] * other["class_logits"].sigmoid()[:, None]).sum(-1)
     for name in POSTERIORS:
