@@ -166,6 +166,7 @@ def main() -> None:
     kept = [summaries(encoder.last, number, asked.clips, asked.rooms_dir) for number in range(len(WORLDS))]
     world = torch.cat([torch.full((len(part),), each.belongs_to) for part, each in zip(kept, WORLDS, strict=True)])
     train(encoder.gate, torch.cat(kept), world, epochs=asked.epochs)
+    bat.config = replace(bat.config, name=asked.out.name)
     bat.save_pretrained(asked.out, half=True)
     print(f"wrote {asked.out}; now: bat-agent calibrate {asked.out} --recipe bat-small-real --seconds 4")
 

@@ -41,7 +41,7 @@ from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
 from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
 from bat_agent_spatial_ast.recolour import recolour
 from bat_agent_spatial_ast.slots import SlotSummary, strongest
-from bat_agent_spatial_ast.summary import SummaryTokens, row_sums, summarise, swap_ears, swap_ears_of_sums
+from bat_agent_spatial_ast.summary import SummaryTokens, means_of, row_sums, swap_ears, swap_ears_of_sums
 from bat_agent_spatial_ast.symmetry import averaged
 from bat_agent_spatial_ast.transformer import LAYER_NORM_EPS, Block, PatchEmbed, sincos_positions
 
@@ -281,7 +281,7 @@ class SpatialAST(nn.Module):
             known = self._remembered(waveform, gain) if remember else None
             _, mel, phase = self._front_end(waveform if gain is None else sound, known=known)
             sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
-        means = summarise(sums, 1, 0)[:, 0]
+        means = means_of(sums.sum(dim=3)).flatten(1, 2)
         both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
         return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
 

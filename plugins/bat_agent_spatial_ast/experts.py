@@ -135,7 +135,7 @@ def blended(said: Sequence[Encoding], shares: Float[Tensor, "B E"]) -> Encoding:
     classes are averaged; of what is a posterior, the probabilities. Tokens and masks are those of the one that counts
     most.
     """
-    leader, rows = shares.argmax(dim=1), torch.arange(len(shares), device=shares.device)
+    leader, rows = shares.argmax(dim=1), torch.arange(shares.shape[0], device=shares.device)
     tokens = torch.stack([one.tokens for one in said])[leader, rows]
     slots = [_slots_of(one) for one in said]
     every = [_posteriors(one) for one in slots]
