@@ -55,7 +55,9 @@ def cipic(folder: Path, subject: str) -> tuple[Floats, Floats]:
 
 
 def answers(bat: bat_agent.Bat, hrir: Floats) -> Floats:
-    """Unit vectors (M, 3) of the strongest source heard, noise through each response."""
+    """Unit vectors (M, 3) of the strongest source heard, noise through each response; straight ahead where nothing is
+    said of a place, as where a symmetric head has the same in both ears.
+    """
     random = torch.Generator().manual_seed(0)
     said = []
     for part in torch.from_numpy(np.ascontiguousarray(hrir, dtype=np.float32)).split(BATCH):
@@ -63,10 +65,8 @@ def answers(bat: bat_agent.Bat, hrir: Floats) -> Floats:
         sound = convolve(rms_normalise(noise).expand(-1, 2, -1), part * DIRECT_GAIN_AT_1M / DISTANCE_M)
         for perception in bat.perceive(sound[..., : noise.shape[-1]]):
             source = perception.sources[0] if perception.sources else None
-            where = (90.0, 0.0) if source is None else (source.azimuth_deg, source.elevation_deg)
-            assert where[0] is not None
-            assert where[1] is not None
-            said.append(unit_vector(*where))
+            azimuth, elevation = (None, None) if source is None else (source.azimuth_deg, source.elevation_deg)
+            said.append(unit_vector(90.0 if azimuth is None else azimuth, 0.0 if elevation is None else elevation))
     return np.array(said)
 
 

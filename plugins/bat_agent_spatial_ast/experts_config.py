@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from bat_agent.errors import BadInput, check_range
+from bat_agent.registry import fitted
 from bat_agent_spatial_ast.config import SpatialASTConfig
 
 ALIKE = (
@@ -58,8 +59,4 @@ class SpatialASTExpertsConfig:
 
     def built(self) -> list[SpatialASTConfig]:
         """The configuration of each expert."""
-        known = {field.name for field in fields(SpatialASTConfig)}
-        for options in self.experts:
-            if unknown := sorted(set(options) - known):
-                raise BadInput(f"an expert of spatial-ast-experts has no option {unknown[0]!r}")
-        return [SpatialASTConfig(**options) for options in self.experts]
+        return [fitted(SpatialASTConfig, each, "an expert of spatial-ast-experts") for each in self.experts]
