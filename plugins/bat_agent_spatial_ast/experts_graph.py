@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bat_agent_spatial_ast.experts import blended, shares_of
+from bat_agent_spatial_ast.blending import blended, shares_of
 from bat_agent_spatial_ast.graph import FramedGraph, fix_norms, named
 
 

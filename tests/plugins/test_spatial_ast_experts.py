@@ -13,7 +13,8 @@ from torch import Tensor
 from bat_agent import registry
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, SlotEncoding
-from bat_agent_spatial_ast.experts import SpatialASTExperts, blended
+from bat_agent_spatial_ast.blending import blended
+from bat_agent_spatial_ast.experts import SpatialASTExperts
 from bat_agent_spatial_ast.experts_config import SpatialASTExpertsConfig
 from bat_agent_spatial_ast.packed import packed, unpacked
 from bat_agent_spatial_ast.slots import strongest
