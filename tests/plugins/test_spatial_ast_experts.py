@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bat_agent import registry
 from bat_agent.errors import BadInput, WeightsError
 from bat_agent.interfaces import Encoding, SlotEncoding
 from bat_agent_spatial_ast.blending import blended
-from bat_agent_spatial_ast.experts import SpatialASTExperts
+from bat_agent_spatial_ast.experts import Gate, SpatialASTExperts
 from bat_agent_spatial_ast.experts_config import SpatialASTExpertsConfig
 from bat_agent_spatial_ast.packed import packed, unpacked
 from bat_agent_spatial_ast.slots import strongest
@@ -190,3 +191,21 @@ def test_the_graph_says_what_the_encoder_says() -> None:
             if name.endswith(POSTERIORS):
                 value, theirs = value.softmax(-1), theirs.softmax(-1)
             torch.testing.assert_close(value, theirs, atol=2e-4, rtol=1e-3)
+
+
+def test_the_gate_learns_which_world_a_clip_is_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """The script's training on clips of two worlds that differ in a few of their numbers, then what it favours."""
+    script: Any = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "train_gate.py"))
+    torch.manual_seed(0)
+    world = torch.arange(1280) % 2
+    means = torch.randn(1280, 2, 64)
+    means[:, :, :4] += 2.0 * world[:, None, None]
+    gate = Gate(64, 16, 2)
+    script["train"](gate, means.half(), world, epochs=6, rate=5e-3)
+    told = gate(means[:, 0]).argmax(dim=1)
+    assert (told == world).float().mean() > 0.95
+    assert "worlds told right" in capsys.readouterr().out
+    before = gate(means[:, 0])
+    script["sharpen"](gate)
+    wanted = script["SHARPENED"] * (before + torch.tensor([script["FAVOUR"], 0.0]))
+    torch.testing.assert_close(gate(means[:, 0]), wanted, atol=1e-4, rtol=1e-4)
