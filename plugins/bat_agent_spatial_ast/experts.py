@@ -23,6 +23,8 @@ from bat_agent_spatial_ast.experts_config import SpatialASTExpertsConfig
 from bat_agent_spatial_ast.packed import packed, unpacked
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from bat_agent_spatial_ast.experts_graph import ExpertsGraph
 
 LARGEST_INPUT = 5.0
@@ -95,6 +97,12 @@ class SpatialASTExperts(nn.Module):
     def shares(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B E"]:
         """How much each expert counts for each clip, the same with the ears swapped; the shares sum to 1."""
         return shares_of(self.gate, self.last.place_summary(waveform, remember=True), self.config.least_share)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode of the experts; the gate is trained by itself."""
+        super().train(mode)
+        self.gate.eval()
+        return self
 
     def graph(self) -> ExpertsGraph:
         """As plain operators on tensors, to be exported to ONNX; there every expert is computed for every clip."""

@@ -159,6 +159,15 @@ def test_packed_matrices_are_exact_in_float16() -> None:
     assert not found["c"].any()
 
 
+def test_experts_can_be_trained_and_the_gate_stays_as_it_is() -> None:
+    one = mixture().train()
+    before = {name: value.clone() for name, value in one.gate.named_buffers()}
+    said = one(sounds(1))
+    said.azimuth_logits.logsumexp(-1).sum().backward()
+    assert all(torch.equal(before[name], value) for name, value in one.gate.named_buffers())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in one.experts.parameters())
+
+
 def test_the_level_is_known_to_all_or_none() -> None:
     one = mixture()
     one.level_known = False
