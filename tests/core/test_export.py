@@ -18,12 +18,11 @@ from bat_agent.errors import BadInput, WeightsError
 from bat_agent.exporting import export
 from bat_agent.hearing.heads import sigmoid, softmax
 from bat_agent.hearing.model_folder import ModelConfig
+from bat_agent.registry import load_encoder
 from bat_agent_echo.config import EchoEncoderConfig, EchoReasonerConfig
 from bat_agent_echo.echo import EchoEncoder, EchoReasoner
 from bat_agent_rules.config import RulesConfig
 from bat_agent_rules.reasoner import RulesReasoner
-from bat_agent_spatial_ast.config import SpatialASTConfig
-from bat_agent_spatial_ast.encoder import SpatialAST
 
 for needed in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(needed)
@@ -35,15 +34,19 @@ SLOTS: dict[str, Any] = {
     "heads": 2, "store_front_end": False, "num_slots": 2, "mask_time": 0.0, "mask_mels": 0.0, "symmetric": True,
     "level": "token", "summary_frames": 96, "slot_summary": True, "direct_sound": True, "summary_hidden": 32,
 }  # fmt: skip
+EXPERTS: dict[str, Any] = {
+    "experts": ({**SLOTS, "noise_floor_dbfs": -120.0}, {**SLOTS, "noise_floor_dbfs": -100.0}), "gate_hidden": 8,
+}  # fmt: skip
 
 
 def bat_of(options: dict[str, Any]) -> Bat:
     torch.manual_seed(0)
-    encoder = SpatialAST(SpatialASTConfig(**options))
-    for name, parameter in encoder.named_parameters():
-        if "head" in name and parameter.ndim > 1:
+    name = "spatial-ast-experts" if "experts" in options else "spatial-ast"
+    encoder: Any = load_encoder(name, **options)
+    for key, parameter in encoder.named_parameters():
+        if "head" in key and parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    made = ModelConfig("small", {"name": "spatial-ast", "options": options}, {"name": "rules", "options": {}})
+    made = ModelConfig("small", {"name": name, "options": options}, {"name": "rules", "options": {}})
     return Bat(made, encoder, RulesReasoner(RulesConfig()))
 
 
@@ -57,7 +60,7 @@ def _unchecked() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_unchecked")
-@pytest.mark.parametrize("options", [RELEASED, SLOTS], ids=["released", "slots"])
+@pytest.mark.parametrize("options", [RELEASED, SLOTS, EXPERTS], ids=["released", "slots", "experts"])
 def test_what_is_exported_says_what_torch_says(options: dict[str, Any], tmp_path: Path) -> None:
     bat = bat_of(options)
     found = export(bat, tmp_path / "out", tell=lambda text: None)
