@@ -58,6 +58,7 @@ PUBLIC = (
     "bat_agent.sound.colour",
     "bat_agent.sound.features",
     "bat_agent.sound.overlap",
+    "bat_agent.sound.rigid_sphere",
     "bat_agent.sound.rir_measures",
     "bat_agent.sound.sofa",
     "bat_agent.sound.sofa_data",

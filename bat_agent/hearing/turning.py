@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bat_agent.hearing.arrivals import arrivals
 from bat_agent.hearing.sphere import (
     AZIMUTHS,
     ELEVATIONS,
@@ -32,6 +33,7 @@ from bat_agent.hearing.sphere import (
     elevations_of,
     mass_of,
     peak_of,
+    sphere,
     walked,
 )
 from bat_agent.interfaces import SAMPLE_RATE_HZ
@@ -50,6 +52,9 @@ MEMORY_S = 6.0
 """Time constant with which looks are forgotten: sources move."""
 TRUST = 1.0
 """Power of a look for each second of new sound in it: looks that overlap say the same."""
+ARRIVALS = 0.1
+"""What arrived counts so much, a logarithm, for each standard deviation by which it sticks out of chance in one look
+(:mod:`bat_agent.hearing.arrivals`)."""
 FLAT = 0.02
 """Of what a look says, the share that counts nothing."""
 NEW, NAMES = 0.1, 2.0
@@ -219,13 +224,21 @@ class Turning:
         if not self._memory_s:
             return [_alone(look, faced) for look in looks]
         power = TRUST * min(new_s, window_s)
+        came = self._came(sound, t_s, new_s)
         said = [_density(look, faced) for look in looks]
         found: list[Placed] = []
         for look, density, track in zip(looks, said, self._tracks_of(looks, said, t_s), strict=True):
-            self._join(track, look, power * np.log((1 - FLAT) * density + FLAT), t_s, faced)
+            self._join(track, look, power * np.log((1 - FLAT) * density + FLAT) + came, t_s, faced)
             found.append(_placed(track, look, faced))
         self._tracks = [track for track in self._tracks if t_s - track.t_s < self._memory_s]
         return found
+
+    def _came(self, sound: NDArray[np.floating] | None, t_s: float, new_s: float) -> Floats:
+        """(AZIMUTHS, ELEVATIONS) a logarithm of where the new part of a sound came from."""
+        if sound is None:
+            return np.zeros((AZIMUTHS, ELEVATIONS))
+        right, front, _ = np.moveaxis(sphere().vectors, -1, 0)
+        return ARRIVALS * arrivals(sound, new_s, lambda before_s: self.headings.at(t_s - before_s), right, front)
 
     def turned(self, azimuth_deg: float, since_deg: float) -> float:
         """An azimuth that was said at an (unwrapped) heading, as it is at the heading of now."""

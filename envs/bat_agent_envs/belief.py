@@ -31,6 +31,8 @@ class Beliefs:
     """Standard deviation of the natural logarithm of the distance."""
     sharpen: float = 0.3
     """Power of each perception: those of overlapping windows, and of one place, are wrong together."""
+    arrivals: float = 0.1
+    """A logarithm for each standard deviation by which a direction sticks out of what arrived."""
     doubt: float = 0.05
     """Weight of a sound that bears another name than the one that is looked for, against 1 of one that bears it."""
     hidden: float = 0.6
@@ -39,15 +41,17 @@ class Beliefs:
     """What is looked for sounds for so long at least and at most."""
     stop_m: float = 0.85
     stop_sure: float = 0.8
-    """The agent stops where it believes with so much probability that the goal is within ``stop_m``."""
+    stop_way_m: float = 1.0
+    """The agent stops where it believes with so much probability that the goal is within ``stop_m``, and knows of
+    nothing that makes the way to it longer than ``stop_way_m``."""
     look_steps: int = 12
     """Steps at most to look around before walking anywhere."""
     stuck_steps: int = 14
     """Who stays in one place for so many steps is stuck: and stops, where the goal is believed within ``stuck_m`` with
-    a probability of ``stuck_sure``, or walks somewhere else for ``wander_steps``."""
+    a probability of ``stuck_sure`` and no way of more than ``stuck_way_m``."""
     stuck_m: float = 1.1
     stuck_sure: float = 0.4
-    wander_steps: int = 8
+    stuck_way_m: float = 1.2
     silent_steps: int = 8
     """What was not heard for so many steps will not be heard again: then the likeliest place must do."""
     impatience_m: float = 0.015
@@ -56,6 +60,7 @@ class Beliefs:
 
 NAMED = Beliefs(
     log_distance=0.6,
+    arrivals=0.015,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
     look_steps=8,
@@ -100,6 +105,11 @@ class GoalMap:
         for source in sources:
             said += source.share * (self._likelihood(source, bearing, away) if source.level else 1.0)
         self.log += self.beliefs.sharpen * np.log(said)
+
+    def arrive(self, pose: tuple[float, float, float], arrivals: Floats) -> None:
+        """What arrived from each azimuth, whatever it was: by how many standard deviations it sticks out of chance."""
+        bearing, _ = self._seen_from(*pose)
+        self.log += self.beliefs.arrivals * arrivals[np.floor(np.degrees(bearing)).astype(int) % 360]
 
     def _likelihood(self, source: Heard, bearing: Floats, away: Floats) -> Floats:
         """Of each cell, next to 1 where nothing is known."""

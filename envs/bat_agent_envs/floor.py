@@ -51,7 +51,7 @@ class Floor:
 
     def without_disc(self, x: float, z: float, radius_m: float) -> Floor:
         """The floor with a disc that something stands in taken out."""
-        return Floor(self.origin_m, self.free & ~self._disc(x, z, radius_m), self.floor_y_m)
+        return Floor(self.origin_m, self.free & ~self.disc(x, z, radius_m), self.floor_y_m)
 
     def distances_to(self, x: float, z: float, within_m: float = 0.0) -> NDArray[np.float64]:
         """Metres to walk from every cell to a point, ``inf`` where there is no way; the disc around it counts as free.
@@ -61,8 +61,8 @@ class Floor:
         i, k = self.cell(x, z)
         if not (0 <= i < self.free.shape[0] and 0 <= k < self.free.shape[1]):
             raise ValueError(f"({x:.2f}, {z:.2f}) lies outside the floor")
-        open_cells = self.free | self._disc(x, z, max(within_m, CELL_M))
-        graph = self._graph if not within_m and self.free[i, k] else _graph(open_cells)
+        open_cells = self.free | self.disc(x, z, max(within_m, CELL_M))
+        graph = self._graph if not within_m and self.free[i, k] else moves(open_cells)
         metres = dijkstra(graph, indices=i * self.free.shape[1] + k)
         return np.where(open_cells, metres.reshape(self.free.shape), np.inf)
 
@@ -85,9 +85,10 @@ class Floor:
 
     @cached_property
     def _graph(self) -> csr_matrix:
-        return _graph(self.free)
+        return moves(self.free)
 
-    def _disc(self, x: float, z: float, radius_m: float) -> NDArray[np.bool_]:
+    def disc(self, x: float, z: float, radius_m: float) -> NDArray[np.bool_]:
+        """The cells whose middle lies so near to a point."""
         i, k = np.ogrid[: self.free.shape[0], : self.free.shape[1]]
         across, along = self.origin_m[0] + (i + 0.5) * CELL_M - x, self.origin_m[1] + (k + 0.5) * CELL_M - z
         return np.asarray(across**2 + along**2 <= radius_m**2)
@@ -132,8 +133,10 @@ def _seen_from_above(room: MeshRoom, ears_m: tuple[float, float, float]) -> tupl
     return (float(low[0]), float(low[2])), stands.reshape(cells), height
 
 
-def _graph(free: NDArray[np.bool_]) -> csr_matrix:
-    """Moves between free cells, both ways, with their lengths in metres; none cuts a corner."""
+def moves(free: NDArray[np.bool_], cost: NDArray[np.float64] | None = None) -> csr_matrix:
+    """Moves between free cells, both ways, with their lengths in metres, times what their cells cost; none cuts a
+    corner.
+    """
     number = np.arange(free.size).reshape(free.shape)
     starts, ends, lengths = [], [], []
     for di, dk in _MOVES:
@@ -144,7 +147,11 @@ def _graph(free: NDArray[np.bool_]) -> csr_matrix:
         a, b = _shifted(number, di, dk)
         starts.append(a[ok])
         ends.append(b[ok])
-        lengths.append(np.full(int(ok.sum()), CELL_M * math.hypot(di, dk)))
+        length = np.full(int(ok.sum()), CELL_M * math.hypot(di, dk))
+        if cost is not None:
+            one, other = _shifted(cost, di, dk)
+            length *= (one[ok] + other[ok]) / 2
+        lengths.append(length)
     edges = (np.concatenate(lengths), (np.concatenate(starts), np.concatenate(ends)))
     graph = csr_matrix(edges, shape=(free.size, free.size))
     return csr_matrix(graph.maximum(graph.T))

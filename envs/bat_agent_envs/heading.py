@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from bat_agent.hearing.sphere import shifted
+from bat_agent.hearing.arrivals import arrivals
+from bat_agent.hearing.sphere import Floats, shifted
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.hearing.turning import Look, Turning
 from bat_agent.sound.ring import Waveform
@@ -25,12 +26,13 @@ class Head:
         """``joined_s``: how long looks are joined; 0 leaves each by itself."""
         self._turning = Turning(jumps=True, memory_s=joined_s)
         self._azimuths: np.ndarray | None = None
+        self._arrivals: np.ndarray | None = None
         self._held_deg = self._shown_deg = 0.0
 
     def begin(self) -> None:
         """An episode begins: nothing is known."""
         self._turning.clear()
-        self._azimuths, self._held_deg, self._shown_deg = None, 0.0, 0.0
+        self._azimuths, self._arrivals, self._held_deg, self._shown_deg = None, None, 0.0, 0.0
 
     @property
     def faces(self) -> bool:
@@ -61,6 +63,18 @@ class Head:
         self._held_deg = self._shown_deg = self._turning.headings.now_deg
         _tell_sides(heard)
 
+    def arrive(self, heard: Arrays, t_s: float, newest: Waveform, new_s: float) -> None:
+        """Adds ``arrivals`` (360,): by how many standard deviations of chance each azimuth of now, on the level, sticks
+        out of what arrived in the last ``new_s`` of a sound (2, N), which came up to ``t_s``.
+        """
+        headings, azimuth = self._turning.headings, np.radians(np.arange(360))
+
+        def faced_deg(before_s: Floats) -> Floats:
+            return headings.at(t_s - before_s) - headings.now_deg
+
+        self._arrivals = arrivals(newest, new_s, faced_deg, np.cos(azimuth), np.sin(azimuth))
+        heard["arrivals"][:] = self._arrivals
+
     def turn(self, held: Arrays) -> None:
         """What is held, in the frame that the head has turned to since, in place."""
         by_deg = self._shown_deg - self._turning.headings.now_deg
@@ -73,6 +87,8 @@ class Head:
         # From what was heard, not from what was turned before: steps of a fraction of a degree would wash it out.
         for slot in np.flatnonzero(held["valid"]):
             held["azimuth_probs"][slot] = shifted(self._azimuths[slot], self._held_deg - self._shown_deg)
+        if self._arrivals is not None:
+            held["arrivals"][:] = shifted(self._arrivals, self._held_deg - self._shown_deg)
         _tell_sides(held)
 
 

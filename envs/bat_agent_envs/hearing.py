@@ -47,7 +47,7 @@ class Hearing:
         self._step_s = step_s
         self._intakes = [Intake(options.window_s, sample_rate_hz, options.feed, options.chunk_s) for _ in range(count)]
         self._heads = [Head(options.joined_s) for _ in range(count)]
-        self._heard = nothing(ears.shapes, count)
+        self._heard = {**nothing(ears.shapes, count), "arrivals": np.zeros((count, 360))}
         self._named = [class_number(name) for name in options.named]
         self._goals: list[int | None] = [None] * count
         self._now_s, self._newest_s, self._heard_s = np.zeros((3, count))
@@ -63,6 +63,7 @@ class Hearing:
         self._heads[agent].begin()
         for name, empty in nothing(self.ears.shapes, 1).items():
             self._heard[name][agent] = empty[0]
+        self._heard["arrivals"][agent] = 0
         for clock in (self._now_s, self._newest_s, self._heard_s, self._heard_samples, self._steps, self._latency_ms):
             clock[agent] = 0
 
@@ -114,6 +115,8 @@ class Hearing:
             self._heard_samples[agent] = self._intakes[agent].came
             if self._turns(agent):
                 self._heads[agent].look(self._of(agent), self._clock_s(agent), windows[agent], new_s)
+            if "arrivals" in self.options.keys:
+                self._heads[agent].arrive(self._of(agent), self._clock_s(agent), self._intakes[agent].window(), new_s)
         self._heard_s[due] = self._newest_s[due]
         self._fresh[due], self._latency_ms[due] = True, milliseconds
 

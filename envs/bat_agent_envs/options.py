@@ -18,7 +18,9 @@ from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, Shapes
 from bat_agent_envs.intake import Feed
 
 DEFAULT_KEYS = ("direction", "distance", "class_probs", "embedding", "valid", "age")
-MORE_KEYS = ("slot_probs", "sides", "waveform", "logmel", "heading_error", "azimuth_probs", "elevation_probs")
+MORE_KEYS = (
+    "slot_probs", "sides", "waveform", "logmel", "heading_error", "azimuth_probs", "elevation_probs", "arrivals",
+)  # fmt: skip
 PREFIX = "audio/"
 NUM_MELS = 128
 FRAME_S = 0.01
@@ -83,6 +85,7 @@ class HearingOptions:
             "heading_error": _box(-np.pi, np.pi, 1 + len(self.named) + (self.goal is not None)),
             "azimuth_probs": _box(0, 1, shapes.slots, 360),
             "elevation_probs": _box(0, 1, shapes.slots, 180),
+            "arrivals": _box(-np.inf, np.inf, 360),
             "waveform": _box(-np.inf, np.inf, 2, samples),
             "logmel": _box(-np.inf, np.inf, 2, samples // round(FRAME_S * SAMPLE_RATE_HZ) + 1, NUM_MELS),
         }

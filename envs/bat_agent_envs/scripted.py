@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from bat_agent_envs.belief import NAMED, Beliefs, GoalMap, Heard, shares
+from bat_agent_envs.known_floor import KnownFloor
 from bat_agent_envs.navigation import FORWARD, LEFT, RIGHT, STOP
 
 
@@ -34,7 +35,7 @@ class ScriptedAgent:
     give :attr:`keys`; as it has a map of its own, each look by itself (``joined_s=0``, with ``turn_key``).
     """
 
-    keys = ("direction", "azimuth_probs", "distance", "valid", "slot_probs", "age")
+    keys = ("direction", "azimuth_probs", "distance", "valid", "slot_probs", "age", "arrivals")
     """What it needs to hear."""
 
     def __init__(self, env: gym.Env[Any, Any], beliefs: Beliefs | None = None) -> None:
@@ -48,29 +49,29 @@ class ScriptedAgent:
     def reset(self, seed: int) -> None:
         """Begin an episode."""
         self._map = GoalMap(self._beliefs)
-        self._blocked: list[tuple[float, float]] = []
-        self._rng = np.random.default_rng(seed)
-        self._detour, self._collided = 0, False
+        self._floor = KnownFloor()
+        self._stood, self._turns = (0.0, 0.0), 0
         self._heard, self._last = 0.0, FORWARD
-        self._unheard = self._steps = self._wander = 0
-        self._wandering = 0.0
+        self._unheard = self._steps = 0
         self._places: list[tuple[float, float]] = []
 
     def act(self, observation: dict[str, Any]) -> int:
         """An action."""
         x, z, cosine, sine = (float(value) for value in observation["pose"])
-        turn = math.atan2(sine, cosine)
-        self._collided = bool(observation["collided"][0]) and self._last == FORWARD
-        if self._collided:
-            self._blocked.append((x - self._forward_m * math.sin(turn), z - self._forward_m * math.cos(turn)))
-        self._listen(observation, x, z, turn)
-        self._last = self._choose(x, z, turn)
+        self._floor.stands(x, z)
+        if bool(observation["collided"][0]) and self._last == FORWARD:
+            self._floor.bumped(self._stood, (x, z), self._turns * self._turn, self._forward_m)
+        self._stood = x, z
+        self._listen(observation, x, z, math.atan2(sine, cosine))
+        self._last = self._choose(x, z)
+        self._turns += (self._last == LEFT) - (self._last == RIGHT)
         return self._last
 
     def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
         self._unheard, self._steps = self._unheard + 1, self._steps + 1
         if observation["audio/age"][0] > 0:
             return
+        self._map.arrive((x, z, turn), observation["audio/arrivals"].astype(float))
         valid = observation["audio/valid"] > 0.5
         if not valid.any():
             return
@@ -98,33 +99,35 @@ class ScriptedAgent:
             return 1.0
         return max((most - now) / (most - least), 0.0) if math.isfinite(most) else 1.0
 
-    def _choose(self, x: float, z: float, turn: float) -> int:
+    def _choose(self, x: float, z: float) -> int:
         if (look := self._look()) is not None:
             return look
-        goal_x, goal_z = self._map.best()
-        away = math.hypot(goal_x - x, goal_z - z)
-        if self._map.within(x, z, self._beliefs.stop_m) > self._beliefs.stop_sure:
+        goal, trust = self._map.best(), self._beliefs
+        away = math.dist(goal, (x, z))
+        if self._is_there(x, z, goal, trust.stop_m, trust.stop_sure, trust.stop_way_m):
             return STOP
         # Of what is silent no more is learnt: the longer it takes to get there, the farther off is near enough.
-        silent = self._unheard - self._beliefs.silent_steps
-        if silent >= 0 and away < 0.4 + self._beliefs.impatience_m * silent:
+        silent = self._unheard - trust.silent_steps
+        if silent >= 0 and away < 0.4 + trust.impatience_m * silent:
             return STOP
         if away < 0.4:
             self._map.not_at(x, z, 0.4)
         if self._is_stuck(x, z):
-            if self._map.within(x, z, self._beliefs.stuck_m) > self._beliefs.stuck_sure:  # in front of it
+            if self._is_there(x, z, goal, trust.stuck_m, trust.stuck_sure, trust.stuck_way_m):  # in front of it
                 return STOP
-            self._wander, self._wandering = self._beliefs.wander_steps, float(self._rng.uniform(-math.pi, math.pi))
             self._places.clear()
-        if self._wander > 0:
-            self._wander -= 1
-            return self._towards(self._around(x, z, self._wandering), turn)
-        if self._detour > 0:
-            self._detour -= 1
-            return FORWARD
-        # Heading counter-clockwise from straight ahead of the start, where −z is ahead.
-        wanted = math.atan2(-(goal_x - x), -(goal_z - z))
-        return self._towards(self._around(x, z, wanted), turn)
+        half = round(math.pi / self._turn)
+        # By counting, not by the pose: what is in the way of a turn from here stays in the way of it, rounding or not.
+        turns = sorted(range(self._turns - half, self._turns + half + 1), key=lambda number: abs(number - self._turns))
+        wanted = self._floor.way((x, z), goal, [number * self._turn for number in turns], self._forward_m)
+        apart = round(wanted / self._turn) - self._turns
+        return FORWARD if apart == 0 else LEFT if apart > 0 else RIGHT
+
+    def _is_there(
+        self, x: float, z: float, goal: tuple[float, float], within_m: float, sure: float, way_m: float
+    ) -> bool:
+        """Whether the goal is so near, with so much probability, and nothing known between."""
+        return self._map.within(x, z, within_m) > sure and self._floor.metres((x, z), goal) < way_m
 
     def _look(self) -> int | None:
         """Look around before walking anywhere."""
@@ -136,27 +139,6 @@ class ScriptedAgent:
         return len(self._places) == self._beliefs.stuck_steps and all(
             math.hypot(x - px, z - pz) < 0.3 for px, pz in self._places
         )
-
-    def _around(self, x: float, z: float, wanted: float) -> float:
-        """The heading nearest to the one wanted in which nothing was bumped into."""
-        for number in range(12):
-            side = (1 if number % 2 else -1) * math.ceil(number / 2) * self._turn
-            heading = wanted + side
-            if all(
-                math.hypot(x - reach * math.sin(heading) - bx, z - reach * math.cos(heading) - bz) > 0.2
-                for bx, bz in self._blocked
-                for reach in (self._forward_m, 2 * self._forward_m)
-            ):
-                if number > 1:
-                    self._detour = 1
-                return heading
-        return wanted + float(self._rng.uniform(-math.pi, math.pi))
-
-    def _towards(self, heading: float, turn: float) -> int:
-        apart = (heading - turn + math.pi) % (2 * math.pi) - math.pi
-        if abs(apart) <= 0.55 * self._turn:
-            return FORWARD
-        return LEFT if apart > 0 else RIGHT
 
 
 def run_episode(env: gym.Env[Any, Any], agent: Any, seed: int) -> dict[str, float]:

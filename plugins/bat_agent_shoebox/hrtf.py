@@ -21,21 +21,20 @@ from numpy.typing import NDArray
 from scipy.signal import resample
 from scipy.signal.windows import tukey
 from scipy.spatial import cKDTree
-from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
+from bat_agent.sound.rigid_sphere import SPEED_OF_SOUND as SPEED_OF_SOUND
+from bat_agent.sound.rigid_sphere import rigid_sphere
 from bat_agent.sound.sofa import FAR_M, read_sofa
 from bat_agent_shoebox.cap import fill_gap
 from bat_agent_shoebox.heads import BUILT_IN, hash_of, place_of, read_from_set
 
 RATE_HZ = 32_000
-SPEED_OF_SOUND = 343.0
 GRID_DEG = 2.5
 NUM_LATERAL = round(360 / GRID_DEG)
 NUM_ELEVATION = round(180 / GRID_DEG) + 1
 TAPS = 144
 PRE_ROLL = 16
 """Samples of a tabulated response before its minimum-phase beginning."""
-SPHERE_RADIUS_M = 0.0875
 EAR_LATERAL_DEG = 100.0
 DIFFUSE_FFT = 512
 
@@ -115,20 +114,10 @@ def _around_onset(hrir: Array) -> Array:
 
 
 def sphere_response(incidence_deg: Array, frequency_hz: Array) -> ComplexArray:
-    """Pressure on a rigid sphere of radius a, per free-field pressure in its centre, for a plane wave.
-
-    H(θ, f) = −j/(ka)² Σ_m (2m+1) j^m P_m(cos θ) / h'_m(ka), h the Hankel function of the second kind (Duda and
-    Martens, JASA 104, 1998, in the limit of a distant source). Shapes (D,) degrees, (F,) Hz → (D, F); H(0 Hz) = 1.
+    """Pressure on the spherical head (:func:`bat_agent.sound.rigid_sphere.rigid_sphere`) by incidence: (D,) degrees,
+    (F,) Hz → (D, F).
     """
-    ka = 2 * np.pi * np.maximum(frequency_hz, 1.0) * SPHERE_RADIUS_M / SPEED_OF_SOUND
-    orders = np.arange(int(ka.max()) + 25)[:, None]
-    with np.errstate(all="ignore"):
-        slope = spherical_jn(orders, ka, derivative=True) - 1j * spherical_yn(orders, ka, derivative=True)
-        radial = (2 * orders + 1) * 1j**orders / slope
-    # Where y' overflows the term is far below rounding.
-    radial = np.where(np.isfinite(radial) & (np.abs(slope) < 1e250), radial, 0)
-    angular = eval_legendre(orders, np.cos(np.radians(incidence_deg)))
-    return -1j / ka**2 * (angular.T @ radial)
+    return rigid_sphere(np.cos(np.radians(incidence_deg)), frequency_hz)
 
 
 def _grid() -> tuple[Array, Array]:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from bat_agent.scene import Listener, Position, Room, Scene, Source, point_at
+from bat_agent.sound.rigid_sphere import RADIUS_M
 from bat_agent.sound.rir_measures import interaural_level_db, interaural_time_s
 from bat_agent_shoebox.config import ShoeboxConfig
 from bat_agent_shoebox.ears import air_loss_db_per_m
-from bat_agent_shoebox.hrtf import SPHERE_RADIUS_M, sphere_response
+from bat_agent_shoebox.hrtf import sphere_response
 from bat_agent_shoebox.simulator import Shoebox
 
 RATE_HZ = 32_000
@@ -100,7 +101,7 @@ def test_all_around_time_and_level_differences_are_those_of_the_measured_head(
 def test_ear_delay_of_the_sphere_follows_kuhn_at_low_frequency(sphere: Shoebox, lateral: float) -> None:
     """ITD = 3a/c · sin θ below 500 Hz (Kuhn, JASA 62, 1977), for ears on the axis; ours sit 10° behind it."""
     ears = free_field(sphere, lateral + 90, 0)
-    expected = 3 * SPHERE_RADIUS_M / 343 * math.sin(math.radians(lateral)) * math.cos(math.radians(10)) * 1e6
+    expected = 3 * RADIUS_M / 343 * math.sin(math.radians(lateral)) * math.cos(math.radians(10)) * 1e6
     assert delay_between_ears_us(ears, 400) == pytest.approx(expected, rel=0.06)
 
 
