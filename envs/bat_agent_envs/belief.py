@@ -65,7 +65,7 @@ NAMED = Beliefs(
     sounds_s=(5.0, 15.0),
     look_steps=8,
     silent_steps=6,
-    impatience_m=0.03,
+    impatience_m=0.01,
 )
 """For one of two sounds, which falls silent: of a mixture directions are heard worse."""
 

@@ -71,6 +71,32 @@ def test_what_is_held_turns_with_the_head(beeper: Make, echo: str, by_deg: float
         assert observation["audio/azimuth_probs"][0].sum() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("turn_key", ["pose", None])
+def test_what_arrives_sticks_out_where_the_sound_is_and_turns_with_the_head(
+    beeper: Make, echo: str, turn_key: str | None
+) -> None:
+    """Without a model: the beeper, on the left, on one cone of confusion; and held as directions are."""
+    env = SpatialHearing(
+        Turntable(beeper(12), 10.0), echo, keys=("arrivals", "direction"), window_s=1.0, every_k_steps=4,
+        turn_key=turn_key,
+    )  # fmt: skip
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    held = None
+    for number in range(1, 12):
+        observation, _, _, _, info = env.step(LEFT)
+        arrivals = observation["audio/arrivals"]
+        assert env.observation_space.contains(observation)
+        if info["bat"]["fresh"]:
+            held, at = arrivals.copy(), number
+            assert arrivals.max() > 2
+        elif held is not None:
+            by_deg = 10.0 * (number - at) if turn_key else 0.0
+            assert (int(held.argmax()) - by_deg - int(arrivals.argmax()) + 180) % 360 - 180 == pytest.approx(0, abs=1.5)
+    observation, _ = env.reset(seed=0)  # in which it is silent
+    assert not observation["audio/arrivals"].any()
+
+
 def test_age_is_that_of_the_sound_heard_not_of_the_call(beeper: Make, echo: str) -> None:
     """It was 0, and fresh, in steps that brought no new sample."""
     env = SpatialHearing(Turntable(beeper(9), 5.0, deaf=(2, 3)), echo, keys=("age",), window_s=0.5, turn_key="pose")
