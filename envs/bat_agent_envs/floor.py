@@ -46,8 +46,7 @@ class Floor:
 
     def is_free(self, x: float, z: float) -> bool:
         """Whether the agent may stand there."""
-        i, k = self.cell(x, z)
-        return 0 <= i < self.free.shape[0] and 0 <= k < self.free.shape[1] and bool(self.free[i, k])
+        return self._is_free_cell(*self.cell(x, z))
 
     def without_disc(self, x: float, z: float, radius_m: float) -> Floor:
         """The floor with a disc that something stands in taken out."""
@@ -75,13 +74,23 @@ class Floor:
             ways = ((dx, dz), (dx, 0.0), (0.0, dz))
             for number, (along, across) in enumerate(ways):
                 to = x + along / pieces, z + across / pieces
-                if (along or across) and self.is_free(*to):
+                if (along or across) and self._passes((x, z), to):
                     x, z = to
                     hit = hit or number > 0
                     break
             else:
                 return x, z, hit or length > 0
         return x, z, hit
+
+    def _passes(self, here: Point, there: Point) -> bool:
+        """Whether one gets to a place in the same cell or one next to it; no corner is cut, as by no way."""
+        (i, k), (a, b) = self.cell(*here), self.cell(*there)
+        if i != a and k != b and not (self._is_free_cell(a, k) and self._is_free_cell(i, b)):
+            return False
+        return self._is_free_cell(a, b)
+
+    def _is_free_cell(self, i: int, k: int) -> bool:
+        return 0 <= i < self.free.shape[0] and 0 <= k < self.free.shape[1] and bool(self.free[i, k])
 
     @cached_property
     def _graph(self) -> csr_matrix:

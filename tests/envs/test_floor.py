@@ -124,3 +124,19 @@ def test_steps_slide_along_walls_and_never_enter_what_is_blocked() -> None:
     assert hit
     assert z == pytest.approx(2.4)
     assert x >= RADIUS_M
+
+
+def test_a_slide_leads_only_to_where_there_is_a_way_back_from() -> None:
+    """It slipped between cells that touch at their corners, into pockets without a way: rewards there were −inf."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        free = rng.random((16, 16)) > 0.35
+        floor = Floor((0.0, 0.0), free)
+        cells = np.argwhere(free)
+        start = tuple(int(n) for n in cells[rng.integers(len(cells))])
+        ways = floor.distances_to(*floor.centre(start))
+        x, z = floor.centre(start)
+        for turn in rng.uniform(0, 2 * math.pi, 300):
+            x, z, _ = floor.slide(x, z, 0.25 * math.cos(turn), 0.25 * math.sin(turn))
+            assert floor.is_free(x, z)
+            assert math.isfinite(ways[floor.cell(x, z)])
