@@ -86,9 +86,10 @@ class KnownFloor:
         points = np.array([here, goal, *(bump for bump, _ in self._bumps), *self._been])
         low = np.floor((points.min(axis=0) - _MARGIN_M) / CELL_M).astype(int)
         high = np.ceil((points.max(axis=0) + _MARGIN_M) / CELL_M).astype(int)
-        floor = Floor((float(low[0]) * CELL_M, float(low[1]) * CELL_M), np.ones(tuple(high - low), bool))
-        cost = np.ones(floor.free.shape)
-        i, k = np.ogrid[: cost.shape[0], : cost.shape[1]]
+        wide, long = (int(cells) for cells in high - low)
+        floor = Floor((float(low[0]) * CELL_M, float(low[1]) * CELL_M), np.ones((wide, long), bool))
+        cost = np.ones((wide, long))
+        i, k = np.ogrid[:wide, :long]
         x, z = floor.origin_m[0] + (i + 0.5) * CELL_M, floor.origin_m[1] + (k + 0.5) * CELL_M
         touched = np.zeros(cost.shape, bool)
         for (at_x, at_z), (to_x, to_z) in self._bumps:

@@ -31,7 +31,9 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
       source, then of each sound in ``named``, 0 where it is not heard; ``audio/slot_probs`` (S, C); ``audio/sides``
       (S, 3), the probability of left, behind and below, near 0.5 where it cannot be told; ``audio/waveform`` (2, N)
       and ``audio/logmel`` (2, T, 128), both of the whole window, silence before the episode began;
-      ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180)
+      ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180); ``audio/arrivals`` (360,), by how many
+      standard deviations of chance each azimuth sticks out of what arrived since the last look, by the differences
+      between the ears alone (:mod:`bat_agent.hearing.arrivals`)
 
     ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``sources`` (of each, strongest
     first, ``label``, ``probability``, ``direction``, ``heading_error``, ``distance_m``), ``fresh`` (whether this step

@@ -1,4 +1,4 @@
-"""Where sound arrives from by the ears' differences alone, heard by measured people, by KEMAR and in a diffuse field."""
+"""Where sound arrives from by the ears' differences alone: heard by people, by KEMAR and in a diffuse field."""
 
 from __future__ import annotations
 
