@@ -57,11 +57,12 @@ def learn(
     rooms = [partial(room, **options)] * count
     mode = AutoresetMode.SAME_STEP
     inner = AsyncVectorEnv(rooms, autoreset_mode=mode) if count > 1 else SyncVectorEnv(rooms, autoreset_mode=mode)
-    heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=1.0, turn_key="pose", place_key="pose")
+    # Short windows: what is heard of the distance is then of here, not of where the agent was a second ago.
+    heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=0.5, turn_key="pose", place_key="pose")
     envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)))
     ppo = PPO(
-        "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(128, n_steps * count), learning_rate=1e-3,
-        ent_coef=0.01, gamma=0.98, seed=seed, device="cpu",
+        "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(64, n_steps * count),
+        learning_rate=lambda left: 1.5e-3 * left, ent_coef=0.004, gamma=0.98, seed=seed, device="cpu",
     )  # fmt: skip
     episodes = Episodes()
     ppo.learn(steps, callback=episodes)
