@@ -3,7 +3,8 @@
 A direction counts as the ears have it, by the probability of every degree, which knows what is left open (front or
 behind), with a share for being wrong altogether; a distance counts too, wide as the ears err. Which of several sounds
 is the one that is looked for is a share of each. What one perception leaves open, the next settles, as the agent has
-turned or walked in between.
+turned or walked in between. Where another sound is, which goes on when what is looked for has fallen silent, that is
+not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +37,10 @@ class Beliefs:
     """A logarithm for each standard deviation by which a direction sticks out of what arrived."""
     doubt: float = 0.05
     """Weight of a sound that bears another name than the one that is looked for, against 1 of one that bears it."""
+    apart_m: float = 0.0
+    """No two sounds are nearer to each other; 0 where there is but one, and where the others are is not followed."""
+    elsewhere: float = 0.9
+    """How surely what is looked for is not where the other sound is believed to be."""
     hidden: float = 0.6
     """Weight of not being heard at all, where a single sound is heard; 0.1 where several are."""
     sounds_s: tuple[float, float] = (math.inf, math.inf)
@@ -61,6 +67,7 @@ class Beliefs:
 NAMED = Beliefs(
     log_distance=0.6,
     arrivals=0.015,
+    apart_m=0.8,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
     look_steps=8,
@@ -90,6 +97,8 @@ class GoalMap:
 
     beliefs: Beliefs
     log: Floats = field(init=False)
+    other: Floats = field(init=False)
+    """The same of the loudest sound that is not looked for."""
     x: Floats = field(init=False)
     z: Floats = field(init=False)
 
@@ -97,19 +106,33 @@ class GoalMap:
         axis = np.arange(-self.beliefs.reach_m, self.beliefs.reach_m + 1e-6, self.beliefs.cell_m)
         self.x, self.z = np.meshgrid(axis, axis, indexing="ij")
         self.log = -0.02 * np.hypot(self.x, self.z)  # nearer is likelier, before anything is heard
+        self.other = self.log.copy()
+        # The cells within apart_m of one.
+        reach = int(self.beliefs.apart_m / self.beliefs.cell_m)
+        offsets = np.arange(-reach, reach + 1) * self.beliefs.cell_m
+        self._near = (np.hypot(offsets[:, None], offsets) < self.beliefs.apart_m).astype(float)
 
     def hear(self, pose: tuple[float, float, float], sources: Sequence[Heard]) -> None:
         """What is heard at once; what their shares leave of 1 says nothing."""
         bearing, away = self._seen_from(*pose)
+        likely = [self._likelihood(source, bearing, away) if source.level else np.ones_like(away) for source in sources]
         said = np.full_like(self.log, max(1 - sum(source.share for source in sources), 0.0))
-        for source in sources:
-            said += source.share * (self._likelihood(source, bearing, away) if source.level else 1.0)
+        for source, likelihood in zip(sources, likely, strict=True):
+            said += source.share * likelihood
         self.log += self.beliefs.sharpen * np.log(said)
+        if self.beliefs.apart_m:
+            others = np.array([1 - source.share for source in sources]) / max(len(sources), 1)
+            said = np.full_like(self.log, 1 - others.sum())
+            for share, likelihood in zip(others, likely, strict=True):
+                said += share * likelihood
+            self.other += self.beliefs.sharpen * np.log(said)
 
     def arrive(self, pose: tuple[float, float, float], arrivals: Floats) -> None:
         """What arrived from each azimuth, whatever it was: by how many standard deviations it sticks out of chance."""
         bearing, _ = self._seen_from(*pose)
-        self.log += self.beliefs.arrivals * arrivals[np.floor(np.degrees(bearing)).astype(int) % 360]
+        said = self.beliefs.arrivals * arrivals[np.floor(np.degrees(bearing)).astype(int) % 360]
+        self.log += said
+        self.other += said
 
     def _likelihood(self, source: Heard, bearing: Floats, away: Floats) -> Floats:
         """Of each cell, next to 1 where nothing is known."""
@@ -121,10 +144,18 @@ class GoalMap:
         off = (np.log(away + 0.1) - math.log(source.distance_m + 0.1)) / trust.log_distance
         return np.asarray(said * (np.exp(-0.5 * off**2) + 0.1))
 
+    def believed(self) -> Floats:
+        """Probability of each cell, which is not where the other sound is."""
+        share = np.exp(self.log - self.log.max())
+        if self.beliefs.apart_m:
+            other = np.exp(self.other - self.other.max())
+            near = fftconvolve(other / other.sum(), self._near, mode="same")
+            share = share * (1 - self.beliefs.elsewhere * np.clip(near, 0, 1))
+        return np.asarray(share / share.sum())
+
     def within(self, x: float, z: float, radius_m: float) -> float:
         """Probability that the goal is so near to a place."""
-        share = np.exp(self.log - self.log.max())
-        return float(share[np.hypot(self.x - x, self.z - z) < radius_m].sum() / share.sum())
+        return float(self.believed()[np.hypot(self.x - x, self.z - z) < radius_m].sum())
 
     def not_at(self, x: float, z: float, radius_m: float) -> None:
         """The agent went there, and it is not."""
@@ -132,7 +163,7 @@ class GoalMap:
 
     def best(self) -> tuple[float, float]:
         """The likeliest place: the mean of what is believed within 0.75 m of the likeliest cell."""
-        share = np.exp(self.log - self.log.max())
+        share = self.believed()
         i, k = np.unravel_index(int(share.argmax()), share.shape)
         near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < 0.75
         inside = share[near]
