@@ -59,10 +59,11 @@ def learn(
     inner = AsyncVectorEnv(rooms, autoreset_mode=mode) if count > 1 else SyncVectorEnv(rooms, autoreset_mode=mode)
     # Short windows: what is heard of the distance is then of here, not of where the agent was a second ago.
     heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=0.5, turn_key="pose", place_key="pose")
-    envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)))
+    gamma = 0.98
+    envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)), gamma=gamma)
     ppo = PPO(
         "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(64, n_steps * count),
-        learning_rate=lambda left: 1.5e-3 * left, ent_coef=0.004, gamma=0.98, seed=seed, device="cpu",
+        learning_rate=lambda left: 1.5e-3 * left, ent_coef=0.004, gamma=gamma, seed=seed, device="cpu",
     )  # fmt: skip
     episodes = Episodes()
     ppo.learn(steps, callback=episodes)
