@@ -7,8 +7,8 @@ headings cross where the source is, so that turning tells front from behind and 
 is a guess. What a look tells of all directions is taken as it says it: it knows what it leaves open (in trials a share
 for the cone, or for anything, only made it less likely to be right).
 
-A look is about the newest of the sound only, as little of it as came from nearly one heading. What arrived in all of it
-speaks too, by the differences between the ears alone (:mod:`bat_agent.hearing.arrivals`).
+A look is as of one heading, and turned by the mean of a few. What arrived since the look before speaks too, each frame
+by the heading that it had, by the differences between the ears alone (:mod:`bat_agent.hearing.arrivals`).
 
 What is held turns with the head, as long as nothing new is heard. Of ears that walk, what was heard before is moved on
 by how far away it was heard to be.
