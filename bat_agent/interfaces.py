@@ -30,6 +30,9 @@ NUM_CLASSES = 355
 NUM_DISTANCE_BINS = 21
 NUM_AZIMUTH_BINS = 360
 NUM_ELEVATION_BINS = 180
+NUM_MELS = 128
+MEL_LOW_HZ, MEL_HIGH_HZ = 50.0, 14_000.0
+"""The mel bands of front end and masks lie between these (:mod:`bat_agent.sound.features`)."""
 
 
 @dataclass

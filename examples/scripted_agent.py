@@ -16,7 +16,7 @@ from bat_agent_envs.scripted import RandomAgent, ScriptedAgent, run_episode
 
 def main(name: str = "AudioGoal-v0", episodes: int = 200, first: int = 0) -> None:
     bare = gym.make(f"bat_agent_envs/{name}", disable_env_checker=True)
-    heard = SpatialHearing(bare, keys=ScriptedAgent.keys, turn_key="pose", joined_s=0)
+    heard = SpatialHearing(bare, keys=ScriptedAgent.keys_for(bare), turn_key="pose", joined_s=0)
     for title, env, agent in (("scripted", heard, ScriptedAgent(heard)), ("random", bare, RandomAgent())):
         found = [run_episode(env, agent, seed) for seed in range(first, first + episodes)]
         mean = {key: float(np.nanmean([one[key] for one in found])) for key in found[0] if key != "direction_error_deg"}

@@ -20,6 +20,7 @@ from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
     NUM_ELEVATION_BINS,
+    NUM_MELS,
     SAMPLE_RATE_HZ,
     Encoder,
     Encoding,
@@ -29,8 +30,10 @@ from bat_agent.sound.waveform import Prepared, prepare
 
 HEARING_KEYS = (
     "direction", "distance", "class_probs", "slot_probs", "embedding", "valid", "sides", "azimuth_probs",
-    "elevation_probs",
+    "elevation_probs", "masks",
 )  # fmt: skip
+MASK_ROWS = 25
+"""Stretches of time of the ``masks``: of 80 ms each in a clip of 2 s."""
 _PROBE_S = 0.5
 _LEFT_AND_BEHIND = np.stack((LEFT, BEHIND), axis=-1)
 
@@ -70,13 +73,15 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
       ``direction`` is a guess between both sides (:class:`~bat_agent.hearing.spread.Spread`); 0.5 without such a head
     * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from
       azimuth 0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
+    * ``masks`` (B, S, 25, 128) float32: share of what each slot holds in each mel band of 25 equal stretches of the
+      clip; an encoder without masks shares evenly
 
     Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
-    ``slot_probs``, ``sides`` and the probabilities of angles are 0. So are all of them but ``slot_probs``, with
-    ``valid`` false, where the clip carries no direction (one microphone in both ears) or the encoder lacks the head
-    of one of the angles; what sounds is told all the same. What else the encoder has no head for is 0, and so is
-    everything of a silent clip. An encoder without slots cannot say that there is nothing: its only slot holds a
-    source wherever there is any sound.
+    ``slot_probs``, ``sides``, ``masks`` and the probabilities of angles are 0. So are all of them but ``slot_probs``
+    and ``masks``, with ``valid`` false, where the clip carries no direction (one microphone in both ears) or the
+    encoder lacks the head of one of the angles; what sounds is told all the same. What else the encoder has no head for
+    is 0, and so is everything of a silent clip. An encoder without slots cannot say that there is nothing: its only
+    slot holds a source wherever there is any sound.
 
     Raises :class:`~bat_agent.errors.BadInput` for what is no such batch (:func:`~bat_agent.sound.waveform.prepare`).
     """
@@ -109,6 +114,7 @@ def _arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "sides": _where(valid[..., None], _sides(said, azimuth_probs, elevation_probs)),
         "azimuth_probs": _where(valid[..., None], azimuth_probs),
         "elevation_probs": _where(valid[..., None], elevation_probs),
+        "masks": _where(holds[..., None, None], _masks(encoding, order)),
     }
 
 
@@ -164,6 +170,15 @@ def _sides(said: Encoding | SlotEncoding, azimuth_probs: np.ndarray, elevation_p
     if said.elevation_logits is not None:
         found[..., 2] = elevation_probs @ BELOW
     return np.clip(found, 0, 1)
+
+
+def _masks(encoding: Encoding, order: np.ndarray) -> np.ndarray:
+    """(B, S, MASK_ROWS, 128) of the slots in this order; of each stretch what the encoder says of its middle."""
+    if encoding.slots is None or encoding.slots.masks is None:
+        return np.full((*order.shape, MASK_ROWS, NUM_MELS), 1 / order.shape[1])
+    said = np.take_along_axis(as_array(encoding.slots.masks), order[..., None, None], axis=1)
+    rows = (np.arange(MASK_ROWS) + 0.5) * said.shape[2] / MASK_ROWS
+    return said[:, :, rows.astype(int)]
 
 
 def _class_probs(encoding: Encoding, classes: int) -> np.ndarray:

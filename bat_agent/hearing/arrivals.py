@@ -8,18 +8,21 @@ of all sound it heard, however short the stretch that it faced one way.
 
 The comparison is that of a Watson distribution on the two ears, |h'x|² of unit vectors h (cone) and x (heard): linear
 in the three Stokes parameters of x, which are what is summed.
+
+Of several sounds at once each is told by itself where a model says which parts of the spectrogram are its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bat_agent.hearing.sphere import Floats
-from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.interfaces import MEL_HIGH_HZ, MEL_LOW_HZ, NUM_MELS, SAMPLE_RATE_HZ
 from bat_agent.sound.rigid_sphere import rigid_sphere
 
 FRAME, HOP = 1024, 512
@@ -36,7 +39,19 @@ SENSOR = 0.1
 """Of what is heard in a diffuse field, the share that both microphones have for themselves."""
 SAME_DEG = 2.0
 """Headings are told apart from so much on."""
+OWN = 2
+"""Power of the share that a sound has in a bin: what is shared tells of neither."""
 _BINS = slice(int(LOWEST_HZ * FRAME / SAMPLE_RATE_HZ), int(HIGHEST_HZ * FRAME / SAMPLE_RATE_HZ))
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which parts of the newest sound belong to each of S sounds."""
+
+    shares: NDArray[np.floating]
+    """(S, R, 128) share of each sound in the mel bands of R equal stretches of time."""
+    seconds: float
+    """How much of the newest sound the stretches are of; what came before is as the first."""
 
 
 def arrivals(
@@ -45,40 +60,74 @@ def arrivals(
     headings_deg: Callable[[Floats], Floats],
     right: Floats,
     front: Floats,
+    masks: Masks | None = None,
 ) -> Floats:
     """By how many standard deviations of chance directions stick out of what arrived in the newest ``new_s`` of a
-    sound (2, N) at 32 kHz.
+    sound (2, N) at 32 kHz: of all of it, or with ``masks`` of each of S sounds in it.
 
     ``right`` and ``front`` are parts of unit vectors in a frame that does not turn, of any shape, which is that of what
-    is returned; ``headings_deg`` tells how the head faced in it so many seconds (T,) before the end of the sound,
-    counter-clockwise from above. Sound too short to tell what is new in it gives zeros.
+    is returned, with masks after an axis of S; ``headings_deg`` tells how the head faced in it so many seconds (T,)
+    before the end of the sound, counter-clockwise from above. Sound too short to tell what is new in it gives zeros.
     """
-    scores, chance = _scores(sound, new_s)
-    before_s = (np.arange(len(scores))[::-1] * HOP + FRAME / 2) / SAMPLE_RATE_HZ
+    stokes, weights = _newest(sound, new_s)
+    before_s = (np.arange(len(weights))[::-1] * HOP + FRAME / 2) / SAMPLE_RATE_HZ
     faced = np.round(headings_deg(before_s) / SAME_DEG).astype(int)
-    found = np.zeros(right.shape)
-    for number in np.unique(faced):
-        turn = np.radians(number * SAME_DEG)
-        to_the_left = -right * np.cos(turn) - front * np.sin(turn)
-        found += np.interp(to_the_left, _COSINES, scores[faced == number].sum(axis=0))
-    return np.asarray(found / np.sqrt(chance + 1))
+    own = weights[None] if masks is None else weights * _own_shares(masks, before_s)
+    found = np.zeros((len(own), *right.shape))
+    for one, weighed in zip(found, own, strict=True):
+        # How much better than a diffuse field each cone explains each frame.
+        scores = (stokes * weighed[..., None]).reshape(len(stokes), _cones().shape[1]) @ _cones().T
+        for number in np.unique(faced):
+            turn = np.radians(number * SAME_DEG)
+            to_the_left = -right * np.cos(turn) - front * np.sin(turn)
+            one += np.interp(to_the_left, _COSINES, scores[faced == number].sum(axis=0))
+        chance = float(np.square(weighed).sum()) / 3  # the variance of the sum where nothing but chance speaks
+        one /= np.sqrt(chance + 1)
+    return np.asarray(found[0] if masks is None else found)
 
 
-def _scores(sound: NDArray[np.floating], new_s: float) -> tuple[Floats, float]:
-    """(T, CONES) how much better than a diffuse field each cone explains the newest frames, and the variance that their
-    sum would have by chance.
-    """
+def _own_shares(masks: Masks, before_s: Floats) -> Floats:
+    """(S, T, F) how much the bins of frames count for each sound, so many seconds before the end."""
+    rows = masks.shares.shape[1]
+    row = np.floor(rows * (1 - before_s / masks.seconds)).astype(int).clip(0, rows - 1)
+    return np.asarray((masks.shares[:, row] @ _bins_of_mels()) ** OWN)
+
+
+@cache
+def _bins_of_mels() -> Floats:
+    """(128, F) with which shares of mel bands become shares of bins: straight lines from centre to centre."""
+    places = np.interp(_mel(_frequencies_hz()), _mel_centres(), np.arange(NUM_MELS))
+    low = np.minimum(places.astype(int), NUM_MELS - 2)
+    found = np.zeros((NUM_MELS, len(places)))
+    found[low, np.arange(len(places))] = 1 - (places - low)
+    found[low + 1, np.arange(len(places))] = places - low
+    return found
+
+
+def _mel_centres() -> Floats:
+    """(128,) centres of the bands of :func:`bat_agent.sound.features.mel_filterbank`, in mel."""
+    low, high = _mel(np.array([MEL_LOW_HZ, MEL_HIGH_HZ]))
+    return np.linspace(low, high, NUM_MELS + 2)[1:-1]
+
+
+def _mel(hz: Floats) -> Floats:
+    """Slaney's mel scale (Auditory Toolbox, 1998)."""
+    return np.where(hz < 1000, 0.015 * hz, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
+
+
+def _newest(sound: NDArray[np.floating], new_s: float) -> tuple[Floats, Floats]:
+    """(T, F, 3) Stokes parameters of the newest frames, and (T, F) how much of each bin is new."""
     new = round(new_s * SAMPLE_RATE_HZ / HOP)
     heard = sound[:, -round(HISTORY_S * SAMPLE_RATE_HZ) - (new - 1) * HOP - FRAME :]
     count = (heard.shape[1] - FRAME) // HOP + 1
     if new < 1 or count < 2:  # of the first frame nobody knows what is new
-        return np.zeros((0, CONES)), 0.0
+        bins = len(_frequencies_hz())
+        return np.zeros((0, bins, 3)), np.zeros((0, bins))
     heard = heard[:, heard.shape[1] - FRAME - (count - 1) * HOP :]
     frames = np.lib.stride_tricks.sliding_window_view(heard, FRAME, axis=1)[:, ::HOP]
     left, right = np.fft.rfft(frames * np.hanning(FRAME), axis=-1)[..., _BINS]
     weights = _new_shares(np.square(np.abs(left)) + np.square(np.abs(right)))[-new:]
-    stokes = _stokes(*_whitened(left[-new:], right[-new:])) * weights[..., None]
-    return stokes.reshape(len(stokes), -1) @ _cones().T, float(np.square(weights).sum()) / 3
+    return _stokes(*_whitened(left[-new:], right[-new:])), weights
 
 
 def _new_shares(power: Floats) -> Floats:

@@ -114,11 +114,11 @@ def _between_cells(values: Floats, azimuth: Floats, elevation: Floats) -> Floats
 
 
 def shifted(probs: Floats, by_deg: float) -> Floats:
-    """(360,) probabilities of azimuths, turned by any angle."""
+    """(…, 360) probabilities of azimuths, turned by any angle."""
     index = (np.arange(360) - by_deg) % 360
     low = np.floor(index).astype(int)
     share = index - low
-    return np.asarray((1 - share) * probs[low % 360] + share * probs[(low + 1) % 360])
+    return np.asarray((1 - share) * probs[..., low % 360] + share * probs[..., (low + 1) % 360])
 
 
 def azimuths_of(mass: Floats, heading_deg: float) -> Floats:

@@ -8,7 +8,8 @@ is a guess. What a look tells of all directions is taken as it says it: it knows
 for the cone, or for anything, only made it less likely to be right).
 
 A look is as of one heading, and turned by the mean of a few. What arrived since the look before speaks too, each frame
-by the heading that it had, by the differences between the ears alone (:mod:`bat_agent.hearing.arrivals`).
+by the heading that it had, by the differences between the ears alone (:mod:`bat_agent.hearing.arrivals`); of several
+sounds each by what its mask leaves of the spectrogram.
 
 What is held turns with the head, as long as nothing new is heard. Of ears that walk, what was heard before is moved on
 by how far away it was heard to be.
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bat_agent.hearing.arrivals import arrivals
+from bat_agent.hearing.arrivals import Masks, arrivals
 from bat_agent.hearing.sphere import (
     AZIMUTHS,
     ELEVATIONS,
@@ -155,6 +156,8 @@ class Look:
     """(C,)"""
     distance_m: float = 0.0
     """0 where it is not known."""
+    mask: NDArray[np.floating] | None = None
+    """(R, 128) its share of the mel bands of R equal stretches of the window, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -227,21 +230,27 @@ class Turning:
         if not self._memory_s:
             return [_alone(look, faced) for look in looks]
         power = TRUST * min(new_s, window_s)
-        came = self._came(sound, t_s, new_s)
+        came = [0.0] * len(looks) if sound is None else self._came(looks, sound, t_s, window_s, new_s)
         said = [_density(look, faced) for look in looks]
         found: list[Placed] = []
-        for look, density, track in zip(looks, said, self._tracks_of(looks, said, t_s), strict=True):
-            self._join(track, look, power * np.log((1 - FLAT) * density + FLAT) + came, t_s, faced)
+        tracks = self._tracks_of(looks, said, t_s)
+        for look, density, track, arrived in zip(looks, said, tracks, came, strict=True):
+            self._join(track, look, power * np.log((1 - FLAT) * density + FLAT) + arrived, t_s, faced)
             found.append(_placed(track, look, faced))
         self._tracks = [track for track in self._tracks if t_s - track.t_s < self._memory_s]
         return found
 
-    def _came(self, sound: NDArray[np.floating] | None, t_s: float, new_s: float) -> Floats:
-        """(AZIMUTHS, ELEVATIONS) a logarithm of where the new part of a sound came from."""
-        if sound is None:
-            return np.zeros((AZIMUTHS, ELEVATIONS))
+    def _came(
+        self, looks: Sequence[Look], sound: NDArray[np.floating], t_s: float, window_s: float, new_s: float
+    ) -> Sequence[Floats]:
+        """(AZIMUTHS, ELEVATIONS) for each look a logarithm of where the new part of the sound came from: of what is its
+        own by its mask where there are several.
+        """
+        shares = [look.mask for look in looks if look.mask is not None]
+        masks = Masks(np.stack(shares), window_s) if 1 < len(looks) == len(shares) else None
         right, front, _ = np.moveaxis(sphere().vectors, -1, 0)
-        return ARRIVALS * arrivals(sound, new_s, lambda before_s: self.headings.at(t_s - before_s), right, front)
+        found = arrivals(sound, new_s, lambda before_s: self.headings.at(t_s - before_s), right, front, masks)
+        return list(ARRIVALS * found) if masks is not None else [ARRIVALS * found] * len(looks)
 
     def turned(self, azimuth_deg: float, since_deg: float) -> float:
         """An azimuth that was said at an (unwrapped) heading, as it is at the heading of now."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bat_agent.ears import Ears
+from bat_agent.hearing.heads import as_array
 from bat_agent.hearing.perception import PerceivedSource, replaced
 from bat_agent.hearing.posterior import hear
 from bat_agent.hearing.turning import Headings, Look, Turning
-from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding
 from bat_agent.sound.ring import Waveform
 from bat_agent.sound.waveform import prepare
 
@@ -54,12 +57,21 @@ class Joining:
         looks = [
             Look(
                 source.azimuth_deg or 0.0, source.elevation_deg or 0.0, heard.head("azimuth"), heard.head("elevation"),
-                heard.class_probs, source.distance_m or 0.0,
+                heard.class_probs, source.distance_m or 0.0, mask,
             )
-            for source, heard in zip(sources, clip.slots, strict=False)
+            for source, heard, mask in zip(sources, clip.slots, _masks(encoding, len(clip.slots)), strict=False)
         ]  # fmt: skip
         found = self._turning.look(looks, t_s, window_s, new_s, window)
         return tuple(
             replaced(source, place, config.thresholds, config.calibration)
             for source, place in zip(sources, found, strict=True)
         )
+
+
+def _masks(encoding: Encoding, count: int) -> list[np.ndarray | None]:
+    """Of the slots of one clip, strongest first, the masks (R, 128) where the encoder has them."""
+    slots = encoding.slots
+    if slots is None or slots.masks is None:
+        return [None] * count
+    order = np.argsort(-as_array(slots.activity_logits)[0], kind="stable")
+    return list(as_array(slots.masks)[0, order])

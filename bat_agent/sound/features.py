@@ -24,14 +24,12 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.interfaces import MEL_HIGH_HZ, MEL_LOW_HZ, NUM_MELS, SAMPLE_RATE_HZ
 
 N_FFT = 1024
 HOP = 320
 NUM_BINS = N_FFT // 2 + 1
 BIN_HZ = SAMPLE_RATE_HZ / N_FFT
-NUM_MELS = 128
-MEL_LOW_HZ, MEL_HIGH_HZ = 50.0, 14_000.0
 LOG_FLOOR = 1e-10
 FAINT_POWER = 1e-24  # −240 dB: below it the product of two powers leaves float32
 LIFT = 2.0**80  # a power of two raises a faint bin without touching its phase

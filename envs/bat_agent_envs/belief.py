@@ -66,7 +66,7 @@ class Beliefs:
 
 NAMED = Beliefs(
     log_distance=0.6,
-    arrivals=0.015,
+    arrivals=0.1,
     apart_m=0.8,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
@@ -127,12 +127,14 @@ class GoalMap:
                 said += share * likelihood
             self.other += self.beliefs.sharpen * np.log(said)
 
-    def arrive(self, pose: tuple[float, float, float], arrivals: Floats) -> None:
-        """What arrived from each azimuth, whatever it was: by how many standard deviations it sticks out of chance."""
+    def arrive(self, pose: tuple[float, float, float], arrivals: Floats, of_others: Floats | None = None) -> None:
+        """What arrived from each azimuth, by how many standard deviations it sticks out of chance: of what is looked
+        for, and of the others where they are told apart.
+        """
         bearing, _ = self._seen_from(*pose)
-        said = self.beliefs.arrivals * arrivals[np.floor(np.degrees(bearing)).astype(int) % 360]
-        self.log += said
-        self.other += said
+        degree = np.floor(np.degrees(bearing)).astype(int) % 360
+        self.log += self.beliefs.arrivals * arrivals[degree]
+        self.other += self.beliefs.arrivals * (arrivals if of_others is None else of_others)[degree]
 
     def _likelihood(self, source: Heard, bearing: Floats, away: Floats) -> Floats:
         """Of each cell, next to 1 where nothing is known."""

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from bat_agent.errors import BadInput
+from bat_agent.hearing.arrays import MASK_ROWS
 from bat_agent.hearing.spread import WORDS
+from bat_agent.interfaces import NUM_MELS
 
 LEAST_S = 0.02
 """Less sound than this is not listened to."""
@@ -173,6 +175,7 @@ def nothing(shapes: Shapes, count: int) -> dict[str, np.ndarray]:
         "sides": np.zeros((count, slots, 3), np.float32),
         "azimuth_probs": np.zeros((count, slots, 360), np.float32),
         "elevation_probs": np.zeros((count, slots, 180), np.float32),
+        "masks": np.zeros((count, slots, MASK_ROWS, NUM_MELS), np.float32),
     }
 
 

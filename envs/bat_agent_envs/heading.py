@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bat_agent.hearing.arrivals import arrivals
+from bat_agent.hearing.arrivals import Masks, arrivals
 from bat_agent.hearing.sphere import Floats, shifted
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.hearing.turning import Look, Turning
@@ -26,13 +26,13 @@ class Head:
         """``joined_s``: how long looks are joined; 0 leaves each by itself."""
         self._turning = Turning(jumps=True, memory_s=joined_s)
         self._azimuths: np.ndarray | None = None
-        self._arrivals: np.ndarray | None = None
+        self._arrivals: dict[str, np.ndarray] = {}
         self._held_deg = self._shown_deg = 0.0
 
     def begin(self) -> None:
         """An episode begins: nothing is known."""
         self._turning.clear()
-        self._azimuths, self._arrivals, self._held_deg, self._shown_deg = None, None, 0.0, 0.0
+        self._azimuths, self._arrivals, self._held_deg, self._shown_deg = None, {}, 0.0, 0.0
 
     @property
     def faces(self) -> bool:
@@ -63,17 +63,21 @@ class Head:
         self._held_deg = self._shown_deg = self._turning.headings.now_deg
         _tell_sides(heard)
 
-    def arrive(self, heard: Arrays, t_s: float, newest: Waveform, new_s: float) -> None:
+    def arrive(self, heard: Arrays, t_s: float, newest: Waveform, new_s: float, masks: np.ndarray) -> None:
         """Adds ``arrivals`` (360,): by how many standard deviations of chance each azimuth of now, on the level, sticks
-        out of what arrived in the last ``new_s`` of a sound (2, N), which came up to ``t_s``.
+        out of what arrived in the last ``new_s`` of a sound (2, N), which came up to ``t_s``; and ``slot_arrivals``
+        (S, 360), of that what is each slot's by its mask of the sound (S, R, 128).
         """
         headings, azimuth = self._turning.headings, np.radians(np.arange(360))
 
         def faced_deg(before_s: Floats) -> Floats:
             return headings.at(t_s - before_s) - headings.now_deg
 
-        self._arrivals = arrivals(newest, new_s, faced_deg, np.cos(azimuth), np.sin(azimuth))
-        heard["arrivals"][:] = self._arrivals
+        shares = Masks(np.concatenate((np.ones_like(masks[:1]), masks)), newest.shape[1] / SAMPLE_RATE_HZ)
+        whole, *slots = arrivals(newest, new_s, faced_deg, np.cos(azimuth), np.sin(azimuth), shares)
+        self._arrivals = {"arrivals": whole, "slot_arrivals": np.stack(slots)}
+        for name, values in self._arrivals.items():
+            heard[name][:] = values
 
     def turn(self, held: Arrays) -> None:
         """What is held, in the frame that the head has turned to since, in place."""
@@ -87,8 +91,8 @@ class Head:
         # From what was heard, not from what was turned before: steps of a fraction of a degree would wash it out.
         for slot in np.flatnonzero(held["valid"]):
             held["azimuth_probs"][slot] = shifted(self._azimuths[slot], self._held_deg - self._shown_deg)
-        if self._arrivals is not None:
-            held["arrivals"][:] = shifted(self._arrivals, self._held_deg - self._shown_deg)
+        for name, values in self._arrivals.items():
+            held[name][:] = shifted(values, self._held_deg - self._shown_deg)
         _tell_sides(held)
 
 
@@ -118,9 +122,10 @@ def heading_error(direction: np.ndarray) -> float:
 def _look(heard: Arrays, slot: int) -> Look:
     x, y, z = heard["direction"][slot].tolist()
     azimuth_deg, elevation_deg = math.degrees(math.atan2(-z, x)) % 360, math.degrees(math.asin(min(max(y, -1.0), 1.0)))
+    mask = heard["masks"][slot]
     return Look(
         azimuth_deg, elevation_deg, heard["azimuth_probs"][slot], heard["elevation_probs"][slot],
-        heard["slot_probs"][slot], float(heard["distance"][slot]),
+        heard["slot_probs"][slot], float(heard["distance"][slot]), mask if mask.any() else None,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from bat_agent_envs.intake import Intake, Waveform
 from bat_agent_envs.metrics import direction_error_deg
 from bat_agent_envs.options import PREFIX, HearingOptions
 
+ARRIVALS = ("arrivals", "slot_arrivals", "arrival_probs")
 _LEAST = round(LEAST_S * SAMPLE_RATE_HZ)
 
 
@@ -47,7 +48,10 @@ class Hearing:
         self._step_s = step_s
         self._intakes = [Intake(options.window_s, sample_rate_hz, options.feed, options.chunk_s) for _ in range(count)]
         self._heads = [Head(options.joined_s) for _ in range(count)]
-        self._heard = {**nothing(ears.shapes, count), "arrivals": np.zeros((count, 360))}
+        self._heard = nothing(ears.shapes, count)
+        slots, classes = ears.shapes.slots, ears.shapes.classes
+        for name, shape in zip(ARRIVALS, ((360,), (slots, 360), (slots, classes)), strict=True):
+            self._heard[name] = np.zeros((count, *shape))
         self._named = [class_number(name) for name in options.named]
         self._goals: list[int | None] = [None] * count
         self._now_s, self._newest_s, self._heard_s = np.zeros((3, count))
@@ -63,7 +67,8 @@ class Hearing:
         self._heads[agent].begin()
         for name, empty in nothing(self.ears.shapes, 1).items():
             self._heard[name][agent] = empty[0]
-        self._heard["arrivals"][agent] = 0
+        for name in ARRIVALS:
+            self._heard[name][agent] = 0
         for clock in (self._now_s, self._newest_s, self._heard_s, self._heard_samples, self._steps, self._latency_ms):
             clock[agent] = 0
 
@@ -110,15 +115,33 @@ class Hearing:
         heard, milliseconds = hear_all(self.ears, [windows[agent] for agent in due])
         for name, values in heard.items():
             self._heard[name][due] = values
+        if any(name in self.options.keys for name in ARRIVALS):
+            milliseconds += self._let_arrive(due, windows)
         for agent in due:
             new_s = (self._intakes[agent].came - self._heard_samples[agent]) / SAMPLE_RATE_HZ
             self._heard_samples[agent] = self._intakes[agent].came
             if self._turns(agent):
                 self._heads[agent].look(self._of(agent), self._clock_s(agent), windows[agent], new_s)
-            if "arrivals" in self.options.keys:
-                self._heads[agent].arrive(self._of(agent), self._clock_s(agent), self._intakes[agent].window(), new_s)
         self._heard_s[due] = self._newest_s[due]
         self._fresh[due], self._latency_ms[due] = True, milliseconds
+
+    def _let_arrive(self, due: Sequence[int], windows: dict[int, Waveform]) -> float:
+        """What arrived at these agents, of each slot; returns the milliseconds of looks that this took.
+
+        Which sound is where in the spectrogram is told by the whole window, whose slots are others: the look of a head
+        that turns is of too little for that.
+        """
+        whole = {agent: self._intakes[agent].window() for agent in due}
+        apart = set(self.options.keys) & {"slot_arrivals", "arrival_probs"}
+        again = [agent for agent in due if apart and whole[agent].shape[1] > windows[agent].shape[1]]
+        heard, milliseconds = hear_all(self.ears, [whole[agent] for agent in again])
+        for agent in due:
+            rows = self._heard if agent not in again else heard
+            row = agent if agent not in again else again.index(agent)
+            self._heard["arrival_probs"][agent] = rows["slot_probs"][row]
+            new_s = (self._intakes[agent].came - self._heard_samples[agent]) / SAMPLE_RATE_HZ
+            self._heads[agent].arrive(self._of(agent), self._clock_s(agent), whole[agent], new_s, rows["masks"][row])
+        return milliseconds
 
     def _turns(self, agent: int) -> bool:
         """Whether its heading is known."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from bat_agent.errors import BadInput
 from bat_agent.hearing.turning import MEMORY_S
+from bat_agent.interfaces import NUM_MELS
 from bat_agent.labels import class_number
 from bat_agent_envs.client import SAMPLE_RATE_HZ
 from bat_agent_envs.ears import LEAST_S, Ears, RemoteEars, Shapes
@@ -20,9 +21,9 @@ from bat_agent_envs.intake import Feed
 DEFAULT_KEYS = ("direction", "distance", "class_probs", "embedding", "valid", "age")
 MORE_KEYS = (
     "slot_probs", "sides", "waveform", "logmel", "heading_error", "azimuth_probs", "elevation_probs", "arrivals",
+    "slot_arrivals", "arrival_probs",
 )  # fmt: skip
 PREFIX = "audio/"
-NUM_MELS = 128
 FRAME_S = 0.01
 """Log-mel frames are 10 ms apart."""
 
@@ -86,6 +87,8 @@ class HearingOptions:
             "azimuth_probs": _box(0, 1, shapes.slots, 360),
             "elevation_probs": _box(0, 1, shapes.slots, 180),
             "arrivals": _box(-np.inf, np.inf, 360),
+            "slot_arrivals": _box(-np.inf, np.inf, shapes.slots, 360),
+            "arrival_probs": _box(0, 1, shapes.slots, shapes.classes),
             "waveform": _box(-np.inf, np.inf, 2, samples),
             "logmel": _box(-np.inf, np.inf, 2, samples // round(FRAME_S * SAMPLE_RATE_HZ) + 1, NUM_MELS),
         }

@@ -7,10 +7,13 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
-from bat_agent_envs.belief import NAMED, Beliefs, GoalMap, Heard, shares
+from bat_agent.errors import BadInput
+from bat_agent_envs.belief import NAMED, Beliefs, Floats, GoalMap, Heard, shares
 from bat_agent_envs.known_floor import KnownFloor
 from bat_agent_envs.navigation import FORWARD, LEFT, RIGHT, STOP
+from bat_agent_envs.options import PREFIX
 
 
 class RandomAgent:
@@ -32,18 +35,30 @@ class ScriptedAgent:
     """Walks to where it believes the goal is, around what it bumps into, and stops there.
 
     For ``AudioGoal-v0`` and ``SemanticAudioGoal-v0`` with discrete actions inside :class:`SpatialHearing`, which must
-    give :attr:`keys`; as it has a map of its own, each look by itself (``joined_s=0``, with ``turn_key``).
+    give :meth:`keys_for` them; as it has a map of its own, each look by itself (``joined_s=0``, with ``turn_key``).
     """
 
     keys = ("direction", "azimuth_probs", "distance", "valid", "slot_probs", "age", "arrivals")
-    """What it needs to hear."""
+    """What it needs to hear of one sound alone."""
+    named_keys = ("slot_arrivals", "arrival_probs")
+    """What else of a sound that is named among others."""
+
+    @classmethod
+    def keys_for(cls, env: gym.Env[Any, Any]) -> tuple[str, ...]:
+        """What it needs to hear in an environment."""
+        return (*cls.keys, *cls.named_keys) if _names_goal(env) else cls.keys
 
     def __init__(self, env: gym.Env[Any, Any], beliefs: Beliefs | None = None) -> None:
+        given = [name for name in env.observation_space.spaces if name.startswith(PREFIX)]  # type: ignore[attr-defined]
+        if given and (missing := {PREFIX + key for key in self.keys_for(env)} - {*given}):
+            raise BadInput(
+                f"this environment gives no {min(missing)}, which the scripted agent needs in it: make SpatialHearing "
+                "with keys=ScriptedAgent.keys_for(env)"
+            )
         self._turn = math.radians(env.get_wrapper_attr("turn_deg"))
         self._forward_m: float = env.get_wrapper_attr("forward_m")
         self._step_s: float = env.get_wrapper_attr("step_s")
-        named = "goal" in env.observation_space.spaces  # type: ignore[attr-defined]
-        self._beliefs = beliefs or (NAMED if named else Beliefs())
+        self._beliefs = beliefs or (NAMED if _names_goal(env) else Beliefs())
         self.reset(0)
 
     def reset(self, seed: int) -> None:
@@ -68,18 +83,21 @@ class ScriptedAgent:
         return self._last
 
     def _listen(self, observation: dict[str, Any], x: float, z: float, turn: float) -> None:
-        self._unheard, self._steps = self._unheard + 1, self._steps + 1
+        self._steps += 1
+        self._unheard = self._unheard + 1 if self._sounding() < 1 else 0  # it sounds, heard or not
         if observation["audio/age"][0] > 0:
             return
-        self._map.arrive((x, z, turn), observation["audio/arrivals"].astype(float))
         valid = observation["audio/valid"] > 0.5
+        if "goal" in observation:
+            share = self._shares(observation["audio/slot_probs"], observation["goal"], valid)
+            probs, arrived = observation["audio/arrival_probs"], observation["audio/slot_arrivals"].astype(float)
+            own = self._shares(probs, observation["goal"], probs.any(axis=1))
+            self._map.arrive((x, z, turn), own @ arrived, (1 - own) @ arrived)
+        else:
+            share = valid / max(valid.sum(), 1)
+            self._map.arrive((x, z, turn), observation["audio/arrivals"].astype(float))
         if not valid.any():
             return
-        if "goal" in observation:
-            probs = observation["audio/slot_probs"].astype(float)
-            share = shares(probs[:, observation["goal"]], probs.max(axis=1), valid, self._sounding(), self._beliefs)
-        else:
-            share = valid / valid.sum()
         sources = []
         for slot in np.flatnonzero(valid):
             x_right, _, z_back = observation["audio/direction"][slot]
@@ -90,6 +108,11 @@ class ScriptedAgent:
         self._heard += float(share.sum())
         if share.sum() > 0.3:
             self._unheard = 0
+
+    def _shares(self, probs: NDArray[np.floating], goal: int, there: NDArray[np.bool_]) -> Floats:
+        """How likely each slot is the goal, from the probabilities of its classes."""
+        probs = probs.astype(float)
+        return shares(probs[:, goal], probs.max(axis=1), there, self._sounding(), self._beliefs)
 
     def _sounding(self) -> float:
         """Probability that the goal still sounds, before anything is heard: its length is drawn uniformly."""
@@ -139,6 +162,10 @@ class ScriptedAgent:
         return len(self._places) == self._beliefs.stuck_steps and all(
             math.hypot(x - px, z - pz) < 0.3 for px, pz in self._places
         )
+
+
+def _names_goal(env: gym.Env[Any, Any]) -> bool:
+    return "goal" in env.observation_space.spaces  # type: ignore[attr-defined]
 
 
 def run_episode(env: gym.Env[Any, Any], agent: Any, seed: int) -> dict[str, float]:

@@ -33,7 +33,9 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
       and ``audio/logmel`` (2, T, 128), both of the whole window, silence before the episode began;
       ``audio/azimuth_probs`` (S, 360) and ``audio/elevation_probs`` (S, 180); ``audio/arrivals`` (360,), by how many
       standard deviations of chance each azimuth sticks out of what arrived since the last look, by the differences
-      between the ears alone (:mod:`bat_agent.hearing.arrivals`)
+      between the ears alone (:mod:`bat_agent.hearing.arrivals`); ``audio/slot_arrivals`` (S, 360), of that what is
+      each sound's own by its mask of the whole window, and ``audio/arrival_probs`` (S, C), what these sounds are:
+      a head that turns looks twice for both, and their slots are not those of the other arrays
 
     ``info["bat"]`` holds ``labels`` (the likeliest with probabilities), ``text``, ``sources`` (of each, strongest
     first, ``label``, ``probability``, ``direction``, ``heading_error``, ``distance_m``), ``fresh`` (whether this step

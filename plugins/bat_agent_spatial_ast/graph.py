@@ -47,7 +47,8 @@ class Graph(nn.Module):
         self.inputs: tuple[str, ...] = ("waveform", "level_known") if config.level == "token" else ("waveform",)
         said = [name for name in HEADS if config.has_head(name)]
         slots = [f"slots.{name}" for name in SLOTS if name not in HEADS or name in said] if config.num_slots > 1 else []
-        self.outputs = ("tokens", *said, *slots)
+        masks = ["slots.masks"] if config.slot_summary else []
+        self.outputs = ("tokens", *said, *slots, *masks)
 
     def forward(self, waveform: Float[Tensor, "B 2 N"], level_known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Every output by its place in ``outputs``; ``level_known`` is 1.0 or 0.0, of shape (1,)."""

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from bat_agent.hearing.arrivals import arrivals
+from bat_agent.hearing import arrivals as own
+from bat_agent.hearing.arrivals import Masks, arrivals
+from bat_agent.sound.features import band_energies_db, mel_filterbank, num_frames
 from bat_agent.sound.rigid_sphere import RADIUS_M, SPEED_OF_SOUND, rigid_sphere
 
 RATE_HZ = 32_000
@@ -127,3 +130,35 @@ def test_what_is_old_is_told_by_no_look_twice() -> None:
     whole = level(sound, 0.992)
     parts = sum(level(sound[:, : round(end * RATE_HZ)], 0.256) for end in (0.488, 0.744, 1.0))
     assert np.corrcoef(np.asarray(parts), whole)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(("first", "second"), [(30.0, 150.0), (20.0, 90.0), (330.0, 200.0)])
+def test_each_of_two_sounds_is_heard_on_its_own_cone(first: float, second: float) -> None:
+    """KEMAR hears both at once; masks are what each has of the energy in the mel bands of every 80 ms."""
+    responses, places = dict(kemar()), (first, second)
+    alone = [heard_by(responses[place], np.roll(bursts(2.0, seed), 3000 * seed)) for seed, place in enumerate(places)]
+    energy = 10 ** (band_energies_db(torch.tensor(np.stack(alone), dtype=torch.float32)).numpy() / 10)
+    rows = energy[:, : num_frames(2 * RATE_HZ) // 8 * 8].reshape(2, -1, 8, 128).sum(axis=2)
+    masks = Masks(rows / rows.sum(axis=0), 2.0)
+    found = arrivals(
+        sum(alone), 1.0, lambda before_s: np.zeros_like(before_s), np.cos(AZIMUTHS), np.sin(AZIMUTHS), masks
+    )
+    for said, place in zip(found, places, strict=True):
+        assert cone_deg(AZIMUTHS[int(said.argmax())]) == pytest.approx(cone_deg(np.radians(place)), abs=12)
+
+
+def test_a_mask_of_everything_is_no_mask() -> None:
+    """Nor does a share that is everywhere alike move anything."""
+    sound = heard_by(kemar()[20][1], bursts(1.0))
+    whole, half = arrivals(
+        sound, 0.5, lambda before_s: np.zeros_like(before_s), np.cos(AZIMUTHS), np.sin(AZIMUTHS),
+        Masks(np.stack((np.ones((3, 128)), np.full((3, 128), 0.5))), 0.4),
+    )  # fmt: skip
+    np.testing.assert_allclose(whole, level(sound, 0.5))
+    assert half.argmax() == whole.argmax()
+
+
+def test_masks_lie_in_the_bands_of_the_front_end() -> None:
+    """A bin belongs to bands as the triangles of the filter bank have it."""
+    filters = mel_filterbank().double().numpy()[own._BINS]
+    np.testing.assert_allclose(own._bins_of_mels().T, filters / filters.sum(axis=1, keepdims=True), atol=0.02)

@@ -10,8 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from bat_agent.errors import BadInput
 from bat_agent.scene import unit_vector
-from bat_agent_envs import registration
+from bat_agent_envs import SpatialHearing, registration
 from bat_agent_envs.belief import NAMED, Beliefs, GoalMap, Heard, shares
 from bat_agent_envs.scripted import RandomAgent, ScriptedAgent, run_episode
 
@@ -49,6 +50,7 @@ class PerfectEars(gym.Wrapper[Any, Any, Any, Any]):
         added = {
             "direction": direction, "azimuth_probs": azimuth, "distance": distance, "valid": valid,
             "slot_probs": probs, "age": np.zeros(1), "arrivals": np.zeros(360),
+            "slot_arrivals": np.zeros((2, 360)), "arrival_probs": probs,
         }  # fmt: skip
         return observation | {f"audio/{key}": value for key, value in added.items()}
 
@@ -145,3 +147,12 @@ def test_how_likely_each_sound_is_the_one_that_is_named(
     assert np.all(found >= least)
     assert np.all(found <= most)
     assert found.sum() <= 1
+
+
+def test_ears_that_lack_what_it_needs_are_refused(echo: str) -> None:
+    env = SpatialHearing(
+        gym.make("bat_agent_envs/SemanticAudioGoal-v0", disable_env_checker=True, sounds="procedural:2"), echo,
+        keys=ScriptedAgent.keys,
+    )  # fmt: skip
+    with pytest.raises(BadInput, match=r"no audio/arrival_probs.*keys_for"):
+        ScriptedAgent(env)

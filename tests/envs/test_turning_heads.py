@@ -71,6 +71,36 @@ def test_what_is_held_turns_with_the_head(beeper: Make, echo: str, by_deg: float
         assert observation["audio/azimuth_probs"][0].sum() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("by_deg", [0.0, 30.0])
+def test_what_a_slot_holds_is_told_by_the_whole_window(
+    beeper: Make, echo: str, by_deg: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head that turns looks at some of it for directions, and at all of it for what sounds; one that stands still
+    looks once. The names here are how long a look was.
+    """
+    env = SpatialHearing(
+        Turntable(beeper(12), by_deg), echo, keys=("slot_arrivals", "arrival_probs", "arrivals", "slot_probs"),
+        window_s=2.0, turn_key="pose",
+    )  # fmt: skip
+    hear, looks = env.hearing.ears.hear, []
+
+    def counted(windows: np.ndarray) -> dict[str, np.ndarray]:
+        looks.append(windows.shape[2])
+        return {**hear(windows), "slot_probs": np.full((1, 1, 355), windows.shape[2] / 128_000, np.float32)}
+
+    monkeypatch.setattr(env.hearing.ears, "hear", counted)
+    env.reset(seed=0)
+    for _ in range(12):
+        looks.clear()
+        observation, _, _, _, _ = env.step(LEFT)
+        assert env.observation_space.contains(observation)
+    np.testing.assert_allclose(observation["audio/slot_arrivals"][0], observation["audio/arrivals"], atol=1e-5)
+    assert looks[-1] == 64_000
+    assert observation["audio/arrival_probs"][0, 0] == pytest.approx(0.5)
+    assert observation["audio/slot_probs"][0, 0] == pytest.approx(looks[0] / 128_000)
+    assert (len(looks), looks[0] < 64_000) == ((2, True) if by_deg else (1, False))
+
+
 @pytest.mark.parametrize("turn_key", ["pose", None])
 def test_what_arrives_sticks_out_where_the_sound_is_and_turns_with_the_head(
     beeper: Make, echo: str, turn_key: str | None
@@ -136,7 +166,7 @@ def test_what_was_heard_is_moved_on_as_the_agent_walks() -> None:
                 "direction": np.array([[-math.sqrt(0.5), 0.0, -math.sqrt(0.5)]]),
                 "azimuth_probs": np.full((1, 360), 1 / 360) if number > 3 else near_deg(135.0 - 4.0 * number),
                 "elevation_probs": near_deg(90.0, 180), "slot_probs": np.ones((1, 3)), "distance": np.full(1, 2.0),
-                "sides": np.zeros((1, 3)),
+                "sides": np.zeros((1, 3)), "masks": np.ones((1, 25, 128)),
             }  # fmt: skip
             noise = np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32)
             head.look(heard, 0.25 * number, noise, 0.25)
