@@ -10,6 +10,9 @@ simulator renders each step with the head where it is. What is heard of the stro
 ``joined`` is the product with ``turn_key``, ``alone`` the same looks one by one, ``whole window`` without ``turn_key``;
 ``bat-listen`` hears the same sound as a file with its table of headings.
 
+With ``--named`` rooms are those of ``SemanticAudioGoal-v0``, in which two sounds go on: the error is that of the one
+that is named, where its class is likeliest, beside the same without the masks that tell what arrived of which sound.
+
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_turning.py [--scenes 100] [--steps 20,50,250] [--speeds 0,10,…]
 """
 
@@ -136,6 +139,59 @@ def as_file(sound: np.ndarray, headings: list[float], truth: np.ndarray, step_s:
         seen["bat-listen error"].append(angle_deg(said, truth))
 
 
+class Unmasked:
+    """Ears that do not tell which parts of the spectrogram are whose."""
+
+    def __init__(self, ears: Any) -> None:
+        self._ears = ears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ears, name)
+
+    def hear(self, windows: np.ndarray) -> dict[str, np.ndarray]:
+        """Without masks."""
+        heard = self._ears.hear(windows)
+        return {**heard, "masks": np.zeros_like(heard["masks"])}
+
+
+def named_error_deg(seed: int, step_s: float, speed: float, masks: bool) -> float:
+    """At the end, of the one of two sounds that is named; 90 where nothing is heard."""
+    most_deg = max(speed * step_s, 1e-3)
+    room = gym.make(
+        "bat_agent_envs/SemanticAudioGoal-v0", disable_env_checker=True, action_space="continuous", step_s=step_s,
+        turn_deg=most_deg, forward_m=1e-9, max_steps=10**6, sounds_s=2 * SECONDS, sounds_s_most=2 * SECONDS,
+    )  # fmt: skip
+    env = SpatialHearing(
+        room, every_k_steps=max(round(HOP_S / step_s), 1), window_s=WINDOW_S, turn_key="pose",
+        keys=("direction", "valid", "slot_probs"),
+    )  # fmt: skip
+    if not masks:
+        env.hearing.ears = Unmasked(env.hearing.ears)  # type: ignore[assignment]
+    observation, info = env.reset(seed=seed)
+    now = 0.0
+    for number in range(1, round(SECONDS / step_s) + 1):
+        wanted = heading_deg(number * step_s, speed)
+        observation, _, _, _, info = env.step(np.array([0.0, -(wanted - now) / most_deg, 0.0], np.float32))
+        now = wanted
+    env.close()
+    heard = np.flatnonzero(observation["audio/valid"])
+    if not len(heard):
+        return 90.0
+    likeliest = heard[observation["audio/slot_probs"][heard, observation["goal"]].argmax()]
+    return angle_deg(observation["audio/direction"][likeliest], vector(info["truth"]))
+
+
+def show_named(scenes: range, step_s: float, speeds: list[float]) -> None:
+    """Both kinds of ears, side by side."""
+    table = Table("turn", "without masks", "median", "with them", "median", title="joined, the named one of two sounds")
+    for speed in speeds:
+        errors = [[named_error_deg(seed, step_s, speed, masks) for seed in scenes] for masks in (False, True)]
+        cells = [f"{value:.1f}°" for kind in errors for value in (np.mean(kind), np.median(kind))]
+        table.add_row(f"{speed:g}°/s", *cells)
+        print(f"{speed:g}°/s", " | ".join(cells), flush=True)
+    Console(width=150).print(table)
+
+
 def row(step_ms: float, speed: float, seen: Seen) -> list[str]:
     def mean(name: str) -> float:
         return float(np.mean(seen[name])) if seen[name] else float("nan")
@@ -156,7 +212,12 @@ def main() -> None:
     parser.add_argument("--steps", default="20,50,250", help="ms, separated by commas")
     parser.add_argument("--speeds", default="0,10,25,50,100,200", help="degrees a second")
     parser.add_argument("--only-joined", action="store_true", help="leave out what it is compared with")
+    parser.add_argument("--named", action="store_true", help="two sounds; at the first of the steps alone")
     given = parser.parse_args()
+    if given.named:
+        scenes = range(given.first, given.first + given.scenes)
+        show_named(scenes, float(given.steps.split(",")[0]) / 1000, [*map(float, given.speeds.split(","))])
+        return
     columns = [
         "step", "turn", "whole window", "alone", "joined (≤ 12°)", "median", "bat-listen", "times better",
         "front, whole", "front, joined (≥ 97 %)", "held (≤ 2°)",
