@@ -68,7 +68,6 @@ class Beliefs:
 
 NAMED = Beliefs(
     log_distance=0.6,
-    arrivals=0.1,
     apart_m=0.8,
     doubt=0.02,
     sounds_s=(5.0, 15.0),
