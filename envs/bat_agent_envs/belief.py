@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 Floats = NDArray[np.float64]
-PLACE_M = 0.75
-"""What is believed so near to a place speaks for it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,10 @@ class GoalMap:
         self.x, self.z = np.meshgrid(axis, axis, indexing="ij")
         self.log = -0.02 * np.hypot(self.x, self.z)  # nearer is likelier, before anything is heard
         self.other = self.log.copy()
-        self._near, self._about = self._disc(self.beliefs.apart_m), self._disc(PLACE_M)
+        # The cells within apart_m of one.
+        reach = int(self.beliefs.apart_m / self.beliefs.cell_m)
+        offsets = np.arange(-reach, reach + 1) * self.beliefs.cell_m
+        self._near = (np.hypot(offsets[:, None], offsets) < self.beliefs.apart_m).astype(float)
 
     def hear(self, pose: tuple[float, float, float], sources: Sequence[Heard]) -> None:
         """What is heard at once; what their shares leave of 1 says nothing."""
@@ -162,18 +163,12 @@ class GoalMap:
         self.log[np.hypot(self.x - x, self.z - z) < radius_m] -= 0.5
 
     def best(self) -> tuple[float, float]:
-        """The likeliest place: the mean of what is believed where most of it lies within ``PLACE_M``."""
+        """The likeliest place: the mean of what is believed within 0.75 m of the likeliest cell."""
         share = self.believed()
-        i, k = np.unravel_index(int(fftconvolve(share, self._about, mode="same").argmax()), share.shape)
-        near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < PLACE_M
+        i, k = np.unravel_index(int(share.argmax()), share.shape)
+        near = np.hypot(self.x - self.x[i, k], self.z - self.z[i, k]) < 0.75
         inside = share[near]
         return float(np.average(self.x[near], weights=inside)), float(np.average(self.z[near], weights=inside))
-
-    def _disc(self, radius_m: float) -> Floats:
-        """The cells within a distance of one."""
-        reach = int(radius_m / self.beliefs.cell_m)
-        offsets = np.arange(-reach, reach + 1) * self.beliefs.cell_m
-        return np.asarray((np.hypot(offsets[:, None], offsets) < radius_m).astype(float))
 
     def _seen_from(self, x: float, z: float, turn: float) -> tuple[Floats, Floats]:
         """Azimuth and distance of each cell for an agent there, turned counter-clockwise by so much."""
