@@ -230,7 +230,9 @@ class Turning:
         if not self._memory_s:
             return [_alone(look, faced) for look in looks]
         power = TRUST * min(new_s, window_s)
-        came = [0.0] * len(looks) if sound is None else self._came(looks, sound, t_s, window_s, new_s)
+        came: Sequence[Floats] = [np.zeros((AZIMUTHS, ELEVATIONS))] * len(looks)
+        if sound is not None:
+            came = self._came(looks, sound, t_s, window_s, new_s)
         said = [_density(look, faced) for look in looks]
         found: list[Placed] = []
         tracks = self._tracks_of(looks, said, t_s)

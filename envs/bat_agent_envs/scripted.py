@@ -111,8 +111,8 @@ class ScriptedAgent:
 
     def _shares(self, probs: NDArray[np.floating], goal: int, there: NDArray[np.bool_]) -> Floats:
         """How likely each slot is the goal, from the probabilities of its classes."""
-        probs = probs.astype(float)
-        return shares(probs[:, goal], probs.max(axis=1), there, self._sounding(), self._beliefs)
+        said = np.asarray(probs, np.float64)
+        return shares(said[:, goal], said.max(axis=1), there, self._sounding(), self._beliefs)
 
     def _sounding(self) -> float:
         """Probability that the goal still sounds, before anything is heard: its length is drawn uniformly."""
