@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bat_agent.errors import BadInput, check_range
+from bat_agent.interfaces import NUM_MELS
 
 Task = Literal["class", "distance", "direction"]
 TASKS: tuple[Task, ...] = ("class", "distance", "direction")
@@ -62,6 +63,10 @@ class SpatialASTConfig:
     """Each slot has a soft mask over the bands of the spectrogram; direction and distance are read under it alone."""
     slot_hidden: int = 0
     """Hidden width of the network that hears places under a slot's mask; 0 for ``summary_hidden``."""
+    mask_channels: int = 0
+    """With ``direct_sound`` and full-band patches: channels of a network of its own for the masks that are told
+    (:mod:`bat_agent_spatial_ast.masks`); 0 tells those under which places are read. No recipe trains it, but
+    ``scripts/train_masks.py`` does."""
     direct_sound: bool = False
     """With ``slot_summary``: also weigh frames by how much louder they are than all that came just before, which direct
     sound is and reflections are not."""
@@ -89,6 +94,7 @@ class SpatialASTConfig:
         check_range("spatial-ast", self, 1, 65_536, "target_frames", "patch_frames", "summary_hidden")
         check_range("spatial-ast", self, 1, 8192, "stem_channels", "width", "heads")
         check_range("spatial-ast", self, 0, 65_536, "slot_hidden", "spec_time_frames", "spec_mels")
+        check_range("spatial-ast", self, 0, 1024, "mask_channels")
         check_range("spatial-ast", self, 0, 1, "level_dropout", "drop_path", "mask_time", "mask_mels")
         check_range("spatial-ast", self, 0, 256, "depth")
         check_range("spatial-ast", self, -200, 0, "noise_floor_dbfs")
@@ -98,8 +104,8 @@ class SpatialASTConfig:
             raise BadInput(f"spatial-ast width {self.width} must be a multiple of heads {self.heads}")
         if self.width % 4:
             raise BadInput(f"spatial-ast width {self.width} must be a multiple of 4 for the 2-D positions")
-        if 128 % self.patch_mels:
-            raise BadInput(f"spatial-ast patch_mels {self.patch_mels} must divide the 128 mel bands")
+        if NUM_MELS % self.patch_mels:
+            raise BadInput(f"spatial-ast patch_mels {self.patch_mels} must divide the {NUM_MELS} mel bands")
         if self.target_frames is not None and self.target_frames % self.patch_frames:
             raise BadInput(
                 f"spatial-ast target_frames {self.target_frames} must be a multiple of patch_frames {self.patch_frames}"
@@ -122,6 +128,8 @@ class SpatialASTConfig:
         for part in ("direct_sound", "slot_hidden"):
             if getattr(self, part) and not self.slot_summary:
                 raise BadInput(f"spatial-ast {part} is part of slot_summary; set that too")
+        if self.mask_channels and not (self.direct_sound and self.patch_mels == NUM_MELS):
+            raise BadInput(f"spatial-ast mask_channels needs direct_sound and patches of all {NUM_MELS} patch_mels")
         if not self.tasks or set(self.tasks) - set(TASKS):
             raise BadInput(f"spatial-ast tasks must be some of {', '.join(TASKS)}, got {list(self.tasks)}")
         if self.symmetric and self.num_slots < 2:
@@ -170,7 +178,7 @@ class SpatialASTConfig:
     def grid(self) -> tuple[int, int]:
         """Patches along time and frequency of a full clip."""
         from bat_agent.interfaces import SAMPLE_RATE_HZ
-        from bat_agent.sound.features import NUM_MELS, num_frames
+        from bat_agent.sound.features import num_frames
 
         frames = self.target_frames or num_frames(int(self.clip_seconds * SAMPLE_RATE_HZ))
         return frames // self.patch_frames, NUM_MELS // self.patch_mels

@@ -38,6 +38,7 @@ from bat_agent_spatial_ast.half import reads_half
 from bat_agent_spatial_ast.int8 import half_layers, narrow_layers, quantise_layers
 from bat_agent_spatial_ast.kernels import FourierKernels, MelKernel
 from bat_agent_spatial_ast.level import LevelToken, reference_gain, to_reference
+from bat_agent_spatial_ast.masks import SlotMasks
 from bat_agent_spatial_ast.memory import MOST_CLIPS, FrameMemory
 from bat_agent_spatial_ast.recolour import recolour
 from bat_agent_spatial_ast.slots import SlotSummary, strongest
@@ -100,6 +101,8 @@ class SpatialAST(nn.Module):
         if config.slot_summary:
             hidden = config.slot_hidden or config.summary_hidden
             self.slot_summary = SlotSummary(config.width, hidden, config.patch_mels, config.direct_sound)
+        if config.mask_channels:
+            self.slot_masks = SlotMasks(config.width, config.mask_channels).requires_grad_(requires_grad=False)
         if config.num_slots > 1:
             self.activity_head = nn.Linear(config.width, 1)
         self._initialise()
@@ -120,7 +123,8 @@ class SpatialAST(nn.Module):
             return self._encode(waveform, heads_only=False)
         both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
-        return strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
+        slots = averaged(both.slots, masks_of_both=not self.config.mask_channels)
+        return strongest(both.tokens.narrow(0, 0, waveform.shape[0]), slots)
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
@@ -154,7 +158,7 @@ class SpatialAST(nn.Module):
             None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
         )
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
-        return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
+        return _Listened(tokens, sums, mel.shape[2], level, level_dbfs, waveform.shape[0])
 
     def _read_slots(self, heard: _Listened) -> tuple[Encoding, Tensor, Tensor]:
         """What the slots say, the means over the mask of each, and the transformer's own tokens of its place."""
@@ -171,6 +175,10 @@ class SpatialAST(nn.Module):
         encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
         encoding.slots.masks = masks
+        if self.config.mask_channels and not self.training:
+            heard_once, named, patches = (part.narrow(0, 0, heard.clips) for part in (sums, what[:, :, 0], patches))
+            inputs = self.slot_masks.inputs(heard_once, num_patches)
+            encoding.slots.masks = self.slot_masks(inputs, named, patches)
         return encoding, means, places
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
@@ -398,3 +406,5 @@ class _Listened(NamedTuple):
     frames: int
     level: Tensor | None
     level_dbfs: Tensor | None
+    clips: int
+    """As they are; what comes after them in all but ``level_dbfs`` is of the same with swapped ears."""

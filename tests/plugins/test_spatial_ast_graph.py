@@ -18,7 +18,7 @@ SLOTS: dict[str, Any] = {
 }  # fmt: skip
 LIKE_BAT_SMALL = SLOTS | {
     "symmetric": True, "level": "token", "summary_frames": 96, "slot_summary": True, "direct_sound": True,
-    "unit_ipd": True, "stem_channels": 4,
+    "mask_channels": 4, "unit_ipd": True, "stem_channels": 4,
 }  # fmt: skip
 RELEASED = {"clip_seconds": 2.0, "target_frames": 208, "width": 32, "depth": 2, "heads": 2}
 
