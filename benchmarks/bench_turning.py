@@ -218,14 +218,19 @@ def show_named(scenes: range, step_s: float, speeds: list[float], setting: Setti
 
 
 def row(step_ms: float, speed: float, seen: Seen) -> list[str]:
-    def mean(name: str) -> float:
-        return float(np.mean(seen[name])) if seen[name] else float("nan")
+    """Cells; a dash for what was left out."""
 
-    joined, whole = mean("joined error"), mean("whole error")
+    def degrees(name: str) -> str:
+        return f"{np.mean(seen[name]):.1f}°" if seen[name] else "–"
+
+    def percent(name: str) -> str:
+        return f"{100 * np.mean(seen[name]):.0f} %" if seen[name] else "–"
+
+    better = f"{np.mean(seen['whole error']) / np.mean(seen['joined error']):.1f}" if seen["whole error"] else "–"
     return [
-        f"{step_ms:g} ms", f"{speed:g}°/s", f"{whole:.1f}°", f"{mean('alone error'):.1f}°", f"{joined:.1f}°",
-        f"{np.median(seen['joined error']):.1f}°", f"{mean('bat-listen error'):.1f}°", f"{whole / joined:.1f}",
-        f"{100 * mean('whole front'):.0f} %", f"{100 * mean('joined front'):.0f} %", f"{max(seen['joined held']):.2f}°",
+        f"{step_ms:g} ms", f"{speed:g}°/s", degrees("whole error"), degrees("alone error"), degrees("joined error"),
+        f"{np.median(seen['joined error']):.1f}°", degrees("bat-listen error"), better, percent("whole front"),
+        percent("joined front"), f"{max(seen['joined held']):.2f}°",
     ]  # fmt: skip
 
 
