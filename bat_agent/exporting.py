@@ -45,7 +45,7 @@ Where a sound holds nothing, as above 8 kHz in many recordings, bins are what ro
 SMALLEST_WEIGHT = 1 << 14
 """Matrices of fewer numbers stay as they are: nothing is gained by them."""
 PRODUCTS = ("MatMul", "Gemm")
-FRAMES_FILE = "frames.onnx"
+FRAMES_FILE, MASKS_FILE = "frames.onnx", "masks.onnx"
 FRONT_END = "encoder.hear."
 """How constants of a front end are called, which stay in float32 whatever the precision."""
 
@@ -88,6 +88,10 @@ def export(
         frames = _exported_frames(graph.frames, config)
         onnx.checker.check_model(frames, full_check=True)
         write_bytes(directory / config.frames.file, frames.SerializeToString(), durable=True)
+    if config.masks is not None:
+        masks = _exported_masks(graph, config)
+        onnx.checker.check_model(masks, full_check=True)
+        write_bytes(directory / config.masks, _weights_as_float16(masks).SerializeToString(), durable=True)
     _check_beside_torch(directory, exported, config, graph)
     for name, file in config.files.items():
         write_bytes(directory / file, _as(exported, name).SerializeToString(), durable=True)
@@ -112,6 +116,7 @@ def _config(bat: Bat, graph: Any, files: dict[str, str]) -> GraphConfig:
     encoder = bat.encoder
     fixed = bool(getattr(encoder, "fixed_length", True))
     frames = getattr(graph, "frames", None)
+    masks = graph.mask_graph() if hasattr(graph, "mask_graph") else None
     return GraphConfig(
         files=files,
         opset=OPSET,
@@ -126,6 +131,7 @@ def _config(bat: Bat, graph: Any, files: dict[str, str]) -> GraphConfig:
         num_tokens=encoder.num_tokens,
         exported_by=bat_agent.__version__,
         frames=frames and FrameGraph(FRAMES_FILE, tuple(frames.outputs), frames.hop, frames.reach),
+        masks=masks and MASKS_FILE,
     )
 
 
@@ -160,6 +166,26 @@ def _exported_frames(frames: nn.Module, config: GraphConfig) -> Any:
     }
     given = (_sounds(3, min(2 * config.sample_rate_hz + 77, longest), seed=0),)
     return _as_onnx(frames, given, [sizes], ("waveform",), config.frames.outputs)
+
+
+def _exported_masks(graph: Any, config: GraphConfig) -> Any:
+    """What is told of masks, from all that the encoder's graph takes but the level, and its tokens."""
+    longest = round(config.clip_seconds * config.sample_rate_hz)
+    sounds = _sounds(3, min(2 * config.sample_rate_hz + 77, longest), seed=0)
+    given = _given(graph, config, sounds)
+    with torch.no_grad():
+        tokens = graph(*given)[config.outputs.index("tokens")]
+    clips = torch.export.Dim("clips", min=1, max=MOST_CLIPS)
+    assert config.frames is not None
+    lasting = {0: clips, 2: torch.export.Dim("frames", min=2, max=longest // config.frames.hop + 1)}
+    masks = graph.mask_graph()
+    shapes: list[Any] = [
+        {0: clips, 2: torch.export.Dim("samples", min=round(SHORTEST_S * config.sample_rate_hz), max=longest)},
+        *[lasting] * len(config.frames.outputs),
+        {0: clips, 1: torch.export.Dim("tokens", min=masks.fewest_tokens, max=config.num_tokens)},
+    ]
+    sound_and_frames = given[: 1 + len(config.frames.outputs)]
+    return _as_onnx(masks, (*sound_and_frames, tokens), shapes, masks.inputs, masks.outputs)
 
 
 def _given(graph: Any, config: GraphConfig, sounds: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -324,8 +350,9 @@ def _check_beside_torch(directory: Path, model: Any, config: GraphConfig, graph:
     with temporary_folder() as folder:
         alone = replace(config, files={"float32": "float32.onnx"})
         onnx.save(model, str(Path(folder) / alone.files["float32"]))
-        if config.frames is not None:
-            shutil.copy(directory / config.frames.file, folder)
+        for file in (config.frames and config.frames.file, config.masks):
+            if file:
+                shutil.copy(directory / file, folder)
         write_graph_config(alone, Path(folder))
         _compared(Path(folder), "float32", alone, graph)
 

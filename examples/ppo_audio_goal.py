@@ -26,8 +26,8 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from bat_agent_envs import VectorSpatialHearing
 from bat_agent_envs.stable_baselines import HearingVecEnv
 
-KEYS = ("direction", "heading_error", "distance", "valid", "age")
-"""What the policy gets to hear; the classes matter where several things sound."""
+KEYS = ("heading_error", "distance", "valid")
+"""What the policy gets to hear: little, as it has few steps to learn in. Classes matter where several things sound."""
 EPISODES_MEANED = 100
 
 

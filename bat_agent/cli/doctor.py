@@ -251,7 +251,7 @@ def model() -> Check:
     """Whether the model that is loaded by default came with the package."""
     folder = Path(str(resources.files("bat_agent"))) / "models" / DEFAULT_MODEL
     needed = (
-        ("graph.json", "frames.onnx", "int8.onnx")
+        ("graph.json", "frames.onnx", "masks.onnx", "int8.onnx")
         if is_lite()
         else tuple(f"{p}/model.safetensors" for p in ("encoder", "reasoner"))
     )

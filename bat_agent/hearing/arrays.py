@@ -16,6 +16,7 @@ from bat_agent.hearing.heads import (
     sigmoid,
     softmax,
 )
+from bat_agent.hearing.masks import masks_of
 from bat_agent.hearing.spread import BEHIND, BELOW, LEFT
 from bat_agent.interfaces import (
     NUM_AZIMUTH_BINS,
@@ -74,7 +75,7 @@ def hearing_arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
     * ``azimuth_probs`` (B, S, 360) and ``elevation_probs`` (B, S, 180) float32: probability of each degree, from
       azimuth 0 and elevation −90; all that the look leaves open (:mod:`bat_agent.hearing.turning` joins looks by it)
     * ``masks`` (B, S, 25, 128) float32: share of what each slot holds in each mel band of 25 equal stretches of the
-      clip; an encoder without masks shares evenly
+      clip (:mod:`bat_agent.hearing.masks`); an encoder without masks shares evenly
 
     Slots come strongest first, so the valid ones come first. Where a slot holds no source, direction, distance,
     ``slot_probs``, ``sides``, ``masks`` and the probabilities of angles are 0. So are all of them but ``slot_probs``
@@ -114,7 +115,7 @@ def _arrays(bat: Ears, waveforms: Any) -> dict[str, np.ndarray]:
         "sides": _where(valid[..., None], _sides(said, azimuth_probs, elevation_probs)),
         "azimuth_probs": _where(valid[..., None], azimuth_probs),
         "elevation_probs": _where(valid[..., None], elevation_probs),
-        "masks": _where(holds[..., None, None], _masks(encoding, order)),
+        "masks": _where(holds[..., None, None], _masks(bat.encoder, prepared.waveform, encoding, order)),
     }
 
 
@@ -172,11 +173,12 @@ def _sides(said: Encoding | SlotEncoding, azimuth_probs: np.ndarray, elevation_p
     return np.clip(found, 0, 1)
 
 
-def _masks(encoding: Encoding, order: np.ndarray) -> np.ndarray:
+def _masks(encoder: Encoder, waveform: np.ndarray, encoding: Encoding, order: np.ndarray) -> np.ndarray:
     """(B, S, MASK_ROWS, 128) of the slots in this order; of each stretch what the encoder says of its middle."""
-    if encoding.slots is None or encoding.slots.masks is None:
+    told = masks_of(encoder, waveform, encoding)
+    if told is None:
         return np.full((*order.shape, MASK_ROWS, NUM_MELS), 1 / order.shape[1])
-    said = np.take_along_axis(as_array(encoding.slots.masks), order[..., None, None], axis=1)
+    said = np.take_along_axis(told, order[..., None, None], axis=1)
     rows = (np.arange(MASK_ROWS) + 0.5) * said.shape[2] / MASK_ROWS
     return said[:, :, rows.astype(int)]
 

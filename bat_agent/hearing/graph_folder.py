@@ -12,10 +12,10 @@ from bat_agent.files.reading import parse_json
 from bat_agent.files.writing import write_json
 
 GRAPH_FILE = "graph.json"
-FORMAT = 2
+FORMAT = 3
 """Of ``graph.json``, of what goes in and of what comes out."""
-READ = (1, FORMAT)
-"""Formats that are read; other ones are refused. 1 knew no frames."""
+READ = (1, 2, FORMAT)
+"""Formats that are read; other ones are refused. 1 knew no frames, 2 no masks of their own."""
 PRECISIONS = ("int8", "float32", "float16")
 """Of the weights, the one that is loaded unless another is asked for first."""
 
@@ -57,6 +57,9 @@ class GraphConfig:
     exported_by: str
     """Version of bat-agent that wrote it."""
     frames: FrameGraph | None = None
+    masks: str | None = None
+    """Name of the ONNX file that tells masks, (B, S, R, 128), from the waveform, what ``frames`` gives, and the
+    tokens: where a clip holds several sources, in place of those of the slots."""
     format: int = FORMAT
 
     def file_of(self, precision: str | None) -> tuple[str, str]:
@@ -106,6 +109,8 @@ def read_graph_config(directory: Path) -> GraphConfig:
         config = GraphConfig(**{**data, **lists})
         if not set(config.files) & set(PRECISIONS):
             raise ValueError(f"files must name one of {', '.join(PRECISIONS)}")
+        if not isinstance(config.masks, str | None):
+            raise ValueError(f"masks must name a file, got {config.masks!r}")
         return config
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is broken ({error}): export the model again with bat-agent export") from error

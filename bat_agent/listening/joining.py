@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from bat_agent.ears import Ears
 from bat_agent.hearing.heads import as_array
+from bat_agent.hearing.masks import masks_of
 from bat_agent.hearing.perception import PerceivedSource, replaced
 from bat_agent.hearing.posterior import hear
 from bat_agent.hearing.turning import Headings, Look, Turning
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding
 from bat_agent.sound.ring import Waveform
-from bat_agent.sound.waveform import prepare
+from bat_agent.sound.waveform import Prepared, prepare
 
 
 class Joining:
@@ -51,15 +53,17 @@ class Joining:
         self._looked_s, self._faced_deg = t_s, headings.now_deg
         if not any(source.azimuth_deg is not None and source.elevation_deg is not None for source in sources):
             return tuple(sources)
-        encoding = self._bat.encode(prepare(window, self._bat.encoder), heads_only=True)  # which it remembers
+        prepared = prepare(window, self._bat.encoder)
+        encoding = self._bat.encode(prepared, heads_only=True)  # which it remembers
         config = self._bat.config
         (clip,) = hear(encoding, config.thresholds)
+        masks = self._masks(prepared, encoding, len(clip.slots))
         looks = [
             Look(
                 source.azimuth_deg or 0.0, source.elevation_deg or 0.0, heard.head("azimuth"), heard.head("elevation"),
                 heard.class_probs, source.distance_m or 0.0, mask,
             )
-            for source, heard, mask in zip(sources, clip.slots, _masks(encoding, len(clip.slots)), strict=False)
+            for source, heard, mask in zip(sources, clip.slots, masks, strict=False)
         ]  # fmt: skip
         found = self._turning.look(looks, t_s, window_s, new_s, window)
         return tuple(
@@ -67,11 +71,10 @@ class Joining:
             for source, place in zip(sources, found, strict=True)
         )
 
-
-def _masks(encoding: Encoding, count: int) -> list[np.ndarray | None]:
-    """Of the slots of one clip, strongest first, the masks (R, 128) where the encoder has them."""
-    slots = encoding.slots
-    if slots is None or slots.masks is None:
-        return [None] * count
-    order = np.argsort(-as_array(slots.activity_logits)[0], kind="stable")
-    return list(as_array(slots.masks)[0, order])
+    def _masks(self, prepared: Prepared, encoding: Encoding, count: int) -> list[np.ndarray | None]:
+        """Of the slots of one clip, strongest first, the masks (R, 128) where the encoder has them."""
+        with getattr(self._bat, "hearing", contextlib.nullcontext)(prepared.waveform):
+            masks = masks_of(self._bat.encoder, prepared.waveform, encoding)
+        if masks is None or encoding.slots is None:
+            return [None] * count
+        return list(masks[0, np.argsort(-as_array(encoding.slots.activity_logits)[0], kind="stable")])

@@ -51,6 +51,7 @@ class LiteEncoder:
             frames = _open(Path(directory) / graph.frames.file, threads, providers)
             names = list(graph.frames.outputs)
             self._frames = FrameMemory(graph.frames, lambda waveform: frames.run(names, {"waveform": waveform}))
+        self._masks = None if graph.masks is None else _open(Path(directory) / graph.masks, threads, providers)
         self.sample_rate_hz, self.clip_seconds = graph.sample_rate_hz, graph.clip_seconds
         self.fixed_length, self.labels = graph.fixed_length, graph.classes
         self.token_dim, self.num_tokens = graph.token_dim, graph.num_tokens
@@ -87,6 +88,18 @@ class LiteEncoder:
         said = dict(zip(self.graph.outputs, self._session.run(list(self.graph.outputs), given), strict=True))
         slots = {name.removeprefix(_SLOTS): said.pop(name) for name in list(said) if name.startswith(_SLOTS)}
         return Encoding(**said, slots=SlotEncoding(**slots) if slots else None)
+
+    def told_masks(self, waveform: NDArray[np.float32], tokens: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Which parts of the spectrogram of clips are whose (B, S, R, 128), from the ``tokens`` of their encoding;
+        ``None`` where the model does not tell.
+        """
+        if self._masks is None:
+            return None
+        assert self._frames is not None
+        sound = np.ascontiguousarray(waveform, np.float32)
+        given = {"waveform": sound, **self._frames(sound), "tokens": np.ascontiguousarray(tokens, np.float32)}
+        (found,) = self._masks.run(["masks"], given)
+        return np.asarray(found)
 
 
 def _open(file: Path, threads: int, providers: Sequence[Provider] | None) -> Any:

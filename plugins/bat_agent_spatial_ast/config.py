@@ -65,8 +65,8 @@ class SpatialASTConfig:
     """Hidden width of the network that hears places under a slot's mask; 0 for ``summary_hidden``."""
     mask_channels: int = 0
     """With ``direct_sound`` and full-band patches: channels of a network of its own for the masks that are told
-    (:mod:`bat_agent_spatial_ast.masks`); 0 tells those under which places are read. No recipe trains it, but
-    ``scripts/train_masks.py`` does."""
+    of several sources (:mod:`bat_agent_spatial_ast.masks`); 0 tells those under which places are read. No recipe trains
+    it, but ``scripts/train_masks.py`` does."""
     direct_sound: bool = False
     """With ``slot_summary``: also weigh frames by how much louder they are than all that came just before, which direct
     sound is and reflections are not."""

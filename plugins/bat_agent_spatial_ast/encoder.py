@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bat_agent.checkpoint import save_module
@@ -123,8 +125,7 @@ class SpatialAST(nn.Module):
             return self._encode(waveform, heads_only=False)
         both = self._encode(waveform, heads_only=False, mirrored=True)
         assert both.slots is not None
-        slots = averaged(both.slots, masks_of_both=not self.config.mask_channels)
-        return strongest(both.tokens.narrow(0, 0, waveform.shape[0]), slots)
+        return strongest(both.tokens.narrow(0, 0, waveform.shape[0]), averaged(both.slots))
 
     def perceive(self, waveform: Float[Tensor, "B 2 N"]) -> Encoding:
         """What the heads say, at less cost: the last block computes the class tokens alone, and they are all tokens."""
@@ -158,7 +159,7 @@ class SpatialAST(nn.Module):
             None if sums is None or not self.config.summary_frames else self._few_rows("summary")(sums, mel.shape[2])
         )
         tokens = self.encode_maps(maps, summary, level, heads_only=heads_only)
-        return _Listened(tokens, sums, mel.shape[2], level, level_dbfs, waveform.shape[0])
+        return _Listened(tokens, sums, mel.shape[2], level, level_dbfs)
 
     def _read_slots(self, heard: _Listened) -> tuple[Encoding, Tensor, Tensor]:
         """What the slots say, the means over the mask of each, and the transformer's own tokens of its place."""
@@ -175,10 +176,6 @@ class SpatialAST(nn.Module):
         encoding = self.read_heads(torch.cat((placed.flatten(1, 2), rest), dim=1))
         assert encoding.slots is not None
         encoding.slots.masks = masks
-        if self.config.mask_channels and not self.training:
-            heard_once, named, patches = (part.narrow(0, 0, heard.clips) for part in (sums, what[:, :, 0], patches))
-            inputs = self.slot_masks.inputs(heard_once, num_patches)
-            encoding.slots.masks = self.slot_masks(inputs, named, patches)
         return encoding, means, places
 
     def input_maps(self, waveform: Float[Tensor, "B 2 N"]) -> Float[Tensor, "B C T 128"]:
@@ -283,15 +280,36 @@ class SpatialAST(nn.Module):
         encoder without ``slot_summary``.
         """
         self._check_slot_summary()
+        sums, _, level_dbfs = self._sums(waveform, remember)
+        means = means_of(sums.sum(dim=3)).flatten(1, 2)
+        both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
+        return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
+
+    def _sums(self, waveform: Tensor, remember: bool) -> tuple[Tensor, int, Tensor]:
+        """Interaural sums over rows of clips, their number of frames, and the level in dBFS."""
         with torch.autocast(waveform.device.type, enabled=False):
             sound, level_dbfs = to_reference(waveform)
             gain = None if self.config.level == "absolute" else reference_gain(waveform)[0]
             known = self._remembered(waveform, gain) if remember else None
             _, mel, phase = self._front_end(waveform if gain is None else sound, known=known)
-            sums = row_sums(mel, phase, self.config.row_frames, self.config.direct_sound)
-        means = means_of(sums.sum(dim=3)).flatten(1, 2)
-        both = torch.stack((means, swap_ears(means)), dim=1).flatten(2)
-        return torch.cat((both, level_dbfs[:, None, None].expand(-1, 2, 1)), dim=2)
+            return row_sums(mel, phase, self.config.row_frames, self.config.direct_sound), mel.shape[2], level_dbfs
+
+    @torch.no_grad()
+    def told_masks(
+        self, waveform: Float[Tensor, "B 2 N"] | NDArray[np.float32], tokens: Float[Tensor, "B K D"]
+    ) -> Float[Tensor, "B S R 128"] | None:
+        """Which parts of the spectrogram of clips are whose, by the network that learnt that of heads that turn, from
+        the ``tokens`` of their encoding; ``None`` for an encoder without ``mask_channels``.
+        """
+        if not self.config.mask_channels:
+            return None
+        sound = waveform if isinstance(waveform, Tensor) else torch.from_numpy(waveform).to(tokens.device)
+        sums, frames, _ = self._sums(sound, remember=True)
+        rows = max(frames // self.config.patch_frames, 1)
+        own = tokens[:, : TOKENS_PER_SLOT * self.config.num_slots].unflatten(1, (-1, TOKENS_PER_SLOT))
+        patches = tokens.narrow(1, tokens.shape[1] - rows, rows)
+        found: Tensor = self.slot_masks(self.slot_masks.inputs(sums, rows), own[:, :, CLASS], patches)
+        return found
 
     @torch.no_grad()
     def slot_summaries(self, waveform: Float[Tensor, "B 2 N"]) -> tuple[Encoding, Float[Tensor, "B S V"]]:
@@ -406,5 +424,3 @@ class _Listened(NamedTuple):
     frames: int
     level: Tensor | None
     level_dbfs: Tensor | None
-    clips: int
-    """As they are; what comes after them in all but ``level_dbfs`` is of the same with swapped ears."""

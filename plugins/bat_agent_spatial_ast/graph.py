@@ -89,6 +89,10 @@ class FramedGraph(Graph):
         found: Encoding = self.encoder(waveform)
         return found
 
+    def mask_graph(self) -> MaskGraph | None:
+        """The masks that the encoder tells, as a graph of their own, which is computed where somebody asks for them."""
+        return MaskGraph(self) if self.encoder.config.mask_channels else None
+
     def _at_level(self, sound: Tensor, gain: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mel bands and phase of clips times ``gain``."""
         assert self._known is not None
@@ -96,6 +100,31 @@ class FramedGraph(Graph):
         if gain is not None:
             mel = mel * (gain.square() if self.frames.power else gain)[:, None, None, None]
         return mel, phase
+
+
+class MaskGraph(nn.Module):
+    """From the waveform, its frames and the tokens of its encoding to the masks that an encoder tells."""
+
+    outputs = ("masks",)
+
+    def __init__(self, framed: FramedGraph) -> None:
+        """Of the same encoder."""
+        super().__init__()
+        self.framed = framed
+        self.inputs = ("waveform", *framed.frames.outputs, "tokens")
+        self.fewest_tokens: int = framed.encoder.cls_tokens.shape[1]
+
+    def forward(
+        self,
+        waveform: Float[Tensor, "B 2 N"],
+        mel: Float[Tensor, "B 2 T 128"],
+        phase: Float[Tensor, "B 2 T 128"],
+        tokens: Float[Tensor, "B K D"],
+    ) -> tuple[Float[Tensor, "B S R 128"]]:
+        """As :meth:`~bat_agent_spatial_ast.encoder.SpatialAST.told_masks`; of the waveform only the level is heard."""
+        self.framed._known = (mel, phase)
+        found: Tensor = self.framed.encoder.told_masks(waveform, tokens)
+        return (found,)
 
 
 def named(encoding: Encoding, outputs: tuple[str, ...]) -> tuple[Tensor, ...]:

@@ -26,11 +26,11 @@ def mirrored(azimuth_logits: Float[Tensor, "*batch 360"]) -> Float[Tensor, "*bat
     return azimuth_logits[..., turned]
 
 
-def averaged(both: SlotEncoding, *, masks_of_both: bool = True) -> SlotEncoding:
+def averaged(both: SlotEncoding) -> SlotEncoding:
     """Slots of B clips from those of 2·B: first the clips as they are, then with their ears swapped.
 
     Slots have no order, so each is averaged with that of the swapped clip which is likest to it. Logits of activity and
-    classes are averaged; of what is a posterior, the probabilities; and the masks, unless they are of B clips alone.
+    classes are averaged; of what is a posterior, the probabilities; and the masks.
     """
     said = {name: getattr(both, name).float() for name in HEADS if getattr(both, name) is not None}
     said = {name: value.log_softmax(-1) if name in POSTERIORS else value for name, value in said.items()}
@@ -45,9 +45,7 @@ def averaged(both: SlotEncoding, *, masks_of_both: bool = True) -> SlotEncoding:
     for name, value in own.items():
         match = other[name][rows, order]
         mean[name] = torch.logaddexp(value, match) - math.log(2) if name in POSTERIORS else (value + match) / 2
-    masks = both.masks
-    if masks is not None and masks_of_both:
-        masks = (masks[:clips] + masks[clips:][rows, order]) / 2
+    masks = None if both.masks is None else (both.masks[:clips] + both.masks[clips:][rows, order]) / 2
     return SlotEncoding(**mean, masks=masks)
 
 

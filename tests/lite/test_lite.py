@@ -141,13 +141,15 @@ def change(folder: Path, **values: Any) -> None:
     ("spoil", "message"),
     [
         (
-            lambda f: change(f, format=3),
-            r"was exported in format 3 by bat-agent .*reads formats 1, 2: export the model again",
+            lambda f: change(f, format=4),
+            r"was exported in format 4 by bat-agent .*reads formats 1, 2, 3: export the model again",
         ),
         (lambda f: change(f, files={}), r"is broken \(files must name one of int8, float32, float16\)"),
         (lambda f: (f / GRAPH_FILE).write_text("[1]"), r"is broken \(it is no object\): export the model again"),
         (lambda f: (f / "int8.onnx").unlink(), r"is not whole: .*int8.onnx is missing; copy all of the folder"),
         (lambda f: (f / "frames.onnx").unlink(), r"is not whole: .*frames.onnx is missing; copy all of the folder"),
+        (lambda f: (f / "masks.onnx").unlink(), r"is not whole: .*masks.onnx is missing; copy all of the folder"),
+        (lambda f: change(f, masks=1), r"is broken \(masks must name a file, got 1\): export the model again"),
         (lambda f: change(f, frames={"file": "a"}), r"is broken \('outputs'\): export the model again"),
         (lambda f: (f / "int8.onnx").write_bytes(b"junk"), r"ONNX Runtime .* cannot open .*int8.onnx"),
         (lambda f: (f / GRAPH_FILE).unlink(), r"is not exported, so it needs torch"),
@@ -158,6 +160,8 @@ def change(folder: Path, **values: Any) -> None:
         "no object",
         "file missing",
         "frames missing",
+        "masks missing",
+        "masks broken",
         "frames broken",
         "file broken",
         "no graph",
@@ -218,6 +222,23 @@ def test_the_export_says_what_it_is() -> None:
     assert len(graph.classes) == 355
     assert (FOLDER / graph.files["int8"]).stat().st_size <= 16e6
     assert (FOLDER / "MODEL_CARD.md").is_file()
+
+
+def test_masks_are_told_as_torch_tells_them() -> None:
+    """Of the same tokens; and asked in its own words, next to the same."""
+    torch = pytest.importorskip("torch")
+    ears = lite.load()
+    theirs: Any = bat_agent.load("bat-small").encoder
+    sound = np.stack((on_the_left(), on_the_left()[::-1]))[:, :, :50_123].copy()
+    sound += 0.01 * np.random.default_rng(0).standard_normal(sound.shape).astype(np.float32)
+    with torch.inference_mode():
+        tokens = theirs(torch.from_numpy(sound)).tokens
+        wanted = theirs.told_masks(sound, tokens).numpy()
+    found = ears.encoder.told_masks(sound, tokens.numpy())
+    assert found.shape == (2, 2, 19, 128)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    own = ears.encoder.told_masks(sound, ears.encoder(sound).tokens)
+    assert np.abs(own - wanted).mean() < 0.02
 
 
 PROGRAM = """

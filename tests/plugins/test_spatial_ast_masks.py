@@ -14,7 +14,8 @@ import torch
 from bat_agent.agent import Bat
 from bat_agent.datasets.sound_libraries import procedural
 from bat_agent.errors import BadInput
-from bat_agent.interfaces import SAMPLE_RATE_HZ
+from bat_agent.hearing.masks import masks_of
+from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding, SlotEncoding
 from bat_agent_spatial_ast.config import SpatialASTConfig
 from bat_agent_spatial_ast.encoder import SpatialAST
 from bat_agent_spatial_ast.masks import INPUTS, SlotMasks
@@ -42,27 +43,43 @@ def test_masks_are_shares_and_nothing_else_changes(symmetric: bool) -> None:
     assert not unexpected
     sound = 0.1 * torch.randn(3, 2, 20_000)
     with torch.no_grad():
-        before, after = plain(sound).slots, with_masks(sound).slots
-    assert before is not None
-    assert after is not None
-    assert after.masks is not None
-    assert before.masks is not None
-    assert after.masks.shape == before.masks.shape == (3, 2, 7, 128)
-    torch.testing.assert_close(after.masks.sum(dim=1), torch.ones(3, 7, 128))
-    assert not torch.allclose(after.masks, before.masks, atol=1e-3)
-    torch.testing.assert_close(after.azimuth_logits, before.azimuth_logits)
-    torch.testing.assert_close(after.class_logits, before.class_logits)
+        before, after = plain(sound), with_masks(sound)
+    torch.testing.assert_close(after.tokens, before.tokens)
+    assert before.slots is not None
+    assert after.slots is not None
+    torch.testing.assert_close(after.slots.masks, before.slots.masks)
+    assert plain.told_masks(sound, before.tokens) is None
+    told = with_masks.told_masks(sound, after.tokens)
+    assert told is not None
+    assert told.shape == (3, 2, 7, 128)
+    torch.testing.assert_close(told.sum(dim=1), torch.ones(3, 7, 128))
+    alone = with_masks.told_masks(sound[1:2].numpy(), after.tokens[1:2])
+    torch.testing.assert_close(told[1:2], alone)
 
 
-def test_training_of_the_rest_goes_by_the_masks_that_places_are_read_with() -> None:
-    torch.manual_seed(0)
-    encoder = SpatialAST(SpatialASTConfig(**SMALL, mask_channels=4)).train()
-    slots = encoder(0.1 * torch.randn(2, 2, 32_000)).slots
-    assert slots is not None
+class Telling:
+    """An encoder that tells masks, and of how many clips it was asked."""
+
+    asked = 0
+
+    def told_masks(self, waveform: np.ndarray, tokens: torch.Tensor) -> torch.Tensor:
+        self.asked += len(waveform)
+        assert len(tokens) == len(waveform)
+        return torch.full((len(waveform), 2, 3, 128), 0.25)
+
+
+def test_masks_are_told_of_clips_that_may_hold_several_sources_alone() -> None:
+    activity = torch.tensor([[3.0, -9.0], [3.0, -1.0], [-9.0, -9.0]])
+    slots = SlotEncoding(activity, torch.zeros(3, 2, 355), masks=torch.full((3, 2, 3, 128), 0.5))
+    encoding = Encoding(torch.zeros(3, 4, 8), slots=slots)
+    encoder: Any = Telling()
+    found = masks_of(encoder, np.zeros((3, 2, 100), np.float32), encoding)
+    assert found is not None
+    assert encoder.asked == 1
+    assert found[:, 0, 0, 0].tolist() == [0.5, 0.25, 0.5]
     assert slots.masks is not None
-    slots.masks[:, 0].sum().backward()
-    assert encoder.slot_summary.patch_factors.weight.grad is not None
-    assert not any(parameter.requires_grad for parameter in encoder.slot_masks.parameters())
+    assert (slots.masks == 0.5).all()  # what is remembered stays
+    assert masks_of(encoder, np.zeros((1, 2, 100), np.float32), Encoding(torch.zeros(1, 4, 8))) is None
 
 
 @pytest.mark.parametrize("wrong", [{"direct_sound": False}, {"patch_mels": 64}])
@@ -119,6 +136,7 @@ def test_bat_small_tells_the_sounds_of_a_walk_apart() -> None:
     held = script()["collected"](encoder, procedural(seed=77), range(800_000, 800_012))
     network = encoder.slot_masks
     assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
     share, weight = held["share"].float(), held["weight"].float()
     with torch.no_grad():
         masks = script()["told"](network, held, torch.arange(len(share)), 0)
