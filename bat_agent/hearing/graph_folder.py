@@ -59,7 +59,8 @@ class GraphConfig:
     frames: FrameGraph | None = None
     masks: str | None = None
     """Name of the ONNX file that tells masks, (B, S, R, 128), from the waveform, what ``frames`` gives, and the
-    tokens: where a clip holds several sources, in place of those of the slots."""
+    tokens: where a clip holds several sources, in place of those of the slots. (As an output of the encoder's graph it
+    would cost its time in every look: ONNX Runtime 1.32 computes all outputs, whichever it is asked for.)"""
     format: int = FORMAT
 
     def file_of(self, precision: str | None) -> tuple[str, str]:
