@@ -243,10 +243,11 @@ def train(
 
 
 def with_masks(bat: Bat) -> Bat:
-    """The model with a network of masks that knows nothing."""
+    """The model with a network of masks that knows nothing, whether or not it had one."""
     options = {**bat.config.encoder["options"], "mask_channels": CHANNELS}
     encoder: Any = load_encoder("spatial-ast", **options)
-    encoder.load_state_dict(bat.encoder.state_dict(), strict=False)
+    kept = {name: value for name, value in bat.encoder.state_dict().items() if not name.startswith("slot_masks.")}
+    encoder.load_state_dict(kept, strict=False)
     config = replace(bat.config, encoder={"name": "spatial-ast", "options": options})
     return Bat(config, encoder, lambda: bat.reasoner)
 

@@ -153,3 +153,12 @@ def test_bat_small_tells_the_sounds_of_a_walk_apart(recorded: bool) -> None:
     half = torch.full_like(masks, 0.5)
     assert float(script()["let_through"](half, share, weight).mean()) > 0.35
     assert max(of_other, of_goal) < (0.33 if recorded else 0.25)
+
+
+def test_masks_are_learnt_anew_by_a_model_that_has_some() -> None:
+    bat = Bat.from_pretrained("bat-small", device="cpu")
+    before, after = bat.encoder.state_dict(), script()["with_masks"](bat).encoder.state_dict()
+    assert before.keys() == after.keys()
+    same = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert {name for name in before if not name.startswith("slot_masks.")} <= same
+    assert "slot_masks.slot_factors.1.weight" not in same
