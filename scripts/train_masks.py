@@ -26,6 +26,7 @@ from bat_agent.datasets.sound_libraries import open_sounds, procedural
 from bat_agent.datasets.sounds import SoundSet
 from bat_agent.hearing import arrivals
 from bat_agent.hearing.arrays import MASK_ROWS
+from bat_agent.hearing.sphere import Floats
 from bat_agent.interfaces import NUM_MELS
 from bat_agent.labels import class_number
 from bat_agent.registry import load_encoder
@@ -96,7 +97,7 @@ def actions(env: Walks, rng: np.random.Generator) -> Iterator[int]:
             yield LEFT
             continue
         if not left:
-            left, what = rng.integers(2, 7), 0 if rng.random() < towards else rng.integers(1, 4)
+            left, what = int(rng.integers(2, 7)), 0 if rng.random() < towards else int(rng.integers(1, 4))
         left -= 1
         apart = (env.oracle_heading_deg() - env.world.heading_deg + 180) % 360 - 180
         to_goal = FORWARD if abs(apart) <= env.turn_deg / 2 else LEFT if apart > 0 else RIGHT
@@ -121,7 +122,7 @@ def windows(env: Walks, seed: int) -> Iterator[Window]:
             yield Window(sound, *true_share(sound, apart), (goal, other))
 
 
-def true_share(sound: NDArray[np.floating], apart: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
+def true_share(sound: NDArray[np.floating], apart: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """(25, 128) share of the first of the sources (S, 2, N), and how much is new, of what :mod:`.arrivals` counts."""
     powers = _powers(apart)
     new = np.where(powers.sum(axis=0) < 1e-14, 0, arrivals._new_shares(_powers(sound)))
@@ -137,11 +138,11 @@ def true_share(sound: NDArray[np.floating], apart: NDArray[np.floating]) -> tupl
     return own / np.maximum(weight, 1e-9), weight
 
 
-def _powers(sound: NDArray[np.floating]) -> NDArray[np.floating]:
+def _powers(sound: NDArray[np.floating]) -> Floats:
     """(…, T, F) of both ears (…, 2, N)."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, arrivals.FRAME, axis=-1)[..., :: arrivals.HOP, :]
     spectra = np.fft.rfft(frames * np.hanning(arrivals.FRAME), axis=-1)[..., arrivals._BINS]
-    return np.asarray(np.square(np.abs(spectra)).sum(axis=-3))
+    return np.asarray(np.square(np.abs(spectra)).sum(axis=-3), np.float64)
 
 
 @torch.inference_mode()
