@@ -1,8 +1,8 @@
 """What joining looks gives an agent that walks: the same looks alone, joined with its place known, and without.
 
 The scripted agent, which hears each look alone, walks through episodes of ``AudioGoal-v0``; the joined directions are
-made beside, of the same looks, and change nothing. Of each: how far the strongest source's direction is off, over all
-steps in which something is heard.
+made beside, of the same looks, and change nothing. Of each: how far the strongest source's direction is off, and by
+what part its distance, over all steps in which something is heard.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_walking.py [--episodes 50] [--first 1040]
 """
@@ -25,6 +25,8 @@ from bat_agent_envs.heading import Arrays, Head
 from bat_agent_envs.scripted import ScriptedAgent
 
 FAR_DEG = 45.0
+Off = tuple[float, float]
+"""Degrees, and the absolute natural logarithm of a distance by what it truly is."""
 
 
 class Beside(Head):
@@ -33,7 +35,7 @@ class Beside(Head):
     def __init__(self) -> None:
         super().__init__(0.0)
         self.others = {"joined, place known": Head(MEMORY_S), "joined, no place": Head(MEMORY_S)}
-        self.said: dict[str, np.ndarray] = {}
+        self.said: dict[str, tuple[np.ndarray, float]] = {}
 
     def begin(self) -> None:
         super().begin()
@@ -52,14 +54,14 @@ class Beside(Head):
     def look(self, heard: Arrays, t_s: float, window: Any, new_s: float) -> None:
         raw = {name: values.copy() for name, values in heard.items()}
         super().look(heard, t_s, window, new_s)
-        self.said = {"alone": heard["direction"][0].copy()}
+        self.said = {"alone": (heard["direction"][0].copy(), float(heard["distance"][0]))}
         for name, other in self.others.items():
             arrays = {key: values.copy() for key, values in raw.items()}
             other.look(arrays, t_s, window, new_s)
-            self.said[name] = arrays["direction"][0]
+            self.said[name] = arrays["direction"][0], float(arrays["distance"][0])
 
 
-def walk(env: SpatialHearing, agent: ScriptedAgent, head: Beside, seed: int, off_deg: dict[str, list[float]]) -> None:
+def walk(env: SpatialHearing, agent: ScriptedAgent, head: Beside, seed: int, off: dict[str, list[Off]]) -> None:
     """One episode; adds how far each is off in each step that heard something new."""
     observation, _ = env.reset(seed=seed)
     agent.reset(seed)
@@ -69,8 +71,9 @@ def walk(env: SpatialHearing, agent: ScriptedAgent, head: Beside, seed: int, off
         ended = terminated or truncated
         truth = np.array(unit_vector(info["truth"]["azimuth_deg"], info["truth"]["elevation_deg"]))
         if info["bat"]["fresh"] and observation["audio/valid"][0] > 0:
-            for name, said in head.said.items():
-                off_deg[name].append(float(np.degrees(np.arccos(np.clip(said @ truth, -1, 1)))))
+            for name, (said, distance_m) in head.said.items():
+                deg = float(np.degrees(np.arccos(np.clip(said @ truth, -1, 1))))
+                off[name].append((deg, abs(float(np.log(distance_m / info["truth"]["distance_m"])))))
 
 
 def main() -> None:
@@ -83,13 +86,22 @@ def main() -> None:
     env = SpatialHearing(room, keys=ScriptedAgent.keys, turn_key="pose", place_key="pose", joined_s=0)
     agent, head = ScriptedAgent(env), Beside()
     env.hearing._heads[0] = head
-    off_deg: dict[str, list[float]] = defaultdict(list)
+    off: dict[str, list[Off]] = defaultdict(list)
     for seed in range(given.first, given.first + given.episodes):
-        walk(env, agent, head, seed, off_deg)
-    table = Table("", "looks", "mean", "median", f"over {FAR_DEG:g}°", title=f"{given.episodes} walks, bat-small")
-    for name, found in off_deg.items():
-        far = f"{100 * np.mean(np.array(found) > FAR_DEG):.0f} %"
-        table.add_row(name, f"{len(found)}", f"{np.mean(found):.1f}°", f"{np.median(found):.1f}°", far)
+        walk(env, agent, head, seed, off)
+    table = Table(
+        "",
+        "looks",
+        "mean",
+        "median",
+        f"over {FAR_DEG:g}°",
+        "distance off by",
+        title=f"{given.episodes} walks, bat-small",
+    )
+    for name, found in off.items():
+        deg, times = np.array(found).T
+        far, away = f"{100 * np.mean(deg > FAR_DEG):.0f} %", f"{100 * np.expm1(np.mean(times)):.0f} %"
+        table.add_row(name, f"{len(found)}", f"{np.mean(deg):.1f}°", f"{np.median(deg):.1f}°", far, away)
     Console(width=100).print(table)
 
 

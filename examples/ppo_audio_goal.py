@@ -10,8 +10,10 @@ Needs: pip install '.[sb3]' in a clone
 from __future__ import annotations
 
 import argparse
+import cmath
 from collections.abc import Sequence
 from functools import partial
+from math import cos, log, pi, radians, sin
 from typing import Any
 
 import gymnasium as gym
@@ -21,13 +23,17 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 from bat_agent_envs import VectorSpatialHearing
 from bat_agent_envs.stable_baselines import HearingVecEnv
 
-KEYS = ("heading_error", "distance", "valid")
-"""What the policy gets to hear: little, as it has few steps to learn in. Classes matter where several things sound."""
+KEYS = ("direction", "distance", "valid")
+"""What is heard: little, as the policy has few steps to learn in. Classes matter where several things sound."""
+BUMP_M, BUMPS_DEG = 0.4, (30.0, 0.0, -30.0)
+"""What was bumped into counts so near to the agent, and in these directions: to the left, ahead, to the right."""
+UNHEARD = 3j
+"""Where a sound is taken to be until it is heard: 3 m ahead."""
 EPISODES_MEANED = 100
 
 
@@ -45,6 +51,53 @@ class Episodes(BaseCallback):
         return True
 
 
+class Senses(VecEnvWrapper):
+    """What the policy gets to know, (envs, 7): sine and cosine of how far to turn left to the sound, logarithm of the
+    metres to it along the floor, whether it bumps into something now, and whether it ever did to the left, ahead and to
+    the right of where it stands. Between two barks the sound stays where it was heard; and without a memory of bumps an
+    agent walks into a piece of furniture until its time is over.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv, gym.spaces.Box(-np.inf, np.inf, (7,), np.float32))
+        self._sounds, self._bumps = [UNHEARD] * venv.num_envs, [list[complex]() for _ in range(venv.num_envs)]
+
+    def _forget(self, *which: int) -> None:
+        for index in which:
+            # Places, to the right and ahead as the agent began: the sound's, and where it bumped into something.
+            self._sounds[index], self._bumps[index] = UNHEARD, []
+
+    def reset(self) -> Any:
+        self._forget(*range(self.num_envs))
+        return self._known(self.venv.reset())
+
+    def step_wait(self) -> Any:
+        heard, rewards, over, infos = self.venv.step_wait()
+        for index in np.flatnonzero(over).tolist():
+            infos[index]["terminal_observation"] = self._sensed(index, infos[index]["terminal_observation"])
+            self._forget(index)
+        return self._known(heard), rewards, over, infos
+
+    def _known(self, heard: Any) -> np.ndarray:
+        return np.stack([self._sensed(n, {k: v[n] for k, v in heard.items()}) for n in range(self.num_envs)])
+
+    def _sensed(self, index: int, heard: dict[str, np.ndarray]) -> np.ndarray:
+        right, back, cosine, sine = heard["pose"].tolist()
+        here, ahead = complex(right, -back), complex(-sine, cosine)
+        if heard["audio/valid"][0]:
+            x, _, z = (heard["audio/distance"][0] * heard["audio/direction"][0]).tolist()
+            self._sounds[index] = here + complex(-z, -x) * ahead
+        if hit := bool(heard["collided"][0]):
+            self._bumps[index].append(here + BUMP_M / 2 * ahead)
+        sound = (self._sounds[index] - here) / ahead  # how far ahead and, times i, to the left
+        near = [(bump - here) / ahead for bump in self._bumps[index] if abs(bump - here) < BUMP_M]
+        bumps = [
+            any(abs(cmath.phase(bump / cmath.rect(1, radians(to)))) < pi / 12 for bump in near) for to in BUMPS_DEG
+        ]
+        turn = cmath.phase(sound)
+        return np.array([sin(turn), cos(turn), log(abs(sound) + 0.1), hit, *bumps], np.float32)
+
+
 def room(**options: Any) -> gym.Env[Any, Any]:
     torch.set_num_threads(1)
     return gym.make("bat_agent_envs/AudioGoal-v0", disable_env_checker=True, **options)
@@ -57,13 +110,14 @@ def learn(
     rooms = [partial(room, **options)] * count
     mode = AutoresetMode.SAME_STEP
     inner = AsyncVectorEnv(rooms, autoreset_mode=mode) if count > 1 else SyncVectorEnv(rooms, autoreset_mode=mode)
-    # Short windows: what is heard of the distance is then of here, not of where the agent was a second ago.
+    # Short windows: what is heard is then of here, not of where the agent was a second ago.
     heard = VectorSpatialHearing(inner, model, keys=KEYS, window_s=0.5, turn_key="pose", place_key="pose")
     gamma = 0.98
-    envs = VecNormalize(VecMonitor(HearingVecEnv(heard, seed)), gamma=gamma)
+    envs = VecNormalize(Senses(VecMonitor(HearingVecEnv(heard, seed))), norm_obs=False, gamma=gamma)
     ppo = PPO(
-        "MultiInputPolicy", envs, n_steps=n_steps, batch_size=min(64, n_steps * count),
+        "MlpPolicy", envs, n_steps=n_steps, batch_size=min(64, n_steps * count),
         learning_rate=lambda left: 1.5e-3 * left, ent_coef=0.004, gamma=gamma, seed=seed, device="cpu",
+        policy_kwargs={"activation_fn": torch.nn.ReLU},
     )  # fmt: skip
     episodes = Episodes()
     ppo.learn(steps, callback=episodes)

@@ -21,7 +21,7 @@ import numpy as np
 
 import bat_agent
 from bat_agent.errors import BadInput
-from bat_agent.hearing.turning import Headings
+from bat_agent.hearing.headings import Headings
 from bat_agent.listening.joining import Joining
 from bat_agent.scene import to_front_left_up, unit_vector
 from bat_agent.sound.ring import Ring

@@ -12,7 +12,8 @@ by the heading that it had, by the differences between the ears alone (:mod:`bat
 sounds each by what its mask leaves of the spectrogram.
 
 What is held turns with the head, as long as nothing new is heard. Of ears that walk, what was heard before is moved on
-by how far away it was heard to be.
+by how far away it was heard to be, and how far that is, all looks tell together
+(:mod:`bat_agent.hearing.ranging`).
 
 Headings are degrees counter-clockwise from above, as in :mod:`bat_agent.scene`; where 0 lies does not matter.
 """
@@ -22,12 +23,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bat_agent.hearing import ranging
 from bat_agent.hearing.arrivals import Masks, arrivals
+from bat_agent.hearing.headings import ONSET_S, Headings, onsets
 from bat_agent.hearing.sphere import (
     AZIMUTHS,
     ELEVATIONS,
@@ -40,16 +43,7 @@ from bat_agent.hearing.sphere import (
     sphere,
     walked,
 )
-from bat_agent.interfaces import SAMPLE_RATE_HZ
 
-SWEEP_DEG, WIDE_DEG = 20.0, 100.0
-"""A look is about as much of the newest sound as came within so many degrees of turn; within more, where that would be
-less than ``ENOUGH_S``: of a quarter of a second the angle to the side is three times as far off as of a second."""
-ENOUGH_S, SHORTEST_S = 1.0, 0.25
-"""But about no less than that."""
-FAINT, ONSET_ALONE_S = 0.15, 0.2
-"""And so much that it begins before the last onset of at least that share of the strongest: an echo alone tells
-nothing."""
 STILL_DEG = 3.0
 """A head that turned no more than that while looks were gathered stands still: the newest look says it all."""
 MEMORY_S = 6.0
@@ -64,82 +58,8 @@ FLAT = 0.02
 NEW, NAMES = 0.1, 2.0
 """A look is of a track where that explains it better than a new source would, whose place nobody knows and which is so
 likely; sounds of one name speak for the track by so much (a logarithm), of two names as much against it."""
-ONSET_S, RECENT_FRAMES = 0.01, 10
-"""A frame of sound counts by how much it is louder than all of so many before it."""
 WALKED_M = 0.02
 """Less is no walk."""
-UNKNOWN_M = 2.5
-"""How far away a sound is taken to be whose distance is not heard."""
-_TRACE_S = 12.0
-
-
-class Headings:
-    """The heading over time, in degrees; what was said last holds until something else is said."""
-
-    def __init__(self, *, jumps: bool = False) -> None:
-        """``jumps``: the head has a heading from the end of the stretch before on, as in an environment whose pose is
-        that of all the sound that comes with it; else it turns evenly between two times.
-        """
-        self._jumps = jumps
-        self._at: deque[tuple[float, float]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._at)
-
-    def clear(self) -> None:
-        """Nothing is known any more."""
-        self._at.clear()
-
-    def copy(self) -> Headings:
-        """The same, to be read while somebody else goes on."""
-        other = Headings(jumps=self._jumps)
-        other._at = self._at.copy()
-        return other
-
-    def say(self, t_s: float, heading_deg: float) -> None:
-        """At ``t_s`` (never earlier than the last) the heading is this; turns by less than half a circle at a time."""
-        if self._at:
-            last = self._at[-1][1]
-            heading_deg = last + (heading_deg - last + 180) % 360 - 180
-        self._at.append((t_s, heading_deg))
-        while self._at[-1][0] - self._at[0][0] > _TRACE_S:
-            self._at.popleft()
-
-    @property
-    def now_deg(self) -> float:
-        """The newest, unwrapped; 0 where nothing was said."""
-        return self._at[-1][1] if self._at else 0.0
-
-    def over(self, begin_s: float, end_s: float) -> Floats:
-        """Headings at every 5 ms, and at least two, of a stretch of time."""
-        times = np.linspace(begin_s, end_s, max(2, round((end_s - begin_s) / 0.005) + 1))
-        return self.at(times)
-
-    def at(self, times: Floats) -> Floats:
-        """Headings at these times."""
-        if not self._at:
-            return np.zeros(len(times))
-        known, headings = np.array(self._at).T
-        if not self._jumps:
-            return np.asarray(np.interp(times, known, headings))
-        index = np.searchsorted(known, times - 1e-9, side="left")
-        return np.asarray(headings[np.minimum(index, len(known) - 1)])
-
-    def steady_s(self, end_s: float, sound: NDArray[np.floating]) -> float:
-        """Seconds at the end of ``sound`` (2, N) at 32 kHz, which ended at ``end_s``, of which a look is to be."""
-        longest_s = sound.shape[1] / SAMPLE_RATE_HZ
-        if len(self._at) < 2 or longest_s <= SHORTEST_S:
-            return longest_s
-        headings = self.over(end_s - longest_s, end_s)[1:][::-1]
-        swept = np.maximum.accumulate(headings) - np.minimum.accumulate(headings)
-
-        def within(most_deg: float) -> float:
-            return longest_s * int(np.searchsorted(swept, most_deg + 1e-6, side="right")) / len(headings)
-
-        steady = max(within(SWEEP_DEG), min(within(WIDE_DEG), ENOUGH_S), SHORTEST_S)
-        if steady < longest_s:
-            steady = max(steady, reach_s(sound))
-        return min(math.floor(100 * steady + 0.5) / 100, longest_s)
 
 
 @dataclass(frozen=True)
@@ -170,6 +90,8 @@ class Placed:
     """(360,) probabilities."""
     elevation: Floats
     """(180,) probabilities."""
+    distance_m: float
+    """0 where it is not known."""
     fused: bool
     """Whether looks from several headings were joined; else it is what one look said, turned."""
 
@@ -179,9 +101,13 @@ class _Track:
     log: Floats
     """(AZIMUTHS, ELEVATIONS) logarithm of the posterior, in the frame that does not turn."""
     classes: Floats
-    log_distance: float
-    """Natural logarithm of metres, the mean of looks."""
     t_s: float
+    around: Floats = field(default_factory=ranging.anywhere)
+    """(AZIMUTHS, DISTANCES) of where it may be around the ears."""
+    elevation: float = 0.0
+    """Radians, as it was told last."""
+    walked: bool = False
+    """Whether the ears went anywhere since it was heard first."""
     gathered: deque[tuple[float, float]] = field(default_factory=deque)
     """Time and heading of looks that are still remembered."""
 
@@ -211,7 +137,9 @@ class Turning:
             return
         self._stands_m = right_m, front_m
         for track in self._tracks:
-            track.log = walked(track.log, math.exp(track.log_distance), right, front)
+            track.log = walked(track.log, ranging.distance_of(track.around), right, front)
+            track.around = ranging.walked(track.around, track.elevation, right, front)
+            track.walked = True
 
     def look(
         self,
@@ -238,7 +166,9 @@ class Turning:
         tracks = self._tracks_of(looks, said, t_s)
         for look, density, track, arrived in zip(looks, said, tracks, came, strict=True):
             self._join(track, look, power * np.log((1 - FLAT) * density + FLAT) + arrived, t_s, faced)
+            track.around += power * ranging.said(_across(density), look.distance_m)
             found.append(_placed(track, look, faced))
+            track.elevation = math.radians(found[-1].elevation_deg)
         self._tracks = [track for track in self._tracks if t_s - track.t_s < self._memory_s]
         return found
 
@@ -259,10 +189,10 @@ class Turning:
         return (azimuth_deg + since_deg - self.headings.now_deg) % 360
 
     def _join(self, track: _Track, look: Look, log: Floats, t_s: float, faced: _Faced) -> None:
-        track.log = track.log * math.exp(-(t_s - track.t_s) / self._memory_s) + log
+        kept = math.exp(-(t_s - track.t_s) / self._memory_s)
+        track.log = track.log * kept + log
+        track.around *= kept
         track.classes = 0.7 * track.classes + 0.3 * look.class_probs
-        if look.distance_m > 0:
-            track.log_distance = 0.7 * track.log_distance + 0.3 * math.log(look.distance_m)
         track.t_s = t_s
         track.gathered.append((t_s, faced.mean_deg))
         while t_s - track.gathered[0][0] > self._memory_s:
@@ -281,7 +211,7 @@ class Turning:
             if row not in pairs:
                 empty = np.zeros((AZIMUTHS, ELEVATIONS))
                 classes = np.asarray(look.class_probs, np.float64)
-                pairs[row] = _Track(empty, classes, math.log(look.distance_m or UNKNOWN_M), t_s)
+                pairs[row] = _Track(empty, classes, t_s)
                 self._tracks.append(pairs[row])
             found.append(pairs[row])
         return found
@@ -322,25 +252,33 @@ def _density(look: Look, faced: _Faced) -> Floats:
     return _around(density_of(look.azimuth, look.elevation), faced.swept(AZIMUTHS, 0.0))
 
 
+def _across(density: Floats) -> Floats:
+    """(AZIMUTHS,) logarithm of how well each azimuth explains a look, whatever the elevation."""
+    across = density @ sphere().area[0] / sphere().area.sum()
+    return np.asarray(np.log((1 - FLAT) * across + FLAT))
+
+
 def _alone(look: Look, faced: _Faced) -> Placed:
     """What one look says, in the frame of now."""
     azimuth = _around(np.asarray(look.azimuth, np.float64), faced.swept(360, faced.now_deg))
     turn = faced.mean_deg - faced.now_deg
     return Placed(
-        (look.azimuth_deg + turn) % 360, look.elevation_deg, azimuth, np.asarray(look.elevation, np.float64), False
-    )
+        (look.azimuth_deg + turn) % 360, look.elevation_deg, azimuth, np.asarray(look.elevation, np.float64),
+        look.distance_m, False,
+    )  # fmt: skip
 
 
 def _placed(track: _Track, look: Look, faced: _Faced) -> Placed:
     headings = [heading for _, heading in track.gathered]
+    distance_m = ranging.distance_of(track.around) if track.walked and look.distance_m else look.distance_m
     if max(headings) - min(headings) <= STILL_DEG:
-        return _alone(look, faced)
+        return replace(_alone(look, faced), distance_m=distance_m)
     mass = mass_of(track.log)
     x, y, z = peak_of(mass)
     azimuth_deg = (math.degrees(math.atan2(y, x)) - faced.now_deg) % 360
     elevation_deg = math.degrees(math.asin(min(max(z, -1.0), 1.0)))
     azimuth = azimuths_of(mass.sum(axis=1), faced.now_deg)
-    return Placed(azimuth_deg, elevation_deg, azimuth, elevations_of(mass.sum(axis=0)), True)
+    return Placed(azimuth_deg, elevation_deg, azimuth, elevations_of(mass.sum(axis=0)), distance_m, True)
 
 
 def _paired(gains: Floats) -> list[tuple[int, int]]:
@@ -367,24 +305,3 @@ def _gain(look: Look, density: Floats, track: _Track, mass: Floats) -> float:
     norms = float(np.linalg.norm(look.class_probs) * np.linalg.norm(track.classes))
     named = 2 * float(look.class_probs @ track.classes) / norms - 1 if norms > 0 else 0.0
     return math.log(explained) + NAMES * named - math.log(NEW)
-
-
-def onsets(sound: NDArray[np.floating]) -> Floats:
-    """(n,) how much each 10 ms of a sound (2, N) at 32 kHz tell of where it comes from: by how much they are louder
-    than all of the tenth of a second before. What comes first is direct sound, reflections follow; and it is by far the
-    most of what the model goes by. Never all 0.
-    """
-    frame = round(ONSET_S * SAMPLE_RATE_HZ)
-    count = max(sound.shape[1] // frame, 1)
-    power = np.square(np.asarray(sound[:, -count * frame :], np.float64)).sum(axis=0).reshape(count, -1).sum(axis=1)
-    before = np.concatenate((np.full(RECENT_FRAMES, power[0]), power[:-1]))
-    loudest = np.lib.stride_tricks.sliding_window_view(before, RECENT_FRAMES).max(axis=1)
-    weights = np.maximum(power - loudest, 0)
-    return np.asarray(weights + 1e-3 * weights.max() + 1e-12)
-
-
-def reach_s(sound: NDArray[np.floating]) -> float:
-    """Seconds at the end of a sound (2, N) at 32 kHz that hold its last onset that is not faint beside the others."""
-    weights = onsets(sound)
-    last = int(np.flatnonzero(weights >= FAINT * weights.max())[-1])
-    return (len(weights) - last) * ONSET_S + ONSET_ALONE_S

@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 
 from bat_agent.errors import BadInput
-from bat_agent.hearing.turning import Headings
+from bat_agent.hearing.headings import Headings
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.blocks import Block, Samples
 from bat_agent.sound.audio import CLIPPED

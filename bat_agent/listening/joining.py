@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bat_agent.ears import Ears
+from bat_agent.hearing.headings import Headings
 from bat_agent.hearing.heads import as_array
 from bat_agent.hearing.masks import masks_of
 from bat_agent.hearing.perception import PerceivedSource, replaced
 from bat_agent.hearing.posterior import hear
-from bat_agent.hearing.turning import Headings, Look, Turning
+from bat_agent.hearing.turning import Look, Turning
 from bat_agent.interfaces import SAMPLE_RATE_HZ, Encoding
 from bat_agent.sound.ring import Waveform
 from bat_agent.sound.waveform import Prepared, prepare

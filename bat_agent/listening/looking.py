@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bat_agent.ears import Ears
+from bat_agent.hearing.headings import Headings
 from bat_agent.hearing.perception import PerceivedSource, Perception
-from bat_agent.hearing.turning import Headings
 from bat_agent.interfaces import SAMPLE_RATE_HZ
 from bat_agent.listening.answering import SHORTEST_S
 from bat_agent.listening.events import HealthNote, TrackedSource

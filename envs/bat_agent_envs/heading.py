@@ -59,6 +59,7 @@ class Head:
         for slot, placed in zip(slots, self._turning.look(looks, t_s, window_s, new_s, window), strict=True):
             heard["direction"][slot] = _vector(placed.azimuth_deg, placed.elevation_deg)
             heard["azimuth_probs"][slot], heard["elevation_probs"][slot] = placed.azimuth, placed.elevation
+            heard["distance"][slot] = placed.distance_m
         self._azimuths = heard["azimuth_probs"].copy()
         self._held_deg = self._shown_deg = self._turning.headings.now_deg
         _tell_sides(heard)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from bat_agent.hearing.turning import Headings, Look, Placed, Turning, _paired, onsets
+from bat_agent.hearing.headings import Headings, onsets
+from bat_agent.hearing.turning import Look, Placed, Turning, _paired
 from bat_agent.scene import angle_between_deg
 
 CLASSES = np.eye(3)

@@ -224,3 +224,28 @@ def test_an_environment_without_ears_gets_them_for_the_check(beeper: Make, echo:
     assert check_hearing_env(beeper(), model=echo, window_s=0.5) == []
     with pytest.raises(BadInput, match="has ears already"):
         check_hearing_env(SpatialHearing(beeper(), echo), model=echo)
+
+
+def test_an_agent_that_walks_hears_how_far_by_all_looks() -> None:
+    """`distance` was that of the newest look alone, whatever was heard on the way."""
+    said_m = {}
+    for told in (True, False):
+        head = Head(6.0)
+        head.begin()
+        for number in range(12):
+            ahead_m = 0.25 * number
+            head.face(number * 0.25, 0.0)
+            if told:
+                head.stand((0.0, -ahead_m))
+            azimuth = math.atan2(3.5 - ahead_m, 1.0)
+            truth_m = math.hypot(3.5 - ahead_m, 1.0)
+            heard = {
+                "valid": np.array([True]), "direction": np.array([[math.cos(azimuth), 0.0, -math.sin(azimuth)]]),
+                "azimuth_probs": near_deg(math.degrees(azimuth)), "elevation_probs": near_deg(90.0, 180),
+                "slot_probs": np.ones((1, 3)), "distance": np.full(1, truth_m * (2.0 if number == 11 else 1.0)),
+                "sides": np.zeros((1, 3)), "masks": np.ones((1, 25, 128)),
+            }  # fmt: skip
+            head.look(heard, number * 0.25, np.zeros((2, 8000), np.float32), 0.25)
+        said_m[told] = float(heard["distance"][0])
+    assert said_m[False] == pytest.approx(2 * truth_m)  # as the last look says
+    assert said_m[True] == pytest.approx(truth_m, rel=0.25)
