@@ -76,6 +76,40 @@ def test_the_example_of_ppo_learns_and_draws(echo: str, tmp_path: Path) -> None:
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_example_of_ppo_keeps_in_mind_what_it_heard_and_bumped_into() -> None:
+    pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    module = example("ppo_audio_goal")
+    senses = module.Senses(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
+
+    def sensed(pose: tuple[float, ...], hit: bool = False, heard: bool = False) -> Any:
+        # 2 m away, 30° to the left and 20° up, where it is heard
+        level = np.cos(np.radians(20))
+        x, z = -np.sin(np.radians(30)) * level, -np.cos(np.radians(30)) * level
+        return senses._sensed(0, {
+            "pose": np.array(pose), "collided": np.array([float(hit)]), "audio/valid": np.array([float(heard), 0.0]),
+            "audio/distance": np.array([2.0, 0.0]),
+            "audio/direction": np.array([[x, np.sin(np.radians(20)), z], [0, 0, 0]]),
+        })  # fmt: skip
+
+    away = 2 * np.cos(np.radians(20))
+    ahead = (0.0, 0.0, 1.0, 0.0)
+    np.testing.assert_allclose(sensed(ahead), [0, 1, np.log(3.1), 0, 0, 0, 0], atol=1e-6)  # nothing was heard yet
+    np.testing.assert_allclose(sensed(ahead, heard=True), [0.5, 0.75**0.5, np.log(away + 0.1), 0, 0, 0, 0], atol=1e-6)
+    # A step ahead, where something was in the way; it is silent now.
+    left, further = away * 0.5, away * 0.75**0.5 - 0.1
+    turn, metres = np.arctan2(left, further), np.hypot(left, further)
+    expected = [np.sin(turn), np.cos(turn), np.log(metres + 0.1)]
+    np.testing.assert_allclose(sensed((0.0, -0.1, 1.0, 0.0), hit=True), [*expected, 1, 0, 1, 0], atol=1e-6)
+    # Turned left by 30°, what was ahead is to the right.
+    turned = (0.0, -0.1, np.cos(np.pi / 6), np.sin(np.pi / 6))
+    expected[:2] = np.sin(turn - np.pi / 6), np.cos(turn - np.pi / 6)
+    np.testing.assert_allclose(sensed(turned), [*expected, 0, 0, 0, 1], atol=1e-6)
+    senses._forget(0)
+    np.testing.assert_allclose(sensed(turned)[2:], [np.log(3.0), 0, 0, 0, 0], atol=1e-6)
+
+
 def test_any_vector_is_one_of_stable_baselines(echo: str, beeper: Any) -> None:
     """The example broke with KeyError: 'episode_metrics' on environments that measure no success."""
     pytest.importorskip("stable_baselines3")
