@@ -55,7 +55,7 @@ def walked(log: Floats, elevation: float, right_m: float, front_m: float) -> Flo
     x, y = cosine * across + right_m, sine * across + front_m
     before = np.sqrt((x**2 + y**2) * (1 + steep))
     row = np.arctan2(y, x) % (2 * math.pi) * (AZIMUTHS / (2 * math.pi)) - 0.5
-    column = np.clip((np.log(before) - _LOG_M[0]) / (_LOG_M[1] - _LOG_M[0]), 0, DISTANCES - 1)
+    column = np.clip((np.log(np.maximum(before, NEAREST_M)) - _LOG_M[0]) / (_LOG_M[1] - _LOG_M[0]), 0, DISTANCES - 1)
     low, near = np.floor(row).astype(int), np.minimum(column.astype(int), DISTANCES - 2)
     share, out = row - low, column - near
     mass = np.exp(log - log.max())
@@ -63,6 +63,8 @@ def walked(log: Floats, elevation: float, right_m: float, front_m: float) -> Flo
     near += 1
     found += out * ((1 - share) * mass[low % AZIMUTHS, near] + share * mass[(low + 1) % AZIMUTHS, near])
     found = np.where(root < 0, 0.0, found)  # nearer than it is high
+    if not found.any():  # so far away that nothing of it is left
+        return anywhere()
     return np.asarray(np.log(np.maximum(found / found.max(), 1e-30)))
 
 

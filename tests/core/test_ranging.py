@@ -56,6 +56,13 @@ def heard_at(azimuth_deg: float, distance_m: float) -> Look:
     return Look(azimuth_deg % 360, 0.0, across / across.sum(), high / high.sum(), np.ones(1), distance_m)
 
 
+@pytest.mark.parametrize("elevation", [0.0, 1.2, np.pi / 2])
+def test_ears_that_are_carried_far_away_know_nothing_wrong(elevation: float) -> None:
+    around = ranging.walked(ranging.anywhere() + ranging.said(towards(1.0), 2.0), elevation, 80.0, -300.0)
+    assert np.isfinite(around).all()
+    assert ranging.NEAREST_M <= ranging.distance_of(around) <= ranging.FARTHEST_M + 1e-9
+
+
 def off_by(*, stands: bool) -> tuple[float, float]:
     """By what part the distances of looks are off that are a third off, in walks past a source; and those that are
     joined.
