@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from bat_agent.hearing.sphere import AZIMUTHS, Floats, sphere
+from bat_agent.hearing.sphere import AZIMUTHS, Floats, between_cells, sphere
 
 NEAREST_M, FARTHEST_M, DISTANCES = 0.3, 10.0, 20
 OFF = 0.5
@@ -56,12 +56,7 @@ def walked(log: Floats, elevation: float, right_m: float, front_m: float) -> Flo
     before = np.sqrt((x**2 + y**2) * (1 + steep))
     row = np.arctan2(y, x) % (2 * math.pi) * (AZIMUTHS / (2 * math.pi)) - 0.5
     column = np.clip((np.log(np.maximum(before, NEAREST_M)) - _LOG_M[0]) / (_LOG_M[1] - _LOG_M[0]), 0, DISTANCES - 1)
-    low, near = np.floor(row).astype(int), np.minimum(column.astype(int), DISTANCES - 2)
-    share, out = row - low, column - near
-    mass = np.exp(log - log.max())
-    found = (1 - out) * ((1 - share) * mass[low % AZIMUTHS, near] + share * mass[(low + 1) % AZIMUTHS, near])
-    near += 1
-    found += out * ((1 - share) * mass[low % AZIMUTHS, near] + share * mass[(low + 1) % AZIMUTHS, near])
+    found = between_cells(np.exp(log - log.max()), row, column)
     found = np.where(root < 0, 0.0, found)  # nearer than it is high
     if not found.any():  # so far away that nothing of it is left
         return anywhere()

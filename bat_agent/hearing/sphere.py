@@ -99,14 +99,14 @@ def walked(log: Floats, distance_m: float, right_m: float, front_m: float) -> Fl
         point[..., 1] += front_m
         azimuth = np.arctan2(point[..., 1], point[..., 0]) % (2 * math.pi) * (AZIMUTHS / (2 * math.pi)) - 0.5
         elevation = np.arcsin(np.clip(point[..., 2] / radius, -1, 1)) * (ELEVATIONS / math.pi) + ELEVATIONS / 2 - 0.5
-        found += _between_cells(said, azimuth, np.clip(elevation, 0, ELEVATIONS - 1))
+        found += between_cells(said, azimuth, np.clip(elevation, 0, ELEVATIONS - 1))
     return np.asarray(np.log(np.maximum(found / found.max(), 1e-30)))
 
 
-def _between_cells(values: Floats, azimuth: Floats, elevation: Floats) -> Floats:
-    """Values at any places of the grid, in cells."""
-    low, lower = np.floor(azimuth).astype(int), np.minimum(np.floor(elevation).astype(int), ELEVATIONS - 2)
-    share, up = azimuth - low, elevation - lower
+def between_cells(values: Floats, azimuth: Floats, other: Floats) -> Floats:
+    """Values (AZIMUTHS, n) at any places of a grid, in cells of azimuth, which go around, and along the other axis."""
+    low, lower = np.floor(azimuth).astype(int), np.minimum(np.floor(other).astype(int), values.shape[1] - 2)
+    share, up = azimuth - low, other - lower
     near, far = low % AZIMUTHS, (low + 1) % AZIMUTHS
     below = (1 - share) * values[near, lower] + share * values[far, lower]
     above = (1 - share) * values[near, lower + 1] + share * values[far, lower + 1]
