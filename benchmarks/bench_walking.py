@@ -4,7 +4,9 @@ The scripted agent, which hears each look alone, walks through episodes of ``Aud
 made beside, of the same looks, and change nothing. Of each: how far the strongest source's direction is off, and by
 what part its distance, over all steps in which something is heard.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_walking.py [--episodes 50] [--first 1040]
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bench_walking.py [--episodes 50] [--first 1040] [--farthest 12]
+
+With ``--head FILE`` every room is heard by one of these heads.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from bat_agent.hearing.turning import MEMORY_S
 from bat_agent.scene import unit_vector
 from bat_agent_envs import SpatialHearing
 from bat_agent_envs.heading import Arrays, Head
+from bat_agent_envs.navigation import DEFAULT_OPTIONS
 from bat_agent_envs.scripted import ScriptedAgent
 
 FAR_DEG = 45.0
@@ -81,8 +84,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first", type=int, default=1040, help="seed of the first episode")
+    parser.add_argument("--farthest", type=float, default=12.0, help="metres of way to the goal at most")
+    parser.add_argument("--head", help="file of heads, such as $BAT_SHARED/data/hrtf/cipic_30_heads_32k.npz")
     given = parser.parse_args()
-    room = gym.make("bat_agent_envs/AudioGoal-v0", disable_env_checker=True)
+    heads = None if given.head is None else {**DEFAULT_OPTIONS["shoebox"], "head": given.head}
+    room = gym.make(
+        "bat_agent_envs/AudioGoal-v0", disable_env_checker=True, most_way_m=given.farthest, simulator_options=heads
+    )
     env = SpatialHearing(room, keys=ScriptedAgent.keys, turn_key="pose", place_key="pose", joined_s=0)
     agent, head = ScriptedAgent(env), Beside()
     env.hearing._heads[0] = head

@@ -21,7 +21,7 @@ class SpatialHearing(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     classes and an embedding of width D, these float32 Boxes are added (``keys`` selects):
 
     * ``audio/direction`` (S, 3): unit vectors in the head's frame (x right, y up, z back), strongest source first
-    * ``audio/distance`` (S,): metres, 0 to 10; with ``place_key`` as all looks on the way tell them together
+    * ``audio/distance`` (S,): metres, 0 to 10; with ``turn_key`` and ``place_key`` as all looks on the way tell them
     * ``audio/class_probs`` (C,): probability of each class of ``labels`` anywhere in the window
     * ``audio/embedding`` (D,): mean of the encoder's tokens
     * ``audio/valid`` (S,): 1 where the slot holds a source whose direction is known (no model without a head of either
