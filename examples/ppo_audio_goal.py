@@ -1,7 +1,7 @@
 """PPO of Stable-Baselines3 learns AudioGoal-v0 from what ears hear; draws how it went.
 
 Rooms are rendered in worker processes, and all of them are heard as one batch here. Goals are near unless told
-otherwise: 20 000 steps, six minutes on two cores, show that it learns, not how well it might.
+otherwise: 20 000 steps, seven minutes on two cores, show that it learns, not how well it might.
 
 Run: python examples/ppo_audio_goal.py [--steps 20000] [--envs 8] [--model lite] [--farthest 4] [--picture FILE]
 Needs: pip install '.[sb3]' in a clone
